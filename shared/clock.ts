@@ -1,0 +1,21 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** The time, and waiting for it. Tests drive one of their own. */
+export interface Clock {
+  /** Gives the wall-clock time in milliseconds since 1970 (UTC); it may jump. */
+  nowMs(): number;
+  /** Gives a time in milliseconds that never goes back; only differences mean something. */
+  monotonicMs(): number;
+  /**
+   * Waits.
+   * @throws the signal's reason when it is aborted before the time is over
+   */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** The machine's own clock. */
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+};

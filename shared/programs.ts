@@ -1,0 +1,36 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The programs that the project consists of; they meet on the wire and never import each other. */
+export type ProgramName = 'ferry' | 'agent' | 'simulators' | 'scoring';
+
+/** Where each program is: its source in a checkout, its bundle (beside this one) in the published package. */
+const places: Record<ProgramName, { readonly source: string; readonly bundle: string }> = {
+  ferry: { source: '../cloud/main.ts', bundle: './ferry.mjs' },
+  agent: { source: '../agent/main.ts', bundle: './agent.mjs' },
+  simulators: { source: '../simulators/main.ts', bundle: './simulators.mjs' },
+  scoring: { source: '../agent/scoring/main.ts', bundle: './scoring.mjs' },
+};
+
+/** Where a program's main module is. */
+export interface Program {
+  /** Absolute path of the module to give to Node. */
+  readonly path: string;
+  /** Whether it is the published bundle; else it is the TypeScript source of a checkout. */
+  readonly bundled: boolean;
+}
+
+/** Finds a program of the project by its name. */
+export function findProgram(name: ProgramName): Program {
+  const bundle = fileURLToPath(new URL(places[name].bundle, import.meta.url));
+  if (existsSync(bundle)) return { path: bundle, bundled: true };
+  return { path: fileURLToPath(new URL(places[name].source, import.meta.url)), bundled: false };
+}
+
+/** Ends this program and goes on as another one, in the same process (`execve`): same id, terminal, and signals. */
+export function becomeProgram(name: ProgramName, args: readonly string[]): never {
+  const { path } = findProgram(name);
+  if (process.execve === undefined) throw new Error('This platform has no execve');
+  process.execve(process.execPath, [process.execPath, ...process.execArgv, path, ...args], process.env);
+  throw new Error('execve came back');
+}
