@@ -1,0 +1,26 @@
+import { CommanderError } from 'commander';
+import { FerryError, messageOf } from '../../shared/errors.ts';
+
+/** The exit codes that the command line promises. */
+export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+/** Tells a failure to the user on standard error, and gives the exit code. */
+export function reportFailure(thrown: unknown, write: (text: string) => void): number {
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  if (!(thrown instanceof FerryError)) {
+    // No expected failure: a mistake in this program. Its stack is what helps.
+    write(`error INTERNAL: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}\n`);
+    return exitCodes.failed;
+  }
+  write(`error ${thrown.code}: ${thrown.message}\n`);
+  if (thrown.cause !== undefined) write(`cause: ${messageOf(thrown.cause)}\n`);
+  if (thrown.next !== undefined) write(`next: ${thrown.next}\n`);
+  if (thrown.code === 'USAGE') return exitCodes.usage;
+  return thrown.code === 'INTERRUPTED' ? exitCodes.interrupted : exitCodes.failed;
+}
+
+/** Puts one of commander's own messages (`error: unknown option '--x'`) into the form of all failures. */
+export function usageText(message: string): string {
+  const found = message.replace(/^error: /, '').trimEnd();
+  return `error USAGE: Cannot understand the command line: ${found}\nnext: Add --help to see what it takes.\n`;
+}

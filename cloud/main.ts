@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { becomeProgram } from '../shared/programs.ts';
+import { reportFailure, usageText } from './cli/failure.ts';
+
+/** A noun of the command line; its verbs are loaded only when it is the one called for. */
+interface Noun {
+  readonly summary: string;
+  readonly load: () => Promise<(noun: Command) => void>;
+}
+
+const nouns: Readonly<Record<string, Noun>> = {
+  workspace: {
+    summary: 'where models, images and services are kept',
+    load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
+  },
+};
+
+/** Nouns that other programs of the project answer for. */
+const elsewhere = {
+  agent: { summary: 'the program on an edge device', program: 'agent' },
+} as const;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  const called = args[0] ?? '';
+  if (Object.hasOwn(elsewhere, called)) {
+    becomeProgram(elsewhere[called as keyof typeof elsewhere].program, args.slice(1));
+  }
+  try {
+    const ferry = describeProgram();
+    for (const [name, { summary, load }] of Object.entries(nouns)) {
+      const noun = ferry.command(name).description(summary);
+      if (name === called) (await load())(noun);
+    }
+    for (const [name, { summary }] of Object.entries(elsewhere)) ferry.command(name).description(summary);
+    await ferry.parseAsync(args, { from: 'user' });
+    return 0;
+  } catch (error) {
+    return reportFailure(error, (text) => process.stderr.write(text));
+  }
+}
+
+function describeProgram(): Command {
+  return new Command('ferry')
+    .description('Register models, build their images without a Docker daemon, deploy them, and collect what they see.')
+    .exitOverride()
+    .configureOutput({ outputError: (message, write) => write(usageText(message)) })
+    .configureHelp({ sortSubcommands: false });
+}
