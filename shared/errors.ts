@@ -36,6 +36,7 @@ export const errorCodes = [
   'WORKSPACE_EXISTS',
   'WORKSPACE_NOT_FOUND',
   'WORKSPACE_TOO_NEW',
+  'WORLD_FAILED',
 ] as const;
 
 /** One of the codes that an expected failure may carry. */
