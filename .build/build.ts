@@ -35,7 +35,9 @@ await build({
   ...common,
   entryPoints: { scoring: 'agent/scoring/main.ts' },
   external: ['onnxruntime-node', 'better-sqlite3'],
-  banner: { js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
+  },
 });
 await writeLauncher();
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });

@@ -23,6 +23,7 @@ const nouns: Readonly<Record<string, Noun>> = {
 /** Nouns that other programs of the project answer for. */
 const elsewhere = {
   agent: { summary: 'the program on an edge device', program: 'agent' },
+  quickstart: { summary: 'the main job end to end, on this machine', program: 'quickstart' },
 } as const;
 
 await runProgram(main);
