@@ -14,6 +14,10 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'where models, images and services are kept',
     load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
   },
+  model: {
+    summary: 'register, list and show models',
+    load: async () => (await import('./commands/model.ts')).addModelVerbs,
+  },
 };
 
 /** Nouns that other programs of the project answer for. */
