@@ -18,6 +18,10 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'run the local world: registry, IoT Hub simulator, storage',
     load: async () => (await import('./commands/up.ts')).addUp,
   },
+  model: {
+    summary: 'register, list and show models',
+    load: async () => (await import('./commands/model.ts')).addModelVerbs,
+  },
 };
 
 /** Nouns that other programs of the project answer for. */
