@@ -27,6 +27,7 @@ export const errorCodes = [
   'SCORING_FAILED',
   'SERVICE_EXISTS',
   'SERVICE_NOT_FOUND',
+  'STEP_FAILED',
   'STORAGE_REFUSED',
   'STORAGE_UNREACHABLE',
   'TAG_INVALID',
@@ -36,6 +37,7 @@ export const errorCodes = [
   'WORKSPACE_EXISTS',
   'WORKSPACE_NOT_FOUND',
   'WORKSPACE_TOO_NEW',
+  'WORLD_FAILED',
 ] as const;
 
 /** One of the codes that an expected failure may carry. */

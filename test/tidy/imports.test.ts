@@ -20,6 +20,7 @@ const allowed = {
     'shared/durable-file.ts',
     'shared/errors.ts',
     'shared/log.ts',
+    'shared/process-entry.ts',
     'shared/programs.ts',
     'shared/tls-trust.ts',
   ],
