@@ -18,6 +18,10 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'register, list and show models',
     load: async () => (await import('./commands/model.ts')).addModelVerbs,
   },
+  image: {
+    summary: 'build, list and show images',
+    load: async () => (await import('./commands/image.ts')).addImageVerbs,
+  },
   up: {
     summary: 'run the local world: registry, IoT Hub simulator, storage',
     load: async () => (await import('./commands/up.ts')).addUp,
