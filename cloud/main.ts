@@ -22,6 +22,10 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'register, list and show models',
     load: async () => (await import('./commands/model.ts')).addModelVerbs,
   },
+  image: {
+    summary: 'build, list and show images',
+    load: async () => (await import('./commands/image.ts')).addImageVerbs,
+  },
 };
 
 /** Nouns that other programs of the project answer for. */

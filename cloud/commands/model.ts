@@ -73,7 +73,9 @@ function describe(workspace: Workspace, model: Model): CommandResult {
       properties: pairsText(model.properties) || undefined,
       inputs: model.signature.inputs.map(tensorText).join('\n') || undefined,
       outputs: model.signature.outputs.map(tensorText).join('\n'),
-      opsets: pairsText(Object.fromEntries(Object.entries(opsets).map(([domain, version]) => [domain, String(version)]))),
+      opsets: pairsText(
+        Object.fromEntries(Object.entries(opsets).map(([domain, version]) => [domain, String(version)])),
+      ),
       'IR version': irVersion,
       producer: `${producer.name} ${producer.version}`.trim() || undefined,
       metadata: pairsText(model.metadata.custom) || undefined,
@@ -83,14 +85,22 @@ function describe(workspace: Workspace, model: Model): CommandResult {
   };
 }
 
-function documentOf(workspace: Workspace, model: Model): Model & {
+function documentOf(
+  workspace: Workspace,
+  model: Model,
+): Model & {
   readonly id: string;
-  readonly artifact: { readonly reference: string };
+  readonly artifact: ReturnType<typeof artifactOf> & { readonly reference: string };
 } {
-  const { repository, tag, digest } = artifactOf(model);
+  const artifact = artifactOf(model);
+  const { repository, tag, digest } = artifact;
   const { registry } = workspace.config.endpoints;
   const place = registry === undefined ? repository : `${registry}/${repository}`;
-  return { id: idOf(model), ...model, artifact: { ...{ repository, tag, digest }, reference: `${place}:${tag}@${digest}` } };
+  return {
+    id: idOf(model),
+    ...model,
+    artifact: { ...artifact, reference: `${place}:${tag}@${digest}` },
+  };
 }
 
 function idOf({ name, version }: Model): string {

@@ -66,7 +66,10 @@ export class LayerCache {
    */
   async layer(options: CachedLayerOptions): Promise<StoredLayer> {
     const { key, make, signal } = options;
-    const record = join(this.#folder, `${digestOf(JSON.stringify([recipeVersion, ...key])).slice('sha256:'.length)}.json`);
+    const record = join(
+      this.#folder,
+      `${digestOf(JSON.stringify([recipeVersion, ...key])).slice('sha256:'.length)}.json`,
+    );
     const known = await this.#find(record);
     if (known !== undefined) return { ...known, made: false };
 

@@ -21,7 +21,9 @@ async function libraryPaths(file: string, signal: AbortSignal | undefined): Prom
   const options = { timeout: lddTimeoutMs, env: { ...process.env, LC_ALL: 'C' }, ...(signal && { signal }) };
   const { stdout } = await promisify(execFile)('ldd', [file], options).catch((cause: unknown) => {
     signal?.throwIfAborted();
-    throw new FerryError('PLATFORM_UNSUPPORTED', `Cannot find the shared libraries of "${file}": ldd failed`, { cause });
+    throw new FerryError('PLATFORM_UNSUPPORTED', `Cannot find the shared libraries of "${file}": ldd failed`, {
+      cause,
+    });
   });
   return parseLdd(stdout, file);
 }

@@ -28,13 +28,12 @@ export async function loadOnce(options: LoadOptions): Promise<void> {
   const { file, sizeBytes, signal, timeoutMs = timeoutMsOf(sizeBytes) } = options;
   signal?.throwIfAborted();
   const runtime = createRequire(import.meta.url).resolve('onnxruntime-node');
-  const [command, ...args] = [
-    ...limitMemory(memoryBytesOf(sizeBytes)),
-    process.execPath,
-    // The source of the function, so that the published bundle needs no second file for it.
-    ...['--eval', `(${loadInThisProcess.toString()})()`, '--', runtime, file],
-  ] as [string, ...string[]];
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // The source of the function, so that the published bundle needs no second file for it.
+  const node = [process.execPath, '--eval', `(${loadInThisProcess.toString()})()`, '--', runtime, file] as const;
+  const [command, ...args] = limitMemory(node, memoryBytesOf(sizeBytes));
+  // The runtime would send telemetry to its maker otherwise.
+  const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' };
+  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const kill = (): void => void child.kill('SIGKILL');
   let late = false;
   const timer = setTimeout(() => {
@@ -73,10 +72,10 @@ async function loadInThisProcess(): Promise<void> {
   }
 }
 
-/** Gives the words to put before a command so that it may not have more data than that; no limit where there is no such thing. */
-function limitMemory(bytes: number): string[] {
-  if (process.platform !== 'linux') return [];
-  return ['/bin/sh', '-c', 'ulimit -d "$0" && exec "$@"', String(Math.ceil(bytes / 1024))];
+/** Puts before a command what keeps it from having more data than that; nothing where there is no such thing. */
+function limitMemory(command: readonly [string, ...string[]], bytes: number): readonly [string, ...string[]] {
+  if (process.platform !== 'linux') return command;
+  return ['/bin/sh', '-c', 'ulimit -d "$0" && exec "$@"', String(Math.ceil(bytes / 1024)), ...command];
 }
 
 async function collectText(stream: NodeJS.ReadableStream): Promise<string> {

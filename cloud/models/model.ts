@@ -44,25 +44,23 @@ const rowSchema = z
     created_at: z.iso.datetime(),
     modified_at: z.iso.datetime(),
   })
-  .transform(
-    (row): Model => ({
-      name: row.name,
-      version: row.version,
-      digest: row.digest,
-      sizeBytes: row.size_bytes,
-      artifactDigest: row.artifact_digest,
-      mainPath: row.main_path,
-      files: row.files,
-      format: row.format,
-      signature: row.signature,
-      metadata: row.metadata,
-      description: row.description,
-      tags: row.tags,
-      properties: row.properties,
-      createdAt: row.created_at,
-      modifiedAt: row.modified_at,
-    }),
-  );
+  .transform((row): Model => ({
+    name: row.name,
+    version: row.version,
+    digest: row.digest,
+    sizeBytes: row.size_bytes,
+    artifactDigest: row.artifact_digest,
+    mainPath: row.main_path,
+    files: row.files,
+    format: row.format,
+    signature: row.signature,
+    metadata: row.metadata,
+    description: row.description,
+    tags: row.tags,
+    properties: row.properties,
+    createdAt: row.created_at,
+    modifiedAt: row.modified_at,
+  }));
 
 export type ModelFile = z.infer<typeof fileSchema>;
 export type ModelMetadata = z.infer<typeof metadataSchema>;
@@ -119,9 +117,13 @@ export function findModel(database: WorkspaceDatabase, wanted: VersionedName): M
     .prepare('SELECT * FROM models WHERE name = ? AND (? IS NULL OR version = ?) ORDER BY version DESC LIMIT 1')
     .get(wanted.name, wanted.version ?? null, wanted.version ?? null);
   if (row !== undefined) return rowSchema.parse(row);
-  throw new FerryError('MODEL_NOT_FOUND', `Cannot find the model "${formatVersionedName(wanted)}": ${whatIs(database, wanted)}`, {
-    next: 'See what there is with `ferry model list`.',
-  });
+  throw new FerryError(
+    'MODEL_NOT_FOUND',
+    `Cannot find the model "${formatVersionedName(wanted)}": ${whatIs(database, wanted)}`,
+    {
+      next: 'See what there is with `ferry model list`.',
+    },
+  );
 }
 
 /** Gives all models by name, the latest version of each first. */

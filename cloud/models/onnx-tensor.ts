@@ -104,7 +104,11 @@ function lastKind(file: ProtobufFile, type: ByteRange): (ByteRange & { readonly 
   return [...file.fields(type)].findLast((field) => field.delimited && field.number in typeProto);
 }
 
-function lastField(file: ProtobufFile, message: ByteRange, number: number): (ByteRange & { integer: bigint }) | undefined {
+function lastField(
+  file: ProtobufFile,
+  message: ByteRange,
+  number: number,
+): (ByteRange & { integer: bigint }) | undefined {
   return [...file.fields(message)].findLast((field) => field.number === number);
 }
 

@@ -114,10 +114,7 @@ export class ProtobufFile implements Disposable {
   #sized(number: number, start: number, length: number, end: number, delimited: boolean): WireField {
     if (start + length > end) {
       const whose = end === this.whole.end ? 'the file' : 'its message';
-      throw new WireError(
-        `field ${number} goes on to byte ${start + length}, but ${whose} ends at byte ${end}`,
-        start,
-      );
+      throw new WireError(`field ${number} goes on to byte ${start + length}, but ${whose} ends at byte ${end}`, start);
     }
     return { number, start, end: start + length, integer: 0n, delimited };
   }

@@ -1,12 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
-import type { Clock } from '../../shared/clock.ts';
-import { systemClock } from '../../shared/clock.ts';
-import { digestOf } from '../../shared/digest.ts';
+import { type Clock, systemClock } from '../../shared/clock.ts';
+import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { modelNameProblem, modelRepository } from '../../shared/model/name.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { encodeJson } from '../../shared/oci/manifest.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { tarLayer } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
@@ -99,7 +97,7 @@ export async function registerModel(
     },
     insert: (version) => insertModel(workspace.database, { ...model, version }),
   });
-  return { ...model, version };
+  return { version, ...model };
 }
 
 function checkRegistration(given: Required<Omit<Registration, 'file'>>): void {
@@ -119,11 +117,16 @@ function checkRegistration(given: Required<Omit<Registration, 'file'>>): void {
 async function lookAt(file: string): Promise<{ size: number; mtimeMs: number; ino: number }> {
   const status = await stat(file).catch((cause: unknown) => {
     const code = systemCodeOf(cause) === 'ENOENT' ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE';
-    throw new FerryError(code, `Cannot register "${file}": ${code === 'FILE_NOT_FOUND' ? 'there is no such file' : 'it cannot be read'}`, {
-      cause,
-    });
+    throw new FerryError(
+      code,
+      `Cannot register "${file}": ${code === 'FILE_NOT_FOUND' ? 'there is no such file' : 'it cannot be read'}`,
+      {
+        cause,
+      },
+    );
   });
-  if (!status.isFile()) throw new FerryError('MODEL_INVALID', `Cannot register "${file}": it is no file, an ONNX file was wanted`);
+  if (!status.isFile())
+    throw new FerryError('MODEL_INVALID', `Cannot register "${file}": it is no file, an ONNX file was wanted`);
   return status;
 }
 
@@ -142,7 +145,7 @@ async function packModel(
   layout: LayoutStore,
   model: { readonly file: string; readonly path: string; readonly sizeBytes: number },
   options: RegisterOptions,
-): Promise<{ digest: ReturnType<typeof digestOf>; size: number }> {
+): Promise<{ digest: Digest; size: number }> {
   const { file, path, sizeBytes } = model;
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(options.signal ? [options.signal] : [])]);

@@ -38,7 +38,10 @@ export function parseVersionedName(text: string): VersionedName {
   if (colon < 0) return { name: text };
   const version = text.slice(colon + 1);
   if (!/^[1-9]\d{0,14}$/.test(version)) {
-    throw new FerryError('NAME_INVALID', `Cannot use "${text}": its version is "${version}", a whole number from 1 was wanted`);
+    throw new FerryError(
+      'NAME_INVALID',
+      `Cannot use "${text}": its version is "${version}", a whole number from 1 was wanted`,
+    );
   }
   return { name: text.slice(0, colon), version: Number(version) };
 }
@@ -59,7 +62,8 @@ const repositoryLengthMax = 128;
 export function modelRepository(name: string): string {
   const plain = `models/${name}`;
   if (/^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*$/.test(name) && plain.length <= repositoryLengthMax) return plain;
-  const signs = [...name].map((sign) => (/[a-z0-9]/.test(sign) ? sign : `__${sign.charCodeAt(0).toString(16)}`));
-  const written = `models/x${signs.join('')}`;
-  return written.length <= repositoryLengthMax ? written : `models/x__sha256__${digestOf(name).slice('sha256:'.length)}`;
+  const written = `models/x${name.replaceAll(/[^a-z0-9]/g, (sign) => `__${sign.charCodeAt(0).toString(16)}`)}`;
+  return written.length <= repositoryLengthMax
+    ? written
+    : `models/x__sha256__${digestOf(name).slice('sha256:'.length)}`;
 }
