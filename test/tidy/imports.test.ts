@@ -19,6 +19,7 @@ const allowed = {
     'shared/digest.ts',
     'shared/durable-file.ts',
     'shared/errors.ts',
+    'shared/file-lock.ts',
     'shared/log.ts',
     'shared/programs.ts',
     'shared/tls-trust.ts',
