@@ -165,13 +165,15 @@ function moduleEnvironment(device: DeviceConnectionString, module: string): Reco
 }
 
 function methodHandler(context: Parameters<typeof answerMethod>[2], log: Logger): SessionHandlers['onMethod'] {
-  return (request, response) => {
-    void answerMethod(request.methodName, request.payload, context).then(({ status, payload }) => {
-      log.info({ method: request.methodName, status }, 'answered a direct method');
+  const answer = async (...[request, response]: Parameters<SessionHandlers['onMethod']>): Promise<void> => {
+    const { status, payload } = await answerMethod(request.methodName, request.payload, context);
+    log.info({ method: request.methodName, status }, 'answered a direct method');
+    response.send(status, payload, (error) => {
       // The caller may be gone by now.
-      response.send(status, payload, (error) => error && log.warn({ why: error.message }, 'the answer did not arrive'));
+      if (error) log.warn({ why: error.message }, 'the answer to a direct method did not arrive');
     });
   };
+  return (request, response) => void answer(request, response);
 }
 
 const drainRows: Drain = async (databasePath, destination, signal) => {

@@ -30,7 +30,7 @@ export async function uploadEvery(options: UploadOptions & { everyMs: number; cl
 /** Sends the buffers of all modules once, those of modules that are gone too. One that fails does not keep the others. */
 export async function uploadAll({ modulesFolder, destination, drain, log, signal }: UploadOptions): Promise<void> {
   const modules = await readdir(modulesFolder).catch(() => []);
-  for (const module of modules.toSorted()) {
+  for (const module of modules) {
     if (signal.aborted) return;
     try {
       const rows = await drain(join(modulesFolder, module, 'data', 'collect.db'), destination, signal);
