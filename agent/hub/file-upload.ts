@@ -5,6 +5,7 @@ import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError } from '../../shared/errors.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
+import { loadDeviceSdk } from './device-sdk.ts';
 import { storageError } from './storage-error.ts';
 
 /** Where the hub says that a blob is to be stored. */
@@ -70,15 +71,9 @@ export class HubFileUpload implements UploadDestination {
 
   async #open(): Promise<Client> {
     if (this.#client !== undefined) return this.#client;
-    const [{ Client: DeviceClient }, { Mqtt }, { NoRetry }] = await Promise.all([
-      import('azure-iot-device'),
-      import('azure-iot-device-mqtt'),
-      import('azure-iot-common'),
-    ]);
     const { hostName, deviceId, sharedAccessKey } = this.#device;
     const identity = formatDeviceConnectionString({ hostName, deviceId, sharedAccessKey });
-    const client = DeviceClient.fromConnectionString(identity, Mqtt);
-    client.setRetryPolicy(new NoRetry());
+    const client = (await loadDeviceSdk()).connectDevice(identity);
     const agent = portAgent(this.#device);
     if (agent !== undefined) await client.setOptions({ http: { agent } });
     return (this.#client = client);

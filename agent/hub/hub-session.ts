@@ -1,5 +1,6 @@
 import type { DeviceMethodRequest, DeviceMethodResponse, ModuleClient, Twin } from 'azure-iot-device';
 import { withDeadline } from '../../shared/deadline.ts';
+import { loadDeviceSdk } from './device-sdk.ts';
 import type { JsonObject } from '../report.ts';
 
 /** The two halves of the twin as they are in the hub. */
@@ -41,14 +42,8 @@ export class HubSession implements AsyncDisposable {
 
   /** Connects and subscribes to all that the agent needs. Throws what the SDK throws. */
   static async open(connectionString: string, handlers: SessionHandlers, signal: AbortSignal): Promise<HubSession> {
-    // Loaded here so that modules are started before this is: it takes a quarter of a second on a small device.
-    const [{ ModuleClient: Client }, { NoRetry }, { AnyMethodMqtt, anyMethod }] = await Promise.all([
-      import('azure-iot-device'),
-      import('azure-iot-common'),
-      import('./any-method-mqtt.ts'),
-    ]);
-    const client = Client.fromConnectionString(connectionString, AnyMethodMqtt);
-    client.setRetryPolicy(new NoRetry());
+    const { connectModule, anyMethod } = await loadDeviceSdk();
+    const client = connectModule(connectionString);
     try {
       await withDeadline({ doing: 'connect to the hub', timeoutMs: openTimeoutMs, signal }, () => client.open());
       const twin = await withDeadline({ doing: 'read the twin', timeoutMs: answerTimeoutMs, signal }, () =>

@@ -64,6 +64,7 @@ export class Hub {
         await this.#oneSession(signal);
       } catch (thrown) {
         if (signal.aborted) break;
+        if (isBug(thrown)) throw thrown;
         const error = isFerryError(thrown) && thrown.code !== 'TIMEOUT' ? thrown : hubError(thrown, this.#address);
         if (error.code === 'HUB_UNAUTHORIZED' && !this.#known) throw error;
         // A connection that held for a while starts the count anew.
@@ -149,6 +150,11 @@ export class Hub {
       over.abort();
     }
   }
+}
+
+/** Says whether it is the program that is wrong, not the world: that is no reason to try for ever. */
+function isBug(thrown: unknown): boolean {
+  return thrown instanceof TypeError || thrown instanceof ReferenceError || thrown instanceof RangeError;
 }
 
 function addressOf({ hostName, gatewayHostName }: DeviceConnectionString): string {
