@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { becomeProgram } from '../shared/programs.ts';
-import { reportFailure, usageText } from './cli/failure.ts';
+import { runProgram, usageText } from '../shared/process-entry.ts';
 
 /** A noun of the command line; its verbs are loaded only when it is the one called for. */
 interface Noun {
@@ -14,32 +14,41 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'where models, images and services are kept',
     load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
   },
+  model: {
+    summary: 'register, list and show models',
+    load: async () => (await import('./commands/model.ts')).addModelVerbs,
+  },
+  image: {
+    summary: 'build, list and show images',
+    load: async () => (await import('./commands/image.ts')).addImageVerbs,
+  },
+  up: {
+    summary: 'run the local world: registry, IoT Hub simulator, storage',
+    load: async () => (await import('./commands/up.ts')).addUp,
+  },
 };
 
 /** Nouns that other programs of the project answer for. */
 const elsewhere = {
   agent: { summary: 'the program on an edge device', program: 'agent' },
+  quickstart: { summary: 'the main job end to end, on this machine', program: 'quickstart' },
 } as const;
 
-process.exitCode = await main(process.argv.slice(2));
+await runProgram(main);
 
 async function main(args: readonly string[]): Promise<number> {
   const called = args[0] ?? '';
   if (Object.hasOwn(elsewhere, called)) {
     becomeProgram(elsewhere[called as keyof typeof elsewhere].program, args.slice(1));
   }
-  try {
-    const ferry = describeProgram();
-    for (const [name, { summary, load }] of Object.entries(nouns)) {
-      const noun = ferry.command(name).description(summary);
-      if (name === called) (await load())(noun);
-    }
-    for (const [name, { summary }] of Object.entries(elsewhere)) ferry.command(name).description(summary);
-    await ferry.parseAsync(args, { from: 'user' });
-    return 0;
-  } catch (error) {
-    return reportFailure(error, (text) => process.stderr.write(text));
+  const ferry = describeProgram();
+  for (const [name, { summary, load }] of Object.entries(nouns)) {
+    const noun = ferry.command(name).description(summary);
+    if (name === called) (await load())(noun);
   }
+  for (const [name, { summary }] of Object.entries(elsewhere)) ferry.command(name).description(summary);
+  await ferry.parseAsync(args, { from: 'user' });
+  return 0;
 }
 
 function describeProgram(): Command {

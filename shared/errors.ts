@@ -1,5 +1,6 @@
 /** Every code that an expected failure may carry. A code is public: scripts test for it, so none is ever renamed. */
 export const errorCodes = [
+  'BUFFER_INVALID',
   'CONNECTION_STRING_INVALID',
   'DEVICE_EXISTS',
   'DEVICE_NOT_FOUND',
@@ -20,13 +21,17 @@ export const errorCodes = [
   'MODEL_INVALID',
   'MODEL_NOT_FOUND',
   'NAME_INVALID',
+  'OVERLOADED',
   'PLATFORM_UNSUPPORTED',
   'PORT_IN_USE',
   'REGISTRY_REFUSED',
   'REGISTRY_UNREACHABLE',
+  'REQUEST_INVALID',
+  'REQUEST_TOO_LARGE',
   'SCORING_FAILED',
   'SERVICE_EXISTS',
   'SERVICE_NOT_FOUND',
+  'STEP_FAILED',
   'STORAGE_REFUSED',
   'STORAGE_UNREACHABLE',
   'TAG_INVALID',
@@ -36,6 +41,7 @@ export const errorCodes = [
   'WORKSPACE_EXISTS',
   'WORKSPACE_NOT_FOUND',
   'WORKSPACE_TOO_NEW',
+  'WORLD_FAILED',
 ] as const;
 
 /** One of the codes that an expected failure may carry. */

@@ -1,3 +1,5 @@
+import { type Clock, systemClock } from '../../shared/clock.ts';
+
 /** How often a bar is drawn again at most, in milliseconds. */
 const redrawMs = 100;
 /** No bar for what is done sooner than this, in milliseconds. */
@@ -16,17 +18,19 @@ export interface ProgressOptions {
   readonly stream?: { readonly isTTY?: boolean; write(text: string): unknown };
   /** Writes an amount for people. @default the plain number */
   readonly format?: (amount: number) => string;
+  /** @default the machine's own */
+  readonly clock?: Clock;
 }
 
 /** Starts a progress bar; disposing of it wipes it off. */
 export function startProgress(label: string, options: ProgressOptions = {}): Progress {
-  const { stream = process.stderr, format = String } = options;
+  const { stream = process.stderr, format = String, clock = systemClock } = options;
   if (stream.isTTY !== true) return { update: () => {}, [Symbol.dispose]: () => {} };
-  const startMs = performance.now();
+  const startMs = clock.monotonicMs();
   let drawnMs = 0;
   return {
     update(done, total) {
-      const nowMs = performance.now();
+      const nowMs = clock.monotonicMs();
       if (nowMs - startMs < patienceMs || nowMs - drawnMs < redrawMs) return;
       drawnMs = nowMs;
       stream.write(`\r\u001b[K${label} ${barText(done, total)} ${format(done)} of ${format(total)}`);

@@ -48,7 +48,7 @@ function indentLines(text: string, columns: number): string {
 
 const noLines = Object.fromEntries(
   ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right']
-    .concat(['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'])
+    .concat(['left', 'left-mid', 'mid', 'mid-mid', 'middle', 'right', 'right-mid'])
     .map((place) => [place, '']),
 );
 const plain = { head: [], border: [], 'padding-left': 0, 'padding-right': 1 };

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
-import { basename, resolve } from 'node:path';
 import { type CommandResult, fields } from '../cli/result.ts';
 import { addWork } from '../cli/session.ts';
-import { Workspace } from '../workspace/workspace.ts';
+import { defaultName, Workspace } from '../workspace/workspace.ts';
 
 interface InitOptions {
   readonly name?: string;
@@ -21,7 +20,7 @@ export function addWorkspaceVerbs(noun: Command): void {
   addWork<InitOptions>(init, async (session, options) => {
     using workspace = await Workspace.create(session.workspaceFolder, {
       ...options,
-      name: options.name ?? basename(resolve(session.workspaceFolder)),
+      name: options.name ?? defaultName(session.workspaceFolder),
     });
     return describe(workspace);
   });

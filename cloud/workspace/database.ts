@@ -32,6 +32,7 @@ const migrations: readonly string[] = [
     tags TEXT NOT NULL,
     properties TEXT NOT NULL,
     created_at TEXT NOT NULL,
+    modified_at TEXT NOT NULL,
     PRIMARY KEY (name, version)
   );
 
@@ -45,6 +46,7 @@ const migrations: readonly string[] = [
     tags TEXT NOT NULL,
     properties TEXT NOT NULL,
     created_at TEXT NOT NULL,
+    modified_at TEXT NOT NULL,
     PRIMARY KEY (name, version)
   );
 

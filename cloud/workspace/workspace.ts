@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { writeDurably } from '../../shared/durable-file.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
@@ -126,6 +126,11 @@ export class Workspace implements Disposable {
     this.#database?.close();
     this.#database = undefined;
   }
+}
+
+/** Gives the name that a workspace has when none is given: that of the folder it is made in. */
+export function defaultName(parent: string): string {
+  return basename(resolve(parent)) || 'workspace';
 }
 
 function findFolder(from: string): string | undefined {

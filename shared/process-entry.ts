@@ -1,10 +1,22 @@
 import { CommanderError } from 'commander';
-import { FerryError, messageOf } from '../../shared/errors.ts';
+import { FerryError, messageOf } from './errors.ts';
 
-/** The exit codes that the command line promises. */
+/** The exit codes that every program of the project promises. */
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
-/** Tells a failure to the user on standard error, and gives the exit code. */
+/**
+ * Runs a program's main function and sets the process's exit code: what it gives, or what belongs to what it throws.
+ * A failure is told on standard error as `error CODE: message`, then its cause, then what to do next where that is known.
+ */
+export async function runProgram(main: (args: readonly string[]) => Promise<number>): Promise<void> {
+  try {
+    process.exitCode = await main(process.argv.slice(2));
+  } catch (error) {
+    process.exitCode = reportFailure(error, (text) => process.stderr.write(text));
+  }
+}
+
+/** Tells a failure to the user, and gives the exit code. */
 export function reportFailure(thrown: unknown, write: (text: string) => void): number {
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? exitCodes.done : exitCodes.usage;
   if (!(thrown instanceof FerryError)) {

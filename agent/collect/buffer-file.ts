@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, fchmodSync, openSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { FerryError } from '../../shared/errors.ts';
+
+/** Name of the buffer in a module's data folder. */
+export const bufferFileName = 'collect.db';
+
+/** Version of the tables below, kept in SQLite's `user_version`. */
+const schemaVersion = 1;
+
+/**
+ * How long one process waits for the other's transaction. The longest is the acknowledgement of one batch, milliseconds;
+ * this is for a disk that stalls.
+ */
+const busyTimeoutMs = 10_000;
+
+/** The write-ahead log is cut back to this after a checkpoint. */
+const walBytesMax = 8 * 1024 * 1024;
+
+const tables = `
+  CREATE TABLE buffer (id TEXT NOT NULL, bytes INTEGER NOT NULL) STRICT;
+  CREATE TABLE streams (
+    id INTEGER PRIMARY KEY,
+    workspace TEXT NOT NULL, service TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,
+    designation TEXT NOT NULL,
+    next_seq INTEGER NOT NULL DEFAULT 1,
+    collected INTEGER NOT NULL DEFAULT 0,
+    uploaded INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (workspace, service, model, version, designation)
+  ) STRICT;
+  CREATE TABLE drops (
+    stream INTEGER NOT NULL REFERENCES streams, reason TEXT NOT NULL, rows INTEGER NOT NULL,
+    PRIMARY KEY (stream, reason)
+  ) STRICT;
+  CREATE TABLE feature_sets (id INTEGER PRIMARY KEY, features TEXT NOT NULL UNIQUE) STRICT;
+  CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
+    day INTEGER NOT NULL, first_seq INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    committed_at_ms INTEGER NOT NULL, packed BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX blocks_by_stream ON blocks (stream, first_seq, rows, bytes);
+  CREATE TABLE batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL UNIQUE REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
+    day INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
+    name TEXT NOT NULL
+  ) STRICT;
+`;
+
+/**
+ * Opens a buffer for writing, and makes it where there is none. Several processes may have it open, of different users
+ * too where one of them is root: SQLite gives the files beside it (`-wal`, `-shm`) the owner and the mode of the file itself.
+ * @throws {FerryError} BUFFER_INVALID when the file is no buffer, is damaged, or was made by a newer version
+ */
+export function openBuffer(path: string): Database.Database {
+  if (!existsSync(path)) createFile(path);
+  const database = new Database(path, { timeout: busyTimeoutMs });
+  try {
+    // Only before the first table is made can this be set.
+    database.pragma('auto_vacuum = INCREMENTAL');
+    database.pragma('journal_mode = WAL');
+    // A commit returns when it is on the disk: what counts as collected outlives a power cut.
+    database.pragma('synchronous = FULL');
+    database.pragma(`journal_size_limit = ${walBytesMax}`);
+    database.pragma('foreign_keys = ON');
+    database.transaction(migrate).immediate(database);
+    return database;
+  } catch (cause) {
+    database.close();
+    throw unusable(path, cause);
+  }
+}
+
+/** Opens a buffer if there is one: the other process makes it, with its first row. */
+export function openExistingBuffer(path: string): Database.Database | undefined {
+  return existsSync(path) ? openBuffer(path) : undefined;
+}
+
+/** Makes the empty file, for the owner and the group, whatever the umask: the uploader may be another user of the group. */
+function createFile(path: string): void {
+  const file = openSync(path, 'a');
+  try {
+    fchmodSync(file, 0o660);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function migrate(database: Database.Database): void {
+  const version = Number(database.pragma('user_version', { simple: true }));
+  if (version === schemaVersion) return;
+  if (version > schemaVersion) throw new Error(`its version is ${version}, at most ${schemaVersion} was wanted`);
+  database.exec(tables);
+  // The id keeps the blob names of two buffers apart, and of a buffer that was lost and made again.
+  database.prepare('INSERT INTO buffer (id, bytes) VALUES (?, 0)').run(randomBytes(6).toString('hex'));
+  database.pragma(`user_version = ${schemaVersion}`);
+}
+
+function unusable(path: string, cause: unknown): FerryError {
+  return new FerryError('BUFFER_INVALID', `Cannot open the collection buffer "${path}"`, {
+    cause,
+    next: 'Move the file away: collection goes on with a new one.',
+  });
+}

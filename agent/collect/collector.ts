@@ -1,0 +1,196 @@
+import type { DroppedRows, DropReason, PackedBlock } from './buffer.ts';
+import { type FeatureSet, rowShapeOf } from './feature-set.ts';
+import { RowBlock } from './row-block.ts';
+import type { Designation, StreamIdentity } from './stream.ts';
+import type { Tensor } from './tensor.ts';
+
+/** What was scored, or what was answered, in one request. */
+export interface ScoredTensors {
+  readonly model: string;
+  readonly version: number;
+  readonly designation: Designation;
+  readonly tensors: readonly Tensor[];
+  /** Joins the rows of one request over designations. */
+  readonly correlationId: string;
+  readonly requestId: string;
+  /** Milliseconds since 1970 (UTC). */
+  readonly scoredAtMs: number;
+}
+
+/** What goes to the thread that commits. */
+export interface CommitRequest {
+  readonly blocks: readonly PackedBlock[];
+  readonly drops: readonly DroppedRows[];
+}
+
+/** What the thread that commits answers, once for each request, when the rows are on the disk. */
+export interface CommitReceipt {
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+/** The way to the thread that commits. */
+export interface CommitChannel {
+  /** Hands a request over; the bytes of its blocks are moved, not copied. */
+  post(request: CommitRequest): void;
+  /** Calls back at each receipt. */
+  onReceipt(listener: (receipt: CommitReceipt) => void): void;
+}
+
+/** The settings of a {@link Collector}. */
+export interface CollectorOptions {
+  readonly channel: CommitChannel;
+  /** `<subscription>/<resource group>/<workspace>`. */
+  readonly workspace: string;
+  readonly service: string;
+  /** Bytes that may wait for their commit; rows beyond are dropped, as `overload`. @default 16 MiB */
+  readonly pendingBytesMax?: number;
+}
+
+/** How long a row may wait in memory until it is handed on to be committed. */
+const flushAfterMs = 5;
+
+/** A block is handed on when it holds this much: large enough that a commit costs little a row. */
+const blockRowsMax = 256;
+const blockBytesMax = 64 * 1024;
+
+/** A row of more columns than this is no row of a table. */
+const columnsMax = 16_384;
+
+/** Feature sets that are packed side by side; beyond that, shapes change so often that blocks stay small anyway. */
+const openStreamsMax = 64;
+
+const dayMs = 86_400_000;
+
+interface OpenStream {
+  readonly identity: StreamIdentity;
+  readonly features: FeatureSet;
+  block: RowBlock | undefined;
+  day: number;
+}
+
+/**
+ * Takes what was scored, on the request path: packs it into blocks and hands them to the thread that commits. It never
+ * waits and never throws for what it cannot keep: that is counted as dropped, with its reason.
+ */
+export class Collector {
+  readonly #options: CollectorOptions;
+  readonly #pendingBytesMax: number;
+  readonly #streams = new Map<string, OpenStream>();
+  #drops: DroppedRows[] = [];
+  #pendingBytes = 0;
+  #pendingRequests = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #committedRows = 0;
+  #droppedRows = 0;
+  #onIdle: (() => void)[] = [];
+
+  constructor(options: CollectorOptions) {
+    this.#options = options;
+    this.#pendingBytesMax = options.pendingBytesMax ?? 16 * 1024 * 1024;
+    options.channel.onReceipt((receipt) => this.#settle(receipt));
+  }
+
+  /** Rows that are on the disk, and rows that were dropped here. */
+  get counts(): { readonly committed: number; readonly dropped: number } {
+    return { committed: this.#committedRows, dropped: this.#droppedRows };
+  }
+
+  /** Takes the tensors as rows, copying them. */
+  collect(scored: ScoredTensors): void {
+    const { rows, features } = rowShapeOf(scored.tensors);
+    if (rows === 0) return;
+    const stream = this.#streamOf(scored, features);
+    const columns = features.reduce((sum, { width }) => sum + width, 0);
+    if (columns > columnsMax) this.#drop(stream.identity, { reason: 'too-wide', rows });
+    else if (this.#pendingBytes > this.#pendingBytesMax) this.#drop(stream.identity, { reason: 'overload', rows });
+    else this.#pack(stream, { ...scored, rows });
+    this.#timer ??= setTimeout(() => this.flush(), flushAfterMs);
+  }
+
+  /** Hands on what waits. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const blocks: PackedBlock[] = [];
+    for (const stream of this.#streams.values()) {
+      const block = finishBlock(stream);
+      if (block !== undefined) blocks.push(block);
+    }
+    if (this.#streams.size > openStreamsMax) this.#streams.clear();
+    if (blocks.length > 0 || this.#drops.length > 0) this.#post(blocks);
+  }
+
+  /**
+   * Hands on what waits, and waits until all of it is on the disk.
+   * @returns false when that is not so in time
+   */
+  async close(timeoutMs: number): Promise<boolean> {
+    this.flush();
+    if (this.#pendingRequests === 0) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    this.#onIdle.push(() => resolve(true));
+    return await promise.finally(() => clearTimeout(timer));
+  }
+
+  #pack(stream: OpenStream, scored: ScoredTensors & { readonly rows: number }): void {
+    const day = Math.floor(scored.scoredAtMs / dayMs);
+    // A file holds rows of one day: its folder names it.
+    if (stream.block !== undefined && stream.day !== day) this.#handOn(stream);
+    stream.day = day;
+    stream.block ??= new RowBlock();
+    stream.block.append(scored, scored.tensors);
+    if (stream.block.rows >= blockRowsMax || stream.block.byteLength >= blockBytesMax) this.#handOn(stream);
+  }
+
+  #handOn(stream: OpenStream): void {
+    const block = finishBlock(stream);
+    if (block !== undefined) this.#post([block]);
+  }
+
+  #post(blocks: PackedBlock[]): void {
+    for (const { packed } of blocks) this.#pendingBytes += packed.byteLength;
+    this.#pendingRequests += 1;
+    this.#options.channel.post({ blocks, drops: this.#drops });
+    this.#drops = [];
+  }
+
+  #settle(receipt: CommitReceipt): void {
+    this.#pendingBytes -= receipt.bytes;
+    this.#pendingRequests -= 1;
+    this.#committedRows += receipt.rows;
+    if (this.#pendingRequests > 0) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  #drop(stream: StreamIdentity, loss: { readonly reason: DropReason; readonly rows: number }): void {
+    this.#droppedRows += loss.rows;
+    const last = this.#drops.at(-1);
+    // Losses come in bursts of one kind: one entry for a burst keeps the list short.
+    if (last?.stream === stream && last.reason === loss.reason) {
+      this.#drops[this.#drops.length - 1] = { ...last, rows: last.rows + loss.rows };
+    } else this.#drops.push({ stream, ...loss });
+  }
+
+  #streamOf(scored: ScoredTensors, features: FeatureSet): OpenStream {
+    const { model, version, designation } = scored;
+    let key = `${designation}\n${version}\n${model}`;
+    for (const { name, type, width } of features) key += `\n${name}\n${type}\n${width}`;
+    const known = this.#streams.get(key);
+    if (known !== undefined) return known;
+    const { workspace, service } = this.#options;
+    const identity = { workspace, service, model, version, designation };
+    const opened: OpenStream = { identity, features, block: undefined, day: 0 };
+    this.#streams.set(key, opened);
+    return opened;
+  }
+}
+
+/** Ends the stream's block, if it has one. */
+function finishBlock(stream: OpenStream): PackedBlock | undefined {
+  const { block, identity, features, day } = stream;
+  stream.block = undefined;
+  if (block === undefined) return undefined;
+  return { stream: identity, features, day, rows: block.rows, packed: block.finish() };
+}

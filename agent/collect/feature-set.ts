@@ -1,0 +1,44 @@
+import { z } from 'zod';
+import { tensorTypes } from '../../shared/model/signature.ts';
+import { elementCount, type Tensor } from './tensor.ts';
+
+/** What one row of a stream holds of one tensor. */
+const featureSchema = z.strictObject({
+  name: z.string(),
+  type: z.enum(tensorTypes),
+  /** Elements of one row. */
+  width: z.int().nonnegative(),
+});
+
+/** What one row holds, in the order of its columns. Rows of different feature sets never share a file. */
+export const featureSetSchema = z.array(featureSchema);
+
+export type Feature = z.infer<typeof featureSchema>;
+export type FeatureSet = readonly Feature[];
+
+/** Tensors seen as rows. */
+export interface RowShape {
+  readonly rows: number;
+  readonly features: FeatureSet;
+}
+
+/**
+ * Sees tensors as rows: along their first dimension where all have the same one, else all of them together as one row.
+ */
+export function rowShapeOf(tensors: readonly Tensor[]): RowShape {
+  const first = tensors[0]?.shape[0];
+  const batched = first !== undefined && tensors.every((tensor) => tensor.shape[0] === first);
+  const features = tensors.map(({ name, type, shape }) => ({
+    name,
+    type,
+    width: elementCount(batched ? shape.slice(1) : shape),
+  }));
+  return { rows: batched ? first : 1, features };
+}
+
+/** Names the columns: `<tensor>` where a row has one element of it, else `<tensor>_0`, `<tensor>_1`, … */
+export function columnNames(features: FeatureSet): string[] {
+  return features.flatMap(({ name, width }) =>
+    width === 1 ? [name] : Array.from({ length: width }, (_, index) => `${name}_${index}`),
+  );
+}

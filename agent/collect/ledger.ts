@@ -1,0 +1,68 @@
+import type { DropReason } from './buffer.ts';
+import { openExistingBuffer } from './buffer-file.ts';
+import type { Designation, StreamIdentity } from './stream.ts';
+
+/** What became of the rows of one stream: `collected = uploaded + buffered + the sum of dropped`, always. */
+export interface StreamLedger extends StreamIdentity {
+  readonly collected: number;
+  readonly uploaded: number;
+  readonly buffered: number;
+  readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
+}
+
+/** What became of all rows that ever came into a buffer. */
+export interface Ledger {
+  /** Bytes of the rows that wait for upload. */
+  readonly bufferedBytes: number;
+  readonly streams: readonly StreamLedger[];
+}
+
+/**
+ * Reads the ledger of a buffer, all of it of one moment; an empty one where there is no buffer yet.
+ * @throws {FerryError} BUFFER_INVALID when the file is no buffer
+ */
+export function readLedger(databasePath: string): Ledger {
+  const database = openExistingBuffer(databasePath);
+  if (database === undefined) return { bufferedBytes: 0, streams: [] };
+  try {
+    return database.transaction(() => {
+      const bufferedBytes = database.prepare<[], number>('SELECT bytes FROM buffer').pluck().get() ?? 0;
+      const drops = database.prepare<[], DropRow>('SELECT stream, reason, rows FROM drops').all();
+      const streams = database.prepare<[], StreamRow>(streamsQuery).all();
+      return {
+        bufferedBytes,
+        streams: streams.map(({ id, ...stream }) => ({
+          ...stream,
+          dropped: Object.fromEntries(
+            drops.filter((drop) => drop.stream === id).map(({ reason, rows }) => [reason, rows]),
+          ),
+        })),
+      };
+    })();
+  } finally {
+    database.close();
+  }
+}
+
+const streamsQuery = `
+  SELECT id, workspace, service, model, version, designation, collected, uploaded,
+    coalesce((SELECT sum(rows) FROM blocks WHERE blocks.stream = streams.id), 0) AS buffered
+  FROM streams ORDER BY id`;
+
+interface StreamRow {
+  readonly id: number;
+  readonly workspace: string;
+  readonly service: string;
+  readonly model: string;
+  readonly version: number;
+  readonly designation: Designation;
+  readonly collected: number;
+  readonly uploaded: number;
+  readonly buffered: number;
+}
+
+interface DropRow {
+  readonly stream: number;
+  readonly reason: DropReason;
+  readonly rows: number;
+}

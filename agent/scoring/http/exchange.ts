@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type ErrorCode, FerryError, isFerryError } from '../../../shared/errors.ts';
+import { serverVersion } from '../version.ts';
+
+/** The longest request id that is taken, as Azure ML has it. */
+const idLengthMax = 100;
+
+/** Status of each failure that a client may see; what is not here is this server's own fault. */
+const statusOf: Partial<Record<ErrorCode, number>> = {
+  MODEL_NOT_FOUND: 404,
+  OVERLOADED: 503,
+  REQUEST_INVALID: 400,
+  REQUEST_TOO_LARGE: 413,
+  SCORING_FAILED: 500,
+  TIMEOUT: 500,
+};
+
+/** What stands in the answer to a request, beside its headers of identity. */
+export interface Reply {
+  readonly status: number;
+  readonly contentType: string;
+  /** A string holds nothing but Latin-1. */
+  readonly body: string | Uint8Array;
+  /** More headers: name, value, name, value, … */
+  readonly headers?: readonly string[];
+}
+
+/** One request and its answer: who asked, by which ids, and in which form errors are told. */
+export class Exchange {
+  readonly request: IncomingMessage;
+  readonly requestId: string;
+  readonly startMs = performance.now();
+  readonly #response: ServerResponse;
+  readonly #clientRequestId: string | undefined;
+  #gone = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.request = request;
+    this.#response = response;
+    const { headers } = request;
+    this.#clientRequestId = one(headers['x-ms-client-request-id']);
+    this.requestId = one(headers['x-request-id']) ?? randomUUID();
+    response.on('close', () => {
+      this.#gone = !response.writableFinished;
+    });
+  }
+
+  /** Whether the client has gone without waiting for its answer. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  get idsAreTooLong(): boolean {
+    return this.requestId.length > idLengthMax || (this.#clientRequestId?.length ?? 0) > idLengthMax;
+  }
+
+  /** Answers. */
+  reply({ status, contentType, body, headers = [] }: Reply): void {
+    if (this.#response.headersSent || this.#gone) return;
+    const ids = this.idsAreTooLong ? [] : this.#idHeaders();
+    const length = typeof body === 'string' ? body.length : body.byteLength;
+    const all = [...ids, ...headers, 'content-type', contentType, 'content-length', String(length)];
+    this.#response.writeHead(status, [...all, 'x-ms-server-version', `modelferry/${serverVersion}`]);
+    // HEAD never gets here: it is no method that this server knows.
+    if (typeof body === 'string') this.#response.end(body, 'latin1');
+    else this.#response.end(body);
+  }
+
+  /** Answers with a JSON document. */
+  json(status: number, document: unknown, headers: readonly string[] = []): void {
+    this.reply({ status, contentType: 'application/json', body: Buffer.from(JSON.stringify(document)), headers });
+  }
+
+  /** Ends the connection after the answer: the rest of the request is not read. */
+  closeAfter(): void {
+    if (!this.#response.headersSent) this.#response.setHeader('connection', 'close');
+    this.#response.shouldKeepAlive = false;
+  }
+
+  #idHeaders(): string[] {
+    const clientId = this.#clientRequestId;
+    // x-ms-request-id is the old name of one or the other.
+    if (clientId === undefined) return ['x-request-id', this.requestId, 'x-ms-request-id', this.requestId];
+    return ['x-request-id', this.requestId, 'x-ms-request-id', clientId, 'x-ms-client-request-id', clientId];
+  }
+}
+
+/** What a client is told of a failure. */
+export interface ToldFailure {
+  readonly status: number;
+  readonly message: string;
+  readonly headers: readonly string[];
+}
+
+/** Turns a failure into what a client is told of it; what it must not know stays out. */
+export function tellFailure(error: unknown): ToldFailure {
+  const status = isFerryError(error) ? statusOf[error.code] : undefined;
+  if (status === undefined || !(error instanceof FerryError)) {
+    return {
+      status: 500,
+      message: 'An unexpected internal error occurred. Check the logs for more info.',
+      headers: [],
+    };
+  }
+  return { status, message: error.message, headers: status === 503 ? ['retry-after', '1'] : [] };
+}
+
+function one(header: string | string[] | undefined): string | undefined {
+  const first = Array.isArray(header) ? header[0] : header;
+  return first === '' ? undefined : first;
+}

@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto';
+import type { ServiceModel } from '../../shared/model/service-config.ts';
+import type { Collector } from '../collect/collector.ts';
+import type { Tensor } from '../collect/tensor.ts';
+import { Batcher, type BatcherOptions } from './model/batcher.ts';
+import type { OnnxModel } from './model/onnx-model.ts';
+import { parseInferBody } from './protocol/infer-body.ts';
+import { parseScoreBody } from './protocol/score-body.ts';
+import type { ParsedRequest, ScoreCall } from './protocol/score-call.ts';
+import type { Scored, Scorer } from './scorer.ts';
+
+/** The settings of an {@link InlineScorer}. */
+export interface InlineScorerOptions {
+  readonly batching: BatcherOptions;
+  /** Takes inputs and predictions of every scored request. @default nothing is collected */
+  readonly collector?: Collector | undefined;
+}
+
+/** Scores on this thread: reads, runs, writes. */
+export class InlineScorer implements Scorer {
+  readonly model: ServiceModel;
+  readonly #batcher: Batcher;
+  readonly #collector: Collector | undefined;
+
+  constructor(model: OnnxModel, options: InlineScorerOptions) {
+    this.model = model.model;
+    this.#batcher = new Batcher(model, options.batching);
+    this.#collector = options.collector;
+  }
+
+  get waiting(): number {
+    return this.#batcher.waiting;
+  }
+
+  async score(call: ScoreCall): Promise<Scored> {
+    const startMs = performance.now();
+    const request = parse(call, this.model);
+    const parsedMs = performance.now();
+    const { outputs, queueMs, runMs, requests } = await this.#batcher.run(request.feeds, call.wanted);
+    const ranMs = performance.now();
+    const answer = request.answer(outputs);
+    if (this.#collector !== undefined) this.#collect(call.requestId, request.feeds, outputs);
+    const times = { parseMs: parsedMs - startMs, queueMs, runMs, writeMs: performance.now() - ranMs };
+    return { answer, times, batchRequests: requests };
+  }
+
+  #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+    const { name, version } = this.model;
+    const scored = { model: name, version, requestId, correlationId: randomUUID(), scoredAtMs: Date.now() };
+    this.#collector?.collect({ ...scored, designation: 'inputs', tensors: inputs });
+    this.#collector?.collect({ ...scored, designation: 'predictions', tensors: outputs });
+  }
+}
+
+function parse(call: ScoreCall, model: ServiceModel): ParsedRequest {
+  if (call.protocol === 'score') return parseScoreBody(call.body, model);
+  return parseInferBody(call.body, call.jsonBytes, model);
+}

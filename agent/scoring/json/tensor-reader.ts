@@ -1,0 +1,181 @@
+import type { TensorType } from '../../../shared/model/signature.ts';
+import { allocate, type NumericData, type TensorData } from '../../collect/tensor.ts';
+import type { JsonCursor } from './json-cursor.ts';
+
+const openBracket = 91;
+const closeBracket = 93;
+const quote = 34;
+const comma = 44;
+
+/** More dimensions than any model has. */
+const rankMax = 16;
+
+/** What of a tensor stands in a JSON value. */
+export interface NestedValues {
+  /** As the arrays lie in each other; dimensions below an empty one are missing. */
+  readonly shape: number[];
+  readonly data: TensorData;
+}
+
+/** The whole numbers that a type holds. */
+const wholeRanges = {
+  int8: [-128, 127],
+  int16: [-32_768, 32_767],
+  int32: [-2_147_483_648, 2_147_483_647],
+  uint8: [0, 255],
+  uint16: [0, 65_535],
+  uint32: [0, 4_294_967_295],
+} as const;
+
+const bigRanges = {
+  int64: [-(2n ** 63n), 2n ** 63n - 1n],
+  uint64: [0n, 2n ** 64n - 1n],
+} as const;
+
+/**
+ * Reads nested arrays of scalars, or one scalar, into the elements of a tensor.
+ *
+ * Floats may also be the strings "NaN", "Infinity" and "-Infinity", which JSON has no numbers for; 64-bit integers also
+ * strings of digits; booleans also 0 and 1.
+ * @param elementsHint elements that are expected, to make room for
+ * @throws {FerryError} REQUEST_INVALID when the arrays are ragged, or a value does not fit the type
+ */
+export function readNested(cursor: JsonCursor, type: TensorType, elementsHint: number): NestedValues {
+  const reader = new NestedReader(cursor, elementSink(cursor, type, elementsHint));
+  return reader.read();
+}
+
+/** Takes scalars one by one. */
+interface ElementSink {
+  /** Reads the scalar at the cursor and keeps it. */
+  readOne(): void;
+  finish(): TensorData;
+}
+
+class NestedReader {
+  readonly #cursor: JsonCursor;
+  readonly #sink: ElementSink;
+  readonly #shape: number[] = [];
+  #rank = -1;
+
+  constructor(cursor: JsonCursor, sink: ElementSink) {
+    this.#cursor = cursor;
+    this.#sink = sink;
+  }
+
+  read(): NestedValues {
+    if (this.#cursor.peek() === openBracket) this.#level(0);
+    else this.#sink.readOne();
+    return { shape: this.#shape, data: this.#sink.finish() };
+  }
+
+  #level(depth: number): void {
+    const cursor = this.#cursor;
+    if (depth >= rankMax) throw cursor.invalid(`at most ${rankMax} dimensions were wanted`);
+    cursor.expect('[');
+    let count = 0;
+    const first = cursor.peek();
+    if (first === closeBracket) cursor.expect(']');
+    else if (first === openBracket) {
+      do {
+        if (cursor.peek() !== openBracket) throw cursor.invalid('an array was wanted, like those before it');
+        this.#level(depth + 1);
+        count += 1;
+      } while (cursor.more(']'));
+    } else count = this.#leaves(depth + 1);
+    const before = this.#shape[depth];
+    if (before === undefined) this.#shape[depth] = count;
+    else if (before !== count)
+      throw cursor.invalid(`${before} elements were wanted, as in the arrays before, not ${count}`);
+  }
+
+  #leaves(rank: number): number {
+    const cursor = this.#cursor;
+    if (this.#rank === -1) this.#rank = rank;
+    else if (this.#rank !== rank) throw cursor.invalid('an array was wanted, like those before it');
+    let count = 0;
+    do {
+      this.#sink.readOne();
+      count += 1;
+    } while (cursor.peek() === comma ? cursor.take(',') : cursor.more(']'));
+    return count;
+  }
+}
+
+function elementSink(cursor: JsonCursor, type: TensorType, elementsHint: number): ElementSink {
+  switch (type) {
+    case 'string': {
+      const texts: string[] = [];
+      return { readOne: () => void texts.push(cursor.string()), finish: () => texts };
+    }
+    case 'int64':
+    case 'uint64':
+      return numericSink(type, elementsHint, () => bigInteger(cursor, bigRanges[type]));
+    case 'bool':
+      return numericSink(type, elementsHint, () => boolean(cursor));
+    case 'float16':
+    case 'float32':
+    case 'float64':
+      return numericSink(type, elementsHint, () => float(cursor));
+    case 'int16':
+    case 'int32':
+    case 'int8':
+    case 'uint16':
+    case 'uint32':
+    case 'uint8':
+      return numericSink(type, elementsHint, () => whole(cursor, wholeRanges[type]));
+    default:
+      throw new Error(`There is no tensor type ${String(type satisfies never)}`);
+  }
+}
+
+function numericSink(
+  type: Exclude<TensorType, 'string'>,
+  elementsHint: number,
+  read: () => number | bigint,
+): ElementSink {
+  let data: NumericData = allocate(type, Math.max(elementsHint, 1));
+  let length = 0;
+  const grow = (): void => {
+    const grown = allocate(type, data.length * 2);
+    grown.set(data as never);
+    data = grown;
+  };
+  return {
+    readOne: () => {
+      if (length === data.length) grow();
+      data[length++] = read();
+    },
+    finish: () => (length === data.length ? data : data.subarray(0, length)),
+  };
+}
+
+function float(cursor: JsonCursor): number {
+  if (cursor.peek() !== quote) return cursor.number();
+  const text = cursor.string();
+  if (text === 'NaN') return Number.NaN;
+  if (text === 'Infinity') return Number.POSITIVE_INFINITY;
+  if (text === '-Infinity') return Number.NEGATIVE_INFINITY;
+  throw cursor.invalid('a number, "NaN", "Infinity" or "-Infinity" was wanted');
+}
+
+function whole(cursor: JsonCursor, [least, most]: readonly [number, number]): number {
+  const value = cursor.number();
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw cursor.invalid(`a whole number from ${least} to ${most} was wanted`);
+}
+
+function bigInteger(cursor: JsonCursor, [least, most]: readonly [bigint, bigint]): bigint {
+  const text = cursor.peek() === quote ? cursor.string() : cursor.numberText();
+  const value = /^-?\d{1,20}$/.test(text) ? BigInt(text) : undefined;
+  if (value !== undefined && value >= least && value <= most) return value;
+  throw cursor.invalid(`a whole number from ${least} to ${most} was wanted`);
+}
+
+function boolean(cursor: JsonCursor): number {
+  const byte = cursor.peek();
+  if (byte === 116 || byte === 102) return Number(cursor.boolean());
+  const value = cursor.number();
+  if (value === 0 || value === 1) return value;
+  throw cursor.invalid('true or false was wanted');
+}

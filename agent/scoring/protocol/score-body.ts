@@ -1,0 +1,54 @@
+import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { TensorSpec } from '../../../shared/model/signature.ts';
+import type { Tensor } from '../../collect/tensor.ts';
+import { TextBuffer } from '../../collect/text-buffer.ts';
+import { JsonCursor } from '../json/json-cursor.ts';
+import { readNested } from '../json/tensor-reader.ts';
+import { writeNested } from '../json/tensor-writer.ts';
+import { elementsOfOneRow, inSignatureOrder, toFeed } from '../model/feeds.ts';
+import { jsonBody } from './json-answer.ts';
+import type { Answer, ParsedRequest } from './score-call.ts';
+
+/** What the input of a model that has only one may be called too. */
+export const inputAliases = ['data', 'input_data'] as const;
+
+/**
+ * Reads the body of `/score`: a JSON object with a member of nested arrays for each input of the model. Members of other names
+ * are passed over, as Azure ML does it.
+ * @throws {FerryError} REQUEST_INVALID
+ */
+export function parseScoreBody(body: Uint8Array, model: ServiceModel): ParsedRequest {
+  const cursor = new JsonCursor(body);
+  const given = new Map<string, Tensor>();
+  cursor.object((name) => {
+    const spec = inputNamed(model, name);
+    if (spec === undefined) cursor.skip();
+    else given.set(spec.name, toFeed(spec, readNested(cursor, spec.type, elementsOfOneRow(spec))));
+  });
+  cursor.end();
+  return { feeds: inSignatureOrder(model.signature, given), answer: writeScoreAnswer };
+}
+
+function inputNamed({ signature }: ServiceModel, name: string): TensorSpec | undefined {
+  const { inputs } = signature;
+  const named = inputs.find((input) => input.name === name);
+  if (named !== undefined || inputs.length !== 1) return named;
+  return (inputAliases as readonly string[]).includes(name) ? inputs[0] : undefined;
+}
+
+/** Answers are written one at a time and copied when they are complete, so all can share the room. */
+const text = new TextBuffer(64 * 1024);
+
+/** Writes `{"<output>": …}` for all outputs. */
+function writeScoreAnswer(outputs: readonly Tensor[]): Answer {
+  text.clear();
+  text.ascii('{');
+  for (const [index, output] of outputs.entries()) {
+    if (index > 0) text.ascii(',');
+    text.utf8(JSON.stringify(output.name));
+    text.ascii(':');
+    writeNested(text, output);
+  }
+  text.ascii('}');
+  return { contentType: 'application/json', body: jsonBody(text, outputs) };
+}

@@ -1,0 +1,46 @@
+import { FerryError } from '../../shared/errors.ts';
+import type { Scorer } from './scorer.ts';
+
+/** The models that a server has, by name and version. */
+export class ServedModels {
+  readonly #scorers: readonly Scorer[];
+
+  constructor(scorers: readonly Scorer[]) {
+    this.#scorers = scorers;
+  }
+
+  get all(): readonly Scorer[] {
+    return this.#scorers;
+  }
+
+  /** Gives the model that `/score` means: the first of the service. */
+  get primary(): Scorer {
+    const [first] = this.#scorers;
+    if (first === undefined) throw new FerryError('MODEL_NOT_FOUND', 'Cannot score: the service has no model');
+    return first;
+  }
+
+  /**
+   * Finds a model.
+   * @param version as the client wrote it @default the highest
+   * @throws {FerryError} MODEL_NOT_FOUND
+   */
+  find(name: string, version?: string): Scorer {
+    let found: Scorer | undefined;
+    for (const scorer of this.#scorers) {
+      const { model } = scorer;
+      if (model.name !== name || (version !== undefined && String(model.version) !== version)) continue;
+      if (found === undefined || model.version > found.model.version) found = scorer;
+    }
+    if (found !== undefined) return found;
+    const known = this.#scorers.map(({ model }) => `"${model.name}:${model.version}"`).join(', ');
+    const wanted = version === undefined ? name : `${name}:${version}`;
+    throw new FerryError('MODEL_NOT_FOUND', `Cannot find the model "${wanted}": the service has ${known}`);
+  }
+
+  /** Gives the versions of a model, lowest first. */
+  versions(name: string): string[] {
+    const versions = this.#scorers.filter(({ model }) => model.name === name).map(({ model }) => model.version);
+    return versions.toSorted((left, right) => left - right).map(String);
+  }
+}

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { FerryError } from '../../shared/errors.ts';
+import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
+
+/** What the scoring server is told at its start. */
+export interface ScoringSettings {
+  /** Folder that stands for the root of the image. */
+  readonly root: string;
+  readonly config: ServiceConfig;
+  readonly service: string;
+  readonly serviceVersion: string;
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly timeoutMs: number;
+  /** `<subscription>/<resource group>/<workspace>`. */
+  readonly workspace: string;
+  /** Folder of the collection buffer, where collection is on. */
+  readonly collectInto: string | undefined;
+  readonly corsOrigins: readonly string[];
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+}
+
+const trueOrFalse = z
+  .string()
+  .regex(/^(true|false)$/i)
+  .transform((text) => text.toLowerCase() === 'true');
+
+/** By Azure ML's names where it had one. */
+const environmentSchema = z.object({
+  SERVICE_NAME: z.string().min(1).optional(),
+  SERVICE_VERSION: z.string().min(1).default('1.0'),
+  SCORING_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
+  AML_MODEL_DC_STORAGE_ENABLED: trueOrFalse.default(false),
+  AML_CORS_ORIGINS: z.string().default(''),
+  MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
+  MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
+  MODELFERRY_WORKSPACE: z
+    .string()
+    .regex(/^[^/]+\/[^/]+\/[^/]+$/, 'it is not <subscription>/<resource group>/<workspace>')
+    .default('default/default/default'),
+  MODELFERRY_DATA_DIR: z.string().min(1).optional(),
+  MODELFERRY_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
+
+/**
+ * Reads what the image and the environment say.
+ * @param root folder that stands for the root of the image
+ * @throws {FerryError} USAGE when a variable of the environment is wrong; all of them are named
+ * @throws {FerryError} IMAGE_INVALID when the image has no usable service configuration
+ */
+export function readSettings(root: string, environment: NodeJS.ProcessEnv): ScoringSettings {
+  const parsed = environmentSchema.safeParse(environment);
+  if (!parsed.success) {
+    const found = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ');
+    throw new FerryError('USAGE', `Cannot read the environment: ${found}`);
+  }
+  const given = parsed.data;
+  if (given.AML_MODEL_DC_STORAGE_ENABLED && given.MODELFERRY_DATA_DIR === undefined) {
+    throw new FerryError(
+      'USAGE',
+      'Cannot collect: MODELFERRY_DATA_DIR is not set, the folder for what is collected was wanted',
+    );
+  }
+  const config = readConfig(root);
+  return {
+    root,
+    config,
+    service: given.SERVICE_NAME ?? config.models[0]?.name ?? 'service',
+    serviceVersion: given.SERVICE_VERSION,
+    host: given.MODELFERRY_HOST,
+    port: given.MODELFERRY_PORT,
+    timeoutMs: given.SCORING_TIMEOUT_MS,
+    workspace: given.MODELFERRY_WORKSPACE,
+    collectInto: given.AML_MODEL_DC_STORAGE_ENABLED ? given.MODELFERRY_DATA_DIR : undefined,
+    corsOrigins: given.AML_CORS_ORIGINS.split(',')
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== ''),
+    logLevel: given.MODELFERRY_LOG_LEVEL,
+  };
+}
+
+function readConfig(root: string): ServiceConfig {
+  const path = join(root, serviceConfigPath);
+  try {
+    return serviceConfigSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch (cause) {
+    throw new FerryError('IMAGE_INVALID', `Cannot read the service configuration "${path}"`, { cause });
+  }
+}

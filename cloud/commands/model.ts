@@ -1,0 +1,112 @@
+import type { Command } from 'commander';
+import { startProgress } from '../cli/progress.ts';
+import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
+import { addWork, collectPair } from '../cli/session.ts';
+import { parseVersionedName } from '../../shared/model/name.ts';
+import type { TensorSpec } from '../../shared/model/signature.ts';
+import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
+import { registerModel } from '../models/register.ts';
+import type { Workspace } from '../workspace/workspace.ts';
+
+interface RegisterOptions {
+  readonly name: string;
+  readonly description?: string;
+  readonly tag?: Record<string, string>;
+  readonly property?: Record<string, string>;
+}
+
+/** Adds the verbs of `ferry model`. */
+export function addModelVerbs(noun: Command): void {
+  const register = noun
+    .command('register')
+    .description('register an ONNX file as the next version of a model')
+    .argument('<file>', 'the ONNX file')
+    .requiredOption('--name <name>', "the model's name")
+    .option('--description <text>', 'what it is')
+    .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
+    .option('--property <key=value>', 'a property, which stays for good, may be given several times', collectPair);
+  addWork<RegisterOptions>(register, async (session, options, [file = '']) => {
+    const workspace = await session.openWorkspace();
+    using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
+    const { tag: tags = {}, property: properties = {}, name, description = '' } = options;
+    const model = await registerModel(
+      workspace,
+      { file, name, description, tags, properties },
+      { signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
+    );
+    return describe(workspace, model);
+  });
+
+  addWork(noun.command('list').description('list all models'), async (session) => {
+    const workspace = await session.openWorkspace();
+    const models = listModels(workspace.database);
+    return {
+      json: models.map((model) => documentOf(workspace, model)),
+      text: table(
+        ['model', 'size', 'created', 'tags'],
+        models.map((model) => [idOf(model), bytesText(model.sizeBytes), model.createdAt, pairsText(model.tags)]),
+      ),
+    };
+  });
+
+  const show = noun
+    .command('show')
+    .description('show a model with its signature')
+    .argument('<model>', 'NAME or NAME:VERSION; without a version the latest one');
+  addWork(show, async (session, _options, [text = '']) => {
+    const workspace = await session.openWorkspace();
+    return describe(workspace, findModel(workspace.database, parseVersionedName(text)));
+  });
+}
+
+function describe(workspace: Workspace, model: Model): CommandResult {
+  const { producer, opsets, irVersion } = model.metadata;
+  const document = documentOf(workspace, model);
+  return {
+    json: document,
+    text: fields({
+      model: idOf(model),
+      digest: model.digest,
+      size: bytesText(model.sizeBytes),
+      description: model.description || undefined,
+      tags: pairsText(model.tags) || undefined,
+      properties: pairsText(model.properties) || undefined,
+      inputs: model.signature.inputs.map(tensorText).join('\n') || undefined,
+      outputs: model.signature.outputs.map(tensorText).join('\n'),
+      opsets: pairsText(
+        Object.fromEntries(Object.entries(opsets).map(([domain, version]) => [domain, String(version)])),
+      ),
+      'IR version': irVersion,
+      producer: `${producer.name} ${producer.version}`.trim() || undefined,
+      metadata: pairsText(model.metadata.custom) || undefined,
+      created: model.createdAt,
+      artifact: document.artifact.reference,
+    }),
+  };
+}
+
+function documentOf(
+  workspace: Workspace,
+  model: Model,
+): Model & {
+  readonly id: string;
+  readonly artifact: ReturnType<typeof artifactOf> & { readonly reference: string };
+} {
+  const artifact = artifactOf(model);
+  const { repository, tag, digest } = artifact;
+  const { registry } = workspace.config.endpoints;
+  const place = registry === undefined ? repository : `${registry}/${repository}`;
+  return {
+    id: idOf(model),
+    ...model,
+    artifact: { ...artifact, reference: `${place}:${tag}@${digest}` },
+  };
+}
+
+function idOf({ name, version }: Model): string {
+  return `${name}:${version}`;
+}
+
+function tensorText({ name, type, shape }: TensorSpec): string {
+  return `${name} ${type}[${shape.join(', ')}]`;
+}
