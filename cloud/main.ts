@@ -26,6 +26,18 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'build, list and show images',
     load: async () => (await import('./commands/image.ts')).addImageVerbs,
   },
+  service: {
+    summary: 'images that run, on whatever target',
+    load: async () => (await import('./commands/service.ts')).addServiceVerbs,
+  },
+  edge: {
+    summary: 'devices and deployments of the IoT Hub',
+    load: async () => (await import('./commands/edge.ts')).addEdgeVerbs,
+  },
+  data: {
+    summary: 'what services have collected',
+    load: async () => (await import('./commands/data.ts')).addDataVerbs,
+  },
 };
 
 /** Nouns that other programs of the project answer for. */
