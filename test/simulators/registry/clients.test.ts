@@ -23,7 +23,14 @@ test('skopeo inspects an image of the layout and copies it out', async ({ skip }
     Architecture: 'amd64',
   });
   await using folder = await temporaryFolder();
-  await runCommand('skopeo', ['copy', '-q', '--preserve-digests', '--src-tls-verify=false', name, `oci:${folder.path}:copied`]);
+  await runCommand('skopeo', [
+    'copy',
+    '-q',
+    '--preserve-digests',
+    '--src-tls-verify=false',
+    name,
+    `oci:${folder.path}:copied`,
+  ]);
   const index = JSON.parse(await readFile(join(folder.path, 'index.json'), 'utf8')) as { manifests: unknown[] };
   expect(index.manifests).toMatchObject([{ digest: image.digest, size: image.size }]);
 });
@@ -34,7 +41,14 @@ test('skopeo copies an image in, which the layout then holds', async ({ skip }) 
   await using folder = await temporaryFolder();
   const image = await smallImage(await LayoutStore.open(folder.path), 'digits', '1');
   const target = `docker://${rig.registry.host}/team/digits:7`;
-  await runCommand('skopeo', ['copy', '-q', '--preserve-digests', '--dest-tls-verify=false', `oci:${folder.path}:digits:1`, target]);
+  await runCommand('skopeo', [
+    'copy',
+    '-q',
+    '--preserve-digests',
+    '--dest-tls-verify=false',
+    `oci:${folder.path}:digits:1`,
+    target,
+  ]);
   const store = await LayoutStore.open(rig.layoutDir);
   expect(await store.resolve('team/digits', '7')).toEqual(image);
   await runCommand('skopeo', ['delete', '--tls-verify=false', target]);
