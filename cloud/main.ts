@@ -14,6 +14,10 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'where models, images and services are kept',
     load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
   },
+  up: {
+    summary: 'run the local world: registry, IoT Hub simulator, storage',
+    load: async () => (await import('./commands/up.ts')).addUp,
+  },
   model: {
     summary: 'register, list and show models',
     load: async () => (await import('./commands/model.ts')).addModelVerbs,
@@ -22,9 +26,17 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'build, list and show images',
     load: async () => (await import('./commands/image.ts')).addImageVerbs,
   },
-  up: {
-    summary: 'run the local world: registry, IoT Hub simulator, storage',
-    load: async () => (await import('./commands/up.ts')).addUp,
+  service: {
+    summary: 'images that run, on whatever target',
+    load: async () => (await import('./commands/service.ts')).addServiceVerbs,
+  },
+  edge: {
+    summary: 'devices and deployments of the IoT Hub',
+    load: async () => (await import('./commands/edge.ts')).addEdgeVerbs,
+  },
+  data: {
+    summary: 'what services have collected',
+    load: async () => (await import('./commands/data.ts')).addDataVerbs,
   },
 };
 
