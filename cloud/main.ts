@@ -19,11 +19,11 @@ const nouns: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./commands/up.ts')).addUp,
   },
   model: {
-    summary: 'register, list and show models',
+    summary: 'register, find, change and fetch models',
     load: async () => (await import('./commands/model.ts')).addModelVerbs,
   },
   image: {
-    summary: 'build, list and show images',
+    summary: 'build, find and change images',
     load: async () => (await import('./commands/image.ts')).addImageVerbs,
   },
   service: {

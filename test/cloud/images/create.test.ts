@@ -39,10 +39,10 @@ test.runIf(onLinux)(
   async () => {
     await using rig = await rigWithModels();
     const first = await create(rig, { models: [{ name: 'digits' }] });
-    const blobs = await blobTimes(rig);
+    const blobs = await blobInodes(rig);
     const second = await create(rig, { models: [{ name: 'digits', version: 2 }] });
-    expect(second).toEqual({ ...first, created: false, bytesBuilt: 0 });
-    expect(await blobTimes(rig)).toEqual(blobs);
+    expect(second).toEqual({ ...first, created: false, bytesBuilt: 0, push: undefined });
+    expect(await blobInodes(rig)).toEqual(blobs);
     const third = await create(rig, { models: [{ name: 'digits', version: 1 }] });
     expect(third.image).toMatchObject({ version: 2, models: ['digits:1'] });
     expect(listImages(rig.workspace.database).map(({ version }) => version)).toEqual([2, 1]);
@@ -62,27 +62,30 @@ test.runIf(onLinux)(
   },
 );
 
-test.runIf(onLinux && isRoot && hasUmoci)('createImage() writes an image that umoci unpacks and its own Node runs', async () => {
-  await using rig = await rigWithModels();
-  const { image } = await create(rig, { models: [{ name: 'digits' }] });
-  const root = await unpack(rig, image.version);
-  const config = await readServiceConfig(root);
-  expect(config.models).toMatchObject([{ name: 'digits', version: 2, path: '/models/digits/digits-mlp.onnx' }]);
-  expect(await readdir(join(root, 'opt/modelferry/node_modules'))).toEqual([
-    'better-sqlite3',
-    'onnxruntime-common',
-    'onnxruntime-node',
-  ]);
-  expect((await stat(join(root, 'tmp'))).mode & 0o7777).toBe(0o1777);
-  // With the root changed, nothing of this machine can stand in for what the image lacks.
-  const script = `
+test.runIf(onLinux && isRoot && hasUmoci)(
+  'createImage() writes an image that umoci unpacks and its own Node runs',
+  async () => {
+    await using rig = await rigWithModels();
+    const { image } = await create(rig, { models: [{ name: 'digits' }] });
+    const root = await unpack(rig, image.version);
+    const config = await readServiceConfig(root);
+    expect(config.models).toMatchObject([{ name: 'digits', version: 2, path: '/models/digits/digits-mlp.onnx' }]);
+    expect(await readdir(join(root, 'opt/modelferry/node_modules'))).toEqual([
+      'better-sqlite3',
+      'onnxruntime-common',
+      'onnxruntime-node',
+    ]);
+    expect((await stat(join(root, 'tmp'))).mode & 0o7777).toBe(0o1777);
+    // With the root changed, nothing of this machine can stand in for what the image lacks.
+    const script = `
     const require = process.getBuiltinModule('module').createRequire('/opt/modelferry/server.mjs');
     const Database = require('better-sqlite3');
     const row = new Database(':memory:').prepare('SELECT 1 AS one').get();
     require('onnxruntime-node').InferenceSession.create('/models/digits/digits-mlp.onnx').then((session) => console.log(row.one, session.inputNames[0]));`;
-  const { stdout } = await run('chroot', ['--userspec=10001:10001', root, '/usr/local/bin/node', '-e', script]);
-  expect(stdout).toBe('1 pixels\n');
-});
+    const { stdout } = await run('chroot', ['--userspec=10001:10001', root, '/usr/local/bin/node', '-e', script]);
+    expect(stdout).toBe('1 pixels\n');
+  },
+);
 
 test('createImage() names everything that is wrong with name and tags at once', async () => {
   await using rig = await rigWithModels();
@@ -149,10 +152,10 @@ function create(rig: WorkspaceRig, request: ImageRequest): Promise<CreatedImage>
   return createImage(rig.workspace, request);
 }
 
-async function blobTimes(rig: WorkspaceRig): Promise<string[]> {
+async function blobInodes(rig: WorkspaceRig): Promise<string[]> {
   const folder = join(rig.workspace.layoutFolder, 'blobs/sha256');
   const names = (await readdir(folder)).sort();
-  return Promise.all(names.map(async (name) => `${name} ${(await stat(join(folder, name))).mtimeMs}`));
+  return Promise.all(names.map(async (name) => `${name} ${(await stat(join(folder, name))).ino}`));
 }
 
 async function unpack(rig: WorkspaceRig, version: number): Promise<string> {
