@@ -1,0 +1,98 @@
+import type { Server as HttpServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import tls from 'node:tls';
+import { FerryError, systemCodeOf } from '../../shared/errors.ts';
+import type { Certificates } from '../certificates.ts';
+import type { MqttGateway } from './mqtt/gateway.ts';
+
+/** A client that says nothing after its TLS handshake is cut after this long. */
+const firstByteTimeoutMs = 30_000;
+/** Connections that may wait to be taken in while the hub is busy with others. */
+const backlog = 4096;
+
+/** What a connection is given to once its first bytes say what it speaks. */
+export interface Protocols {
+  readonly mqtt: MqttGateway;
+  readonly http: HttpServer;
+}
+
+/** The hub's one TLS port. */
+export interface Listener extends AsyncDisposable {
+  readonly port: number;
+}
+
+/**
+ * Listens on one TLS port for every protocol: the first byte after the handshake tells them apart (no client of the hub says it
+ * in its handshake, by ALPN).
+ * @throws {FerryError} PORT_IN_USE
+ */
+export async function listen(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly certificates: Certificates;
+  readonly protocols: Protocols;
+}): Promise<Listener> {
+  const { certificates, protocols } = options;
+  const sockets = new Set<tls.TLSSocket>();
+  const server = tls.createServer({
+    cert: certificates.certPem,
+    key: certificates.keyPem,
+    minVersion: 'TLSv1.2',
+    // Devices may show a certificate of their own, which the hub and not TLS judges.
+    requestCert: true,
+    rejectUnauthorized: false,
+  });
+  server.on('secureConnection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    dispatch(socket, protocols);
+  });
+  // A handshake that failed; the client knows.
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  const port = await bind(server, options);
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+function dispatch(socket: tls.TLSSocket, protocols: Protocols): void {
+  const patience = setTimeout(() => socket.destroy(), firstByteTimeoutMs);
+  const cut = (): void => void socket.destroy();
+  socket.on('error', cut);
+  socket.once('close', () => clearTimeout(patience));
+  socket.once('readable', () => {
+    const first = socket.read() as Buffer | null;
+    clearTimeout(patience);
+    if (first === null) return cut();
+    socket.unshift(first);
+    // 0x10 is MQTT's CONNECT.
+    if (first[0] === 0x10) protocols.mqtt.accept(socket, socket.getPeerX509Certificate()?.raw);
+    else protocols.http.emit('connection', socket);
+    return undefined;
+  });
+}
+
+async function bind(
+  server: tls.Server,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen({ host, port, backlog }, () => resolve());
+  try {
+    await promise;
+  } catch (cause) {
+    if (systemCodeOf(cause) !== 'EADDRINUSE') throw cause;
+    throw new FerryError(
+      'PORT_IN_USE',
+      `Cannot start the IoT Hub simulator: port ${port} of "${host}" is in use, a free one was wanted`,
+      { cause },
+    );
+  }
+  return (server.address() as AddressInfo).port;
+}
