@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { mkdir } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
+import { trustAlso } from '../../shared/tls-trust.ts';
 import type { Certificates } from '../certificates.ts';
 
 const require = createRequire(import.meta.url);
@@ -20,6 +21,8 @@ interface BlobServerFactoryModule {
 export interface StorageOptions {
   /** Where blobs are kept. */
   readonly folder: string;
+  /** Container that is there from the start. */
+  readonly container: string;
   /** TCP port on loopback; 0 takes a free one. */
   readonly port: number;
   readonly certificates: Certificates;
@@ -51,16 +54,25 @@ export async function startStorage(options: StorageOptions): Promise<Storage> {
   await server.start();
   const port = Number(new URL(server.getHttpServerAddress()).port);
   const blobEndpoint = `https://localhost:${port}/${accountName}`;
+  const connectionString =
+    `DefaultEndpointsProtocol=https;AccountName=${accountName};AccountKey=${accountKey};` +
+    `BlobEndpoint=${blobEndpoint};`;
+  await makeContainer(connectionString, options);
   return {
     port,
     accountName,
     accountKey,
     blobEndpoint,
-    connectionString:
-      `DefaultEndpointsProtocol=https;AccountName=${accountName};AccountKey=${accountKey};` +
-      `BlobEndpoint=${blobEndpoint};`,
+    connectionString,
     [Symbol.asyncDispose]: () => server.close(),
   };
+}
+
+/** Makes the account's container where it is missing, as whoever sets an account up for an IoT Hub does. */
+async function makeContainer(connectionString: string, { container, certificates }: StorageOptions): Promise<void> {
+  trustAlso(certificates.caFile);
+  const { BlobServiceClient } = await import('@azure/storage-blob');
+  await BlobServiceClient.fromConnectionString(connectionString).getContainerClient(container).createIfNotExists();
 }
 
 /** What Azurite's command line would have said. */

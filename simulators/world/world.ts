@@ -52,7 +52,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   );
   const storage = parts.use(
     await onPort('storage', kept.ports.storage, (port) =>
-      startStorage({ folder: join(folder, 'storage'), port, certificates, ...kept.storage }),
+      startStorage({ folder: join(folder, 'storage'), container, port, certificates, ...kept.storage }),
     ),
   );
   const hub = parts.use(
