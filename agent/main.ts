@@ -51,6 +51,12 @@ async function main(args: readonly string[]): Promise<number> {
         .default('info'),
     )
     .action(run);
+  program
+    .command('reset')
+    .description('take the agent off this device: its modules, their images, and its folder with rows not yet uploaded')
+    .requiredOption('--state <folder>', 'folder of the agent')
+    .option('--json', 'print one JSON document')
+    .action(reset);
   await program.parseAsync(args, { from: 'user' });
   return exitCodes.done;
 }
@@ -82,6 +88,13 @@ async function run(flags: RunFlags): Promise<void> {
   );
   // The device SDK leaves timers behind that would keep the process for minutes.
   process.exit(0);
+}
+
+async function reset(flags: { readonly state: string; readonly json?: boolean }): Promise<void> {
+  const { resetAgent } = await import('./reset.ts');
+  const report = await resetAgent(resolve(flags.state), createLogger('agent', { level: 'warn' }));
+  const text = `Removed ${report.modules.length} modules, ${report.images.length} images, and "${flags.state}".`;
+  process.stdout.write(`${flags.json === true ? JSON.stringify(report, undefined, 2) : text}\n`);
 }
 
 function readConnectionString({ connectionString, connectionStringFile }: RunFlags): string {

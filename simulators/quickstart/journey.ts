@@ -178,6 +178,7 @@ function runAgent(stage: Stage, options: { readonly deployment: string; readonly
       '.ferry/world/certificates/ca.pem',
     ];
     const settings = ['--engine', options.engine, '--upload-every', '1', '--log-format', 'json'];
+    stage.cleanBy(['agent', 'reset', '--state', 'agent']);
     const agent = stage.start('agent', ['agent', 'run', ...place, ...settings]);
     const engine = await stage.until('start the agent', 30_000, async () => engineInLog(await agent.log()));
     const shown = readAs(

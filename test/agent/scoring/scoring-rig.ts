@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { ServiceConfig } from '../../../shared/model/service-config.ts';
 
 /** Folder of the digits models and rows. */
-const digitsFolder = fileURLToPath(new URL('../../data/digits/', import.meta.url));
+const digitsFolder = fileURLToPath(new URL('../../../simulators/quickstart/digits/', import.meta.url));
 
 /** The signature that both digits models have. */
 const digitsSignature = {
