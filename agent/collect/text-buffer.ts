@@ -71,6 +71,10 @@ export class TextBuffer {
 
   /** Appends a finite float32. */
   float32(value: number): void {
+    if (value === 0) {
+      this.ascii(Object.is(value, -0) ? '-0' : '0');
+      return;
+    }
     const size = Math.abs(value);
     if (size < 1e-6 || size >= 1e15) {
       this.#float32Slowly(value);
