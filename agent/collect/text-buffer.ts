@@ -156,8 +156,9 @@ export class TextBuffer {
     this.#length = end;
   }
 
+  /** For sizes that are rare; the smallest have less than 6 digits. */
   #float32Slowly(value: number): void {
-    for (let precision = 6; precision <= 9; precision += 1) {
+    for (let precision = 1; precision <= 9; precision += 1) {
       const rounded = Number(value.toPrecision(precision));
       if (Math.fround(rounded) !== value) continue;
       this.number(rounded);
