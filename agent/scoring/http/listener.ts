@@ -31,6 +31,9 @@ const exchangesMax = 2048;
  */
 const quietPollsMin = 10;
 
+/** How long new connections are taken where they do not end by themselves. */
+const lastConnectionsMs = 1000;
+
 /** How often it is looked whether the last request is answered. */
 const drainPollMs = 10;
 
@@ -90,10 +93,11 @@ export class Listener implements AsyncDisposable {
    */
   async drain(timeoutMs: number): Promise<boolean> {
     this.#draining = true;
-    const endMs = performance.now() + timeoutMs;
-    for (let poll = 0; performance.now() < endMs && this.#quietPolls < quietPollsMin; poll += 1) {
+    const startMs = performance.now();
+    const endMs = startMs + timeoutMs;
+    while (performance.now() < endMs && this.#quietPolls < quietPollsMin) {
       // Of net, not of http: that would cut connections whose request is on its way.
-      if (poll === quietPollsMin) NetServer.prototype.close.call(this.#server);
+      if (performance.now() > startMs + lastConnectionsMs) NetServer.prototype.close.call(this.#server);
       await sleep(drainPollMs);
       this.#quietPolls = this.#exchanges === 0 ? this.#quietPolls + 1 : 0;
     }

@@ -1,7 +1,7 @@
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import { expect, test } from 'vitest';
 import { type TensorType, tensorTypes } from '../../../shared/model/signature.ts';
-import { identityModel } from './identity-model.ts';
+import { identityModel } from './made-models.ts';
 import { readDigits, startScoring } from './scoring-rig.ts';
 
 const shape = ['n', 2];

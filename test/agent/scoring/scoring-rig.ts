@@ -7,7 +7,7 @@ import { readSettings } from '../../../agent/scoring/settings.ts';
 import { createLogger } from '../../../shared/log.ts';
 import type { ServiceConfig } from '../../../shared/model/service-config.ts';
 import type { TensorType } from '../../../shared/model/signature.ts';
-import { identityModel } from './identity-model.ts';
+import { identityModel, loopModel } from './made-models.ts';
 
 /** The main module of the scoring server, which its threads start from. */
 export const scoringEntry = new URL('../../../agent/scoring/main.ts', import.meta.url);
@@ -32,6 +32,17 @@ const digitsModels = ['digits-mlp', 'digits-logistic'].map((file, index) => ({
   signature: digitsSignature,
 }));
 
+const loop = {
+  name: 'loop',
+  version: 1,
+  format: 'onnx' as const,
+  path: '/models/loop.onnx',
+  signature: {
+    inputs: [{ name: 'n', type: 'int64' as const, shape: [] }],
+    outputs: [{ name: 'y', type: 'float32' as const, shape: [1] }],
+  },
+};
+
 /** A running server in a root folder of its own. */
 export interface ScoringRig extends AsyncDisposable {
   readonly server: ScoringServer;
@@ -46,7 +57,11 @@ export interface ScoringRig extends AsyncDisposable {
 export interface ScoringRigOptions {
   readonly environment?: NodeJS.ProcessEnv;
   /** Types for each of which a model `identity-<type>` is served, behind the digits. */
-  readonly identities?: readonly { type: TensorType; shape: readonly (number | string)[] }[];
+  readonly identities?: readonly { type: TensorType; shape: readonly (number | string)[]; heavy?: boolean }[];
+  /** Serves the model `loop`, whose input `n` says how long it takes. */
+  readonly loop?: boolean;
+  /** Cuts the identities' files in half. */
+  readonly broken?: boolean;
   /** Only the models of these names. @default all */
   readonly only?: readonly string[];
 }
@@ -96,11 +111,17 @@ export async function makeRoot(root: string, options: ScoringRigOptions = {}): P
       outputs: [{ name: 'y', type, shape: [...shape] }],
     },
   }));
-  for (const { path, signature } of identities) {
-    const [input] = signature.inputs;
-    if (input !== undefined) await writeFile(join(root, path), identityModel(input.type, input.shape));
+  for (const { type, shape, heavy } of options.identities ?? []) {
+    const file = identityModel(type, shape, heavy);
+    await writeFile(
+      join(root, `models/identity-${type}.onnx`),
+      options.broken === true ? file.subarray(0, file.length - 40) : file,
+    );
   }
-  const models = [...digitsModels, ...identities].filter(({ name }) => options.only?.includes(name) ?? true);
+  if (options.loop === true) await writeFile(join(root, loop.path), loopModel());
+  const models = [...digitsModels, ...identities, ...(options.loop === true ? [loop] : [])].filter(
+    ({ name }) => options.only?.includes(name) ?? true,
+  );
   const config: ServiceConfig = { schemaVersion: 1, models };
   await writeFile(join(root, 'app/service.json'), JSON.stringify(config));
 }
