@@ -14,17 +14,17 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'where models, images and services are kept',
     load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
   },
-  model: {
-    summary: 'register, list and show models',
-    load: async () => (await import('./commands/model.ts')).addModelVerbs,
-  },
-  image: {
-    summary: 'build, list and show images',
-    load: async () => (await import('./commands/image.ts')).addImageVerbs,
-  },
   up: {
     summary: 'run the local world: registry, IoT Hub simulator, storage',
     load: async () => (await import('./commands/up.ts')).addUp,
+  },
+  model: {
+    summary: 'register, find, change and fetch models',
+    load: async () => (await import('./commands/model.ts')).addModelVerbs,
+  },
+  image: {
+    summary: 'build, find and change images',
+    load: async () => (await import('./commands/image.ts')).addImageVerbs,
   },
   service: {
     summary: 'images that run, on whatever target',

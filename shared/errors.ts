@@ -11,6 +11,7 @@ export const errorCodes = [
   'DISK_FULL',
   'ENDPOINT_MISSING',
   'ENGINE_FAILED',
+  'FILE_EXISTS',
   'FILE_NOT_FOUND',
   'FILE_UNREADABLE',
   'FILE_UNWRITABLE',

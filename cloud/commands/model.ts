@@ -1,11 +1,23 @@
 import type { Command } from 'commander';
+import { systemClock } from '../../shared/clock.ts';
+import {
+  addListOptions,
+  addUpdateOptions,
+  labelChange,
+  listFilter,
+  type ListOptions,
+  type UpdateOptions,
+} from './label-options.ts';
 import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
-import { parseVersionedName } from '../../shared/model/name.ts';
+import { parseFullName, parseVersionedName } from '../../shared/model/name.ts';
 import type { TensorSpec } from '../../shared/model/signature.ts';
+import { downloadModel } from '../models/download.ts';
+import { updateLabels } from '../models/label-store.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
 import { registerModel } from '../models/register.ts';
+import { removeModel } from '../models/remove.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
@@ -14,6 +26,13 @@ interface RegisterOptions {
   readonly tag?: Record<string, string>;
   readonly property?: Record<string, string>;
 }
+
+interface DownloadOptions {
+  readonly target: string;
+  readonly overwrite?: boolean;
+}
+
+const versionedNameText = 'NAME or NAME:VERSION; without a version the latest one';
 
 /** Adds the verbs of `ferry model`. */
 export function addModelVerbs(noun: Command): void {
@@ -37,9 +56,9 @@ export function addModelVerbs(noun: Command): void {
     return describe(workspace, model);
   });
 
-  addWork(noun.command('list').description('list all models'), async (session) => {
+  addWork<ListOptions>(addListOptions(noun.command('list').description('list models')), async (session, options) => {
     const workspace = await session.openWorkspace();
-    const models = listModels(workspace.database);
+    const models = listModels(workspace.database, listFilter(options));
     return {
       json: models.map((model) => documentOf(workspace, model)),
       text: table(
@@ -52,10 +71,50 @@ export function addModelVerbs(noun: Command): void {
   const show = noun
     .command('show')
     .description('show a model with its signature')
-    .argument('<model>', 'NAME or NAME:VERSION; without a version the latest one');
+    .argument('<model>', versionedNameText);
   addWork(show, async (session, _options, [text = '']) => {
     const workspace = await session.openWorkspace();
     return describe(workspace, findModel(workspace.database, parseVersionedName(text)));
+  });
+
+  const update = noun.command('update').description('change tags, add properties, change the description');
+  addWork<UpdateOptions>(
+    addUpdateOptions(update.argument('<model>', versionedNameText)),
+    async (session, options, [text = '']) => {
+      const workspace = await session.openWorkspace();
+      const { database } = workspace;
+      const wanted = parseVersionedName(text);
+      const model = updateLabels(database, {
+        table: 'models',
+        find: () => findModel(database, wanted),
+        change: labelChange(options),
+        clock: systemClock,
+      });
+      return describe(workspace, model);
+    },
+  );
+
+  const download = noun
+    .command('download')
+    .description("write a model's files into a folder")
+    .argument('<model>', versionedNameText)
+    .option('--target <folder>', 'the folder', '.')
+    .option('--overwrite', 'replace files that are there already');
+  addWork<DownloadOptions>(download, async (session, options, [text = '']) => {
+    const workspace = await session.openWorkspace();
+    const model = findModel(workspace.database, parseVersionedName(text));
+    const files = await downloadModel(workspace, model, { ...options, signal: session.signal });
+    return { json: { id: idOf(model), files }, text: files.join('\n') };
+  });
+
+  const remove = noun
+    .command('delete')
+    .description('delete a model that no image uses')
+    .argument('<model>', 'NAME:VERSION');
+  addWork(remove, async (session, _options, [text = '']) => {
+    const workspace = await session.openWorkspace();
+    const model = await removeModel(workspace, parseFullName(text));
+    return { json: { id: idOf(model), deleted: true }, text: `Deleted ${idOf(model)}.` };
   });
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import { digestOf } from '../../shared/digest.ts';
+import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { imageNameProblem, type VersionedName } from '../../shared/model/name.ts';
 import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
@@ -8,15 +8,16 @@ import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { tarLayer } from '../../shared/oci/tar-layer.ts';
 import { findModel, type Model } from '../models/model.ts';
-import { type Pairs, pairProblems } from '../models/tags.ts';
+import { labelProblems, type Pairs } from '../models/labels.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { hostBase } from './base-layer.ts';
 import { engine } from './engine-layer.ts';
-import { type Image, type ImageLayer, insertImage, latestImage } from './image.ts';
-import { imageDocuments } from './image-document.ts';
+import { type Image, type ImageLayer, imagesWithLayer, insertImage, latestImage } from './image.ts';
+import { type ImageDocuments, imageDocuments } from './image-document.ts';
 import { LayerCache, type LayerContent, type StoredLayer } from './layer-cache.ts';
 import { type ImagePlatform, parsePlatform, platformText } from './platform.ts';
+import { Publisher, type PushOptions, type PushResult } from './publish.ts';
 
 /** What an image is built of. */
 export interface ImageRequest {
@@ -31,8 +32,7 @@ export interface ImageRequest {
 }
 
 /** The settings of {@link createImage}. */
-export interface CreateOptions {
-  readonly signal?: AbortSignal;
+export interface CreateOptions extends PushOptions {
   readonly clock?: Clock;
 }
 
@@ -43,16 +43,19 @@ export interface CreatedImage {
   readonly created: boolean;
   /** Bytes of the layers that were packed for it; the others were in the workspace already. */
   readonly bytesBuilt: number;
+  /** Absent where the workspace has no registry. */
+  readonly push: PushResult | undefined;
 }
 
 /**
- * Builds a scoring image from registered models and makes it the next version of its name; when the latest version has the same
- * content, that stays the latest and is given back. No model byte is read or copied.
+ * Builds a scoring image from registered models, pushes it where the workspace has a registry, and makes it the next version of its
+ * name; when the latest version has the same content, that stays the latest and is given back. No model byte is read or copied.
  * @throws {FerryError} NAME_INVALID or TAG_INVALID naming everything that is outside of the rules
  * @throws {FerryError} MODEL_NOT_FOUND when a model is not registered
  * @throws {FerryError} IMAGE_INVALID when two versions of one model were asked for
  * @throws {FerryError} PLATFORM_UNSUPPORTED when an image cannot be built for the platform here
  * @throws {FerryError} DISK_FULL when there is no room for it
+ * @throws {FerryError} REGISTRY_UNREACHABLE, REGISTRY_REFUSED or TIMEOUT when it cannot be pushed; there is no new version then
  */
 export async function createImage(
   workspace: Workspace,
@@ -66,15 +69,11 @@ export async function createImage(
   const layout = await LayoutStore.open(workspace.layoutFolder);
 
   const { layers, bytesBuilt } = await makeLayers({ workspace, layout, platform, models }, options.signal);
-  const { config, manifest, digest } = imageDocuments({ name, platform, layers });
-  const latest = latestImage(workspace.database, name);
-  if (latest?.digest === digest) return { image: latest, created: false, bytesBuilt };
-
-  await layout.putBlob(config);
+  const documents = imageDocuments({ name, platform, layers });
   const createdAt = new Date((options.clock ?? systemClock).nowMs()).toISOString();
   const image = {
     name,
-    digest,
+    digest: documents.digest,
     platform: platformText(platform),
     layers,
     models: models.map(({ name, version }) => `${name}:${version}`),
@@ -84,16 +83,43 @@ export async function createImage(
     createdAt,
     modifiedAt: createdAt,
   };
-  const version = await addVersion(workspace, {
-    kind: 'image',
-    name,
-    ...(options.signal && { signal: options.signal }),
-    prepare: async (version) => {
-      await layout.putManifest(name, String(version), manifest, mediaTypes.manifest);
-    },
-    insert: (version) => insertImage(workspace.database, { ...image, version }, models),
-  });
-  return { image: { version, ...image }, created: true, bytesBuilt };
+  return { ...(await addImage({ workspace, layout, models }, { image, documents }, options)), bytesBuilt };
+}
+
+/** Keeps an image and pushes it, as a new version where the latest one is not the same. When that fails, all is as it was. */
+async function addImage(
+  { workspace, layout, models }: Pick<Bench, 'workspace' | 'layout' | 'models'>,
+  { image, documents }: { readonly image: Omit<Image, 'version'>; readonly documents: ImageDocuments },
+  options: CreateOptions,
+): Promise<Omit<CreatedImage, 'bytesBuilt'>> {
+  const { name, digest } = image;
+  const { database, config } = workspace;
+  const { registry } = config.endpoints;
+  const publisher = registry === undefined ? undefined : new Publisher(layout, registry);
+  const wasThere = (await layout.resolve(name, digest)) !== undefined;
+  const { config: configBytes, manifest } = documents;
+  await putSmallBlob(layout, configBytes);
+  await layout.putManifest(name, undefined, manifest, mediaTypes.manifest);
+  try {
+    const relatives = (layer: Digest): readonly string[] => imagesWithLayer(database, layer, name);
+    const push = await publisher?.push({ name, digest, models, relatives }, options);
+    const latest = latestImage(database, name);
+    if (latest?.digest === digest) return { image: latest, created: false, push };
+    const version = await addVersion(workspace, {
+      kind: 'image',
+      name,
+      ...(options.signal && { signal: options.signal }),
+      prepare: async (version) => {
+        await layout.putManifest(name, String(version), manifest, mediaTypes.manifest);
+        await publisher?.tag(name, String(version), manifest, options.signal);
+      },
+      insert: (version) => insertImage(database, { ...image, version }, models),
+    });
+    return { image: { ...image, version }, created: true, push };
+  } catch (error) {
+    if (!wasThere) await layout.removeManifest(name, digest);
+    throw error;
+  }
 }
 
 /** Checks what was asked for, and gives the image's name. */
@@ -106,7 +132,8 @@ function checkRequest(request: ImageRequest): string {
   }
   const name = request.name ?? first.name;
   const nameProblem = imageNameProblem(name);
-  const tagProblems = pairProblems('tag', request.tags ?? {});
+  const { tags = {}, description = '' } = request;
+  const tagProblems = labelProblems({ tags, description });
   if (nameProblem === undefined && tagProblems.length === 0) return name;
   const all = [...(nameProblem === undefined ? [] : [nameProblem]), ...tagProblems].join('; ');
   throw new FerryError(nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID', `Cannot build the image: ${all}`);
@@ -189,8 +216,13 @@ async function storeApp(layout: LayoutStore, models: readonly Model[]): Promise<
   const pieces: Uint8Array[] = [];
   for await (const piece of tarLayer([{ kind: 'file', path: serviceConfigPath, content }])) pieces.push(piece);
   const bytes = Buffer.concat(pieces);
-  const digest = digestOf(bytes);
-  const made = !(await layout.hasBlob(digest));
-  if (made) await layout.putBlob(bytes);
-  return { digest, sizeBytes: bytes.byteLength, made };
+  const made = !(await layout.hasBlob(digestOf(bytes)));
+  return { ...(await putSmallBlob(layout, bytes)), made };
+}
+
+/** Stores bytes that are in memory, where they are not there already. */
+async function putSmallBlob(layout: LayoutStore, bytes: Uint8Array): Promise<{ digest: Digest; sizeBytes: number }> {
+  const expected = { digest: digestOf(bytes), size: bytes.byteLength };
+  await layout.putBlob(bytes, { expected });
+  return { digest: expected.digest, sizeBytes: expected.size };
 }

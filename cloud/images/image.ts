@@ -3,6 +3,7 @@ import type { Digest } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { formatVersionedName, type VersionedName } from '../../shared/model/name.ts';
 import { digestSchema } from '../../shared/oci/descriptor.ts';
+import { type Condition, listConditions, type ListFilter, whereClause } from '../models/label-store.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
 
@@ -63,7 +64,7 @@ const rowSchema = z
 const selectImages = `
   SELECT images.*, (
     SELECT json_group_array(model_name || ':' || model_version) FROM image_models
-    WHERE image_name = name AND image_version = version
+    WHERE image_name = images.name AND image_version = images.version
   ) AS models FROM images`;
 
 /** Inserts an image's row and what models it holds; to be called inside of the transaction that takes its version. */
@@ -112,10 +113,41 @@ export function findImage(database: WorkspaceDatabase, wanted: VersionedName): I
   });
 }
 
-/** Gives all images by name, the latest version of each first. */
-export function listImages(database: WorkspaceDatabase): readonly Image[] {
+/** What is looked for among images; all of it must hold. */
+export interface ImageFilter extends ListFilter {
+  /** A model that the image holds, in this or in any version. */
+  readonly model?: VersionedName;
+  readonly digest?: string;
+}
+
+/** Gives the images that a filter lets through, by name, the latest version of each first. */
+export function listImages(database: WorkspaceDatabase, filter: ImageFilter = {}): readonly Image[] {
+  const { sql, values } = whereClause([
+    ...listConditions('images', filter),
+    ...(filter.model === undefined ? [] : [modelCondition(filter.model)]),
+    ...(filter.digest === undefined ? [] : [{ sql: 'images.digest = ?', values: [filter.digest] }]),
+  ]);
   return database
-    .prepare(`${selectImages} ORDER BY name, version DESC`)
-    .all()
+    .prepare(`${selectImages} ${sql} ORDER BY name, version DESC`)
+    .all(values)
     .map((row) => rowSchema.parse(row));
+}
+
+function modelCondition({ name, version }: VersionedName): Condition {
+  const exists = 'EXISTS (SELECT 1 FROM image_models WHERE image_name = images.name AND image_version = images.version';
+  return version === undefined
+    ? { sql: `${exists} AND model_name = ?)`, values: [name] }
+    : { sql: `${exists} AND model_name = ? AND model_version = ?)`, values: [name, version] };
+}
+
+/** Gives some other images that have a layer, by name. */
+export function imagesWithLayer(database: WorkspaceDatabase, digest: Digest, otherThan: string): readonly string[] {
+  const names = database
+    .prepare(
+      `SELECT DISTINCT name FROM images, json_each(images.layers) AS layer
+       WHERE layer.value ->> 'digest' = ? AND name <> ? ORDER BY name LIMIT 3`,
+    )
+    .pluck()
+    .all(digest, otherThan);
+  return z.array(z.string()).parse(names);
 }

@@ -6,6 +6,7 @@ import { type Signature, signatureSchema } from '../../shared/model/signature.ts
 import { digestSchema } from '../../shared/oci/descriptor.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
+import { listConditions, type ListFilter, whereClause } from './label-store.ts';
 
 /** A file of a model. */
 const fileSchema = z.strictObject({
@@ -126,11 +127,12 @@ export function findModel(database: WorkspaceDatabase, wanted: VersionedName): M
   );
 }
 
-/** Gives all models by name, the latest version of each first. */
-export function listModels(database: WorkspaceDatabase): readonly Model[] {
+/** Gives the models that a filter lets through, by name, the latest version of each first. */
+export function listModels(database: WorkspaceDatabase, filter: ListFilter = {}): readonly Model[] {
+  const { sql, values } = whereClause(listConditions('models', filter));
   return database
-    .prepare('SELECT * FROM models ORDER BY name, version DESC')
-    .all()
+    .prepare(`SELECT * FROM models ${sql} ORDER BY name, version DESC`)
+    .all(values)
     .map((row) => rowSchema.parse(row));
 }
 

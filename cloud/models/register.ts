@@ -13,7 +13,7 @@ import { modelArtifact } from './artifact.ts';
 import { loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
 import { readOnnx } from './onnx.ts';
-import { pairProblems, type Pairs } from './tags.ts';
+import { labelProblems, type Pairs } from './labels.ts';
 
 /** What is registered, and under which name. */
 export interface Registration {
@@ -32,9 +32,6 @@ export interface RegisterOptions {
   /** Told how much is packed, in bytes. */
   readonly onProgress?: (done: number, total: number) => void;
 }
-
-/** Longest description, in characters. */
-const descriptionLengthMax = 4096;
 
 /**
  * Registers a model as the next version of its name: reads its signature, has ONNX Runtime load it once, and keeps it as an OCI
@@ -100,15 +97,9 @@ export async function registerModel(
   return { version, ...model };
 }
 
-function checkRegistration(given: Required<Omit<Registration, 'file'>>): void {
-  const nameProblem = modelNameProblem(given.name);
-  const problems = [
-    ...pairProblems('tag', given.tags),
-    ...pairProblems('property', given.properties),
-    ...(given.description.length > descriptionLengthMax
-      ? [`the description has ${given.description.length} characters, at most ${descriptionLengthMax} were wanted`]
-      : []),
-  ];
+function checkRegistration({ name, ...labels }: Omit<Registration, 'file'>): void {
+  const nameProblem = modelNameProblem(name);
+  const problems = labelProblems(labels);
   if (nameProblem === undefined && problems.length === 0) return;
   const all = [...(nameProblem === undefined ? [] : [nameProblem]), ...problems].join('; ');
   throw new FerryError(nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID', `Cannot register the model: ${all}`);

@@ -46,6 +46,16 @@ export function parseVersionedName(text: string): VersionedName {
   return { name: text.slice(0, colon), version: Number(version) };
 }
 
+/**
+ * Reads `name:version`: what is deleted is named wholly.
+ * @throws {FerryError} NAME_INVALID when there is no version, or it is no whole number from 1
+ */
+export function parseFullName(text: string): Required<VersionedName> {
+  const { name, version } = parseVersionedName(text);
+  if (version !== undefined) return { name, version };
+  throw new FerryError('NAME_INVALID', `Cannot use "${text}": it has no version, NAME:VERSION was wanted`);
+}
+
 /** Writes `name`, or `name:version` where a version is named. */
 export function formatVersionedName({ name, version }: VersionedName): string {
   return version === undefined ? name : `${name}:${version}`;

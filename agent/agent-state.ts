@@ -1,0 +1,79 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeDurably } from '../shared/durable-file.ts';
+
+const identitySchema = z.object({
+  /** Tells this agent's containers from others on the same engine. */
+  owner: z.string().regex(/^[0-9a-f]{8}$/),
+  /** The engine that `auto` chose the first time: it stays, whatever is up first after a power cut. */
+  engine: z.enum(['docker', 'process']).optional(),
+});
+
+const desiredSchema = z.object({ deviceId: z.string(), desired: z.unknown() });
+
+/** What the agent has to know of itself over restarts. */
+export type AgentIdentity = z.infer<typeof identitySchema>;
+
+/** The agent's folder of state: which agent it is, and the last good desired state. Every file is replaced whole and durably. */
+export class AgentState {
+  readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** Opens the folder, and makes it where there is none. Others may pass through it but not look. */
+  static async open(folder: string): Promise<AgentState> {
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    return new AgentState(folder);
+  }
+
+  /** Folder of the images, an OCI layout. */
+  get imagesFolder(): string {
+    return join(this.folder, 'images');
+  }
+
+  /** Folder with a folder for each module. */
+  get modulesFolder(): string {
+    return join(this.folder, 'modules');
+  }
+
+  /** File of the counts of restarts. */
+  get watchFile(): string {
+    return join(this.folder, 'modules.json');
+  }
+
+  /** Reads which agent this is; a new one where that was never written. */
+  async readIdentity(): Promise<AgentIdentity> {
+    const found = identitySchema.safeParse(await readJson(join(this.folder, 'agent.json')));
+    if (found.success) return found.data;
+    const identity = { owner: randomBytes(4).toString('hex') };
+    await this.writeIdentity(identity);
+    return identity;
+  }
+
+  async writeIdentity(identity: AgentIdentity): Promise<void> {
+    await writeDurably(join(this.folder, 'agent.json'), JSON.stringify(identity), { mode: 0o600 });
+  }
+
+  /** Reads the last good desired properties of a device; nothing where there are none, or another device's. */
+  async readDesired(deviceId: string): Promise<unknown> {
+    const found = desiredSchema.safeParse(await readJson(join(this.folder, 'desired.json')));
+    return found.data?.deviceId === deviceId ? found.data.desired : undefined;
+  }
+
+  /** Keeps the last good desired properties. They may hold passwords of registries, so nobody else may read them. */
+  async writeDesired(deviceId: string, desired: unknown): Promise<void> {
+    await writeDurably(join(this.folder, 'desired.json'), JSON.stringify({ deviceId, desired }), { mode: 0o600 });
+  }
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,30 @@
+import type { Client, ModuleClient } from 'azure-iot-device';
+
+/** What the agent uses of the device SDK. */
+interface DeviceSdk {
+  readonly connectModule: (connectionString: string) => ModuleClient;
+  readonly connectDevice: (connectionString: string) => Client;
+  /** Name to register a handler under that takes every direct method. */
+  readonly anyMethod: string;
+}
+
+/** The SDK is not to try again: the agent does, because the SDK gives up after four minutes and not at all the first time. */
+const noRetry = { shouldRetry: () => false, nextRetryTimeout: () => 0 };
+
+/** Loads the device SDK when it is first needed, so that modules are started before that: it takes a quarter of a second on a small device. */
+export async function loadDeviceSdk(): Promise<DeviceSdk> {
+  const [{ default: device }, { AnyMethodMqtt, anyMethod }] = await Promise.all([
+    import('azure-iot-device'),
+    import('./any-method-mqtt.ts'),
+  ]);
+  return {
+    anyMethod,
+    connectModule: (text) => withoutRetry(device.ModuleClient.fromConnectionString(text, AnyMethodMqtt)),
+    connectDevice: (text) => withoutRetry(device.Client.fromConnectionString(text, AnyMethodMqtt)),
+  };
+}
+
+function withoutRetry<T extends Client | ModuleClient>(client: T): T {
+  client.setRetryPolicy(noRetry);
+  return client;
+}

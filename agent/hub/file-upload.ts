@@ -1,0 +1,120 @@
+import { Agent } from 'node:https';
+import type { Client } from 'azure-iot-device';
+import { z } from 'zod';
+import { withDeadline } from '../../shared/deadline.ts';
+import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
+import { FerryError } from '../../shared/errors.ts';
+import type { UploadDestination } from '../collect/upload-destination.ts';
+import { loadDeviceSdk } from './device-sdk.ts';
+import { storageError } from './storage-error.ts';
+
+/** Where the hub says that a blob is to be stored. */
+const placeSchema = z.object({
+  correlationId: z.string().min(1),
+  hostName: z.string().min(1),
+  containerName: z.string().min(1),
+  blobName: z.string().min(1),
+  sasToken: z.string(),
+});
+
+/** How long the hub may take to answer, in milliseconds. */
+const hubTimeoutMs = 30_000;
+/** How long a blob may take to be stored, in milliseconds; the hub's signature holds an hour. */
+const storeTimeoutMs = 30 * 60_000;
+
+/**
+ * Sends blobs to the storage account behind an IoT Hub: asks the hub for a signed address, stores the blob there, tells the hub how it
+ * went. Needs no connection to the hub, only requests.
+ * @see https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-file-upload
+ */
+export class HubFileUpload implements UploadDestination {
+  readonly #device: DeviceConnectionString;
+  #client: Client | undefined;
+
+  constructor(device: DeviceConnectionString) {
+    this.#device = device;
+  }
+
+  /**
+   * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name.
+   * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED when the hub gives no address
+   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_REFUSED when the storage does not take it; the hub is told so
+   */
+  async upload(blob: Parameters<UploadDestination['upload']>[0], signal: AbortSignal): Promise<void> {
+    const client = await this.#open();
+    const { correlationId, hostName, containerName, blobName, sasToken } = await this.#ask(
+      `ask the hub where to store "${blob.name}"`,
+      signal,
+      async () => placeSchema.parse(await client.getBlobSharedAccessSignature(blob.name)),
+    );
+    // The signature is in the query, which is never part of a message.
+    const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
+    try {
+      await store(address, sasToken, blob, signal);
+    } catch (error) {
+      await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
+      throw storageError(error, address);
+    }
+    await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
+  }
+
+  async #notify(
+    client: Client,
+    correlationId: string,
+    outcome: { readonly status: number; readonly text: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#ask('tell the hub that a blob is stored', signal, () =>
+      client.notifyBlobUploadStatus(correlationId, outcome.status === 201, outcome.status, outcome.text),
+    );
+  }
+
+  async #open(): Promise<Client> {
+    if (this.#client !== undefined) return this.#client;
+    const { hostName, deviceId, sharedAccessKey } = this.#device;
+    const identity = formatDeviceConnectionString({ hostName, deviceId, sharedAccessKey });
+    const client = (await loadDeviceSdk()).connectDevice(identity);
+    const agent = portAgent(this.#device);
+    if (agent !== undefined) await client.setOptions({ http: { agent } });
+    return (this.#client = client);
+  }
+
+  async #ask<T>(doing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    try {
+      return await withDeadline({ doing, timeoutMs: hubTimeoutMs, signal }, work);
+    } catch (cause) {
+      if (signal.aborted || cause instanceof FerryError) throw cause;
+      const refused = cause instanceof Error && 'response' in cause && cause.response !== undefined;
+      throw new FerryError(refused ? 'HUB_REFUSED' : 'HUB_UNREACHABLE', `Cannot ${doing} at ${this.#device.hostName}`, {
+        cause: new Error(cause instanceof Error ? cause.message : String(cause)),
+      });
+    }
+  }
+}
+
+/** The SDK's REST calls take no port out of the host name; an agent that has one of its own directs them there. */
+function portAgent({ hostName, gatewayHostName }: DeviceConnectionString): Agent | undefined {
+  const match = /^(.*):(\d+)$/.exec(gatewayHostName ?? hostName);
+  if (match === null) return undefined;
+  const [, host = '', port] = match;
+  // `host` and `port` are options of every connection, which an agent's own options override; the types do not know that.
+  const options = { keepAlive: true, host, port: Number(port), servername: host };
+  return new Agent(options);
+}
+
+async function store(
+  address: string,
+  sasToken: string,
+  blob: Parameters<UploadDestination['upload']>[0],
+  signal: AbortSignal,
+): Promise<void> {
+  const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
+  const client = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential());
+  await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
+    client.uploadData(blob.content, {
+      abortSignal,
+      blobHTTPHeaders: { blobContentType: blob.contentType },
+      metadata: blob.metadata,
+    }),
+  );
+}

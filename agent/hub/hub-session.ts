@@ -1,0 +1,109 @@
+import type { DeviceMethodRequest, DeviceMethodResponse, ModuleClient, Twin } from 'azure-iot-device';
+import { withDeadline } from '../../shared/deadline.ts';
+import { loadDeviceSdk } from './device-sdk.ts';
+import type { JsonObject } from '../report.ts';
+
+/** The two halves of the twin as they are in the hub. */
+export interface TwinState {
+  /** With its `$version`. */
+  readonly desired: unknown;
+  readonly reported: JsonObject;
+}
+
+/** What is done with what the hub sends. Handlers only note it. */
+export interface SessionHandlers {
+  /** Desired properties have changed, or may have. */
+  readonly onChanged: () => void;
+  /** The connection is gone for good: this session is over. */
+  readonly onLost: (error: Error) => void;
+  readonly onMethod: (request: DeviceMethodRequest, response: DeviceMethodResponse) => void;
+}
+
+/** How long connecting may take, in milliseconds; the SDK gives the handshake 60 s. */
+const openTimeoutMs = 70_000;
+/** How long one answer of the hub may take, in milliseconds. The SDK waits for ever. */
+const answerTimeoutMs = 30_000;
+/** How long signing off may take, in milliseconds. */
+const closeTimeoutMs = 3_000;
+
+/**
+ * One connection to the hub as the module `$edgeAgent`, by the real device SDK. It is used until it breaks and then thrown away: the SDK's own
+ * reconnecting forgets subscriptions and does not read the twin again. Only the renewal of the token, for which the SDK drops and
+ * takes up the connection every 45 minutes, happens within one session; the twin is read again after it.
+ */
+export class HubSession implements AsyncDisposable {
+  readonly #client: ModuleClient;
+  readonly #twin: Twin;
+
+  private constructor(client: ModuleClient, twin: Twin) {
+    this.#client = client;
+    this.#twin = twin;
+  }
+
+  /** Connects and subscribes to all that the agent needs. Throws what the SDK throws. */
+  static async open(connectionString: string, handlers: SessionHandlers, signal: AbortSignal): Promise<HubSession> {
+    const { connectModule, anyMethod } = await loadDeviceSdk();
+    const client = connectModule(connectionString);
+    try {
+      await withDeadline({ doing: 'connect to the hub', timeoutMs: openTimeoutMs, signal }, () => client.open());
+      const twin = await withDeadline({ doing: 'read the twin', timeoutMs: answerTimeoutMs, signal }, () =>
+        client.getTwin(),
+      );
+      client.on('disconnect', (reason: unknown) => {
+        handlers.onLost(reason instanceof Error ? reason : new Error('the connection was closed'));
+      });
+      client.on('error', handlers.onLost);
+      client.on('connect', handlers.onChanged);
+      twin.on('error', handlers.onLost);
+      // A patch that the SDK merged into its copy may be wrong where there are arrays, so it only says that there is one. The
+      // SDK also calls this after each read of the whole, with the whole.
+      twin.on('properties.desired', (patch: unknown) => {
+        if (patch !== twin.properties.desired) handlers.onChanged();
+      });
+      client.onMethod(anyMethod, (request, response) => {
+        if (request !== undefined && response !== undefined) handlers.onMethod(request, response);
+      });
+      return new HubSession(client, twin);
+    } catch (error) {
+      await close(client);
+      throw error;
+    }
+  }
+
+  /** Reads the twin from the hub. */
+  async readTwin(signal: AbortSignal): Promise<TwinState> {
+    await withDeadline({ doing: 'read the twin', timeoutMs: answerTimeoutMs, signal }, () => this.#client.getTwin());
+    const { desired, reported } = this.#twin.properties;
+    // What the SDK adds and what the hub keeps for itself is no part of what was reported.
+    const rest = Object.fromEntries(
+      Object.entries(reported).filter(([name]) => !['update', '$version', '$metadata'].includes(name)),
+    );
+    return { desired: structuredClone(desired) as unknown, reported: structuredClone(rest) };
+  }
+
+  /** Sends a patch of the reported properties, and comes back when the hub has taken it. */
+  async patchReported(patch: JsonObject, signal: AbortSignal): Promise<void> {
+    await withDeadline({ doing: 'report to the hub', timeoutMs: answerTimeoutMs, signal }, () => {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      this.#twin.properties.reported['update'](patch, (error: Error | null | undefined) => {
+        if (error) reject(error);
+        else resolve();
+      });
+      return promise;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.removeAllListeners();
+    this.#twin.removeAllListeners();
+    // A late failure of a connection that is thrown away means nothing any more, but without a listener it would end the program.
+    this.#client.on('error', () => undefined);
+    this.#twin.on('error', () => undefined);
+    await close(this.#client);
+  }
+}
+
+async function close(client: ModuleClient): Promise<void> {
+  const deadline = { doing: 'sign off from the hub', timeoutMs: closeTimeoutMs };
+  await withDeadline(deadline, () => client.close()).catch(() => undefined);
+}

@@ -1,0 +1,163 @@
+import type { Clock } from '../../shared/clock.ts';
+import { withDeadline } from '../../shared/deadline.ts';
+import { formatDeviceConnectionString, type DeviceConnectionString } from '../../shared/edge/connection-string.ts';
+import { isFerryError, messageOf } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import { reportDiff } from '../report-diff.ts';
+import type { JsonObject } from '../report.ts';
+import { retryDelayMs } from './backoff.ts';
+import { hubError } from './hub-error.ts';
+import { HubSession, type SessionHandlers } from './hub-session.ts';
+
+/** The settings of {@link Hub}. */
+export interface HubOptions {
+  /** The device's own; the agent's module signs in with the same key. */
+  readonly device: DeviceConnectionString;
+  /** Whether this device has ever been let in: then a refusal may be the hub's passing trouble, and is tried again for ever. */
+  readonly knownToHub: boolean;
+  /** Gets the desired properties after each connection and each change. */
+  readonly onDesired: (desired: unknown) => Promise<void>;
+  readonly onMethod: SessionHandlers['onMethod'];
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** How often the twin is read although nothing was heard, in milliseconds (IoT Edge, ConfigRefreshFrequencySecs). */
+const refreshEveryMs = 3_600_000;
+
+/** How long the last report may take, in milliseconds: the agent has 10 s to end. */
+const flushTimeoutMs = 2_000;
+
+/** The link to the IoT Hub: keeps it up for ever, hands in what is desired, and reports what is new. */
+export class Hub {
+  readonly #options: HubOptions;
+  readonly #address: string;
+  #known: boolean;
+  #wanted: JsonObject | undefined;
+  /** What the hub holds; nothing while there is no connection. */
+  #held: JsonObject | undefined;
+  #wake = Promise.withResolvers<void>();
+  #flushed: PromiseWithResolvers<void> | undefined;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#known = options.knownToHub;
+    this.#address = addressOf(options.device);
+  }
+
+  /** Takes the state to report; the hub gets what differs from what it holds, now or when it is reached again. */
+  report(state: JsonObject): void {
+    this.#wanted = state;
+    this.#wake.resolve();
+  }
+
+  /**
+   * Keeps the link until the signal is aborted.
+   * @throws {FerryError} HUB_UNAUTHORIZED when the hub refuses a device that it has never let in
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    signal.addEventListener('abort', () => this.#wake.resolve(), { once: true });
+    for (let failures = 1; !signal.aborted; failures += 1) {
+      const startedMs = clock.monotonicMs();
+      try {
+        await this.#oneSession(signal);
+      } catch (thrown) {
+        if (signal.aborted) break;
+        if (isBug(thrown)) throw thrown;
+        const error = isFerryError(thrown) && thrown.code !== 'TIMEOUT' ? thrown : hubError(thrown, this.#address);
+        if (error.code === 'HUB_UNAUTHORIZED' && !this.#known) throw error;
+        // A connection that held for a while starts the count anew.
+        if (clock.monotonicMs() - startedMs > 60_000) failures = 1;
+        const delayMs = retryDelayMs(failures);
+        log.warn({ code: error.code, retryInMs: Math.round(delayMs) }, messageOf(error));
+        await clock.sleep(delayMs, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  /** Waits until the hub has what was last reported; does nothing when there is no connection. */
+  async flush(signal: AbortSignal): Promise<void> {
+    if (this.#held === undefined) return;
+    this.#flushed ??= Promise.withResolvers();
+    this.#wake.resolve();
+    const { promise } = this.#flushed;
+    await withDeadline({ doing: 'send the last report', timeoutMs: flushTimeoutMs, signal }, () => promise);
+  }
+
+  async #oneSession(signal: AbortSignal): Promise<void> {
+    const { device, onMethod, log } = this.#options;
+    const identity = formatDeviceConnectionString({ ...device, moduleId: '$edgeAgent' });
+    let changed = true;
+    let lost: Error | undefined;
+    const handlers: SessionHandlers = {
+      onChanged: () => {
+        changed = true;
+        this.#wake.resolve();
+      },
+      onLost: (error) => {
+        lost ??= error;
+        this.#wake.resolve();
+      },
+      onMethod,
+    };
+    await using session = await HubSession.open(identity, handlers, signal);
+    this.#known = true;
+    log.info({ hub: this.#address, device: device.deviceId }, 'connected to the hub');
+    try {
+      while (!signal.aborted) {
+        this.#wake = Promise.withResolvers();
+        if (lost !== undefined) throw lost;
+        if (changed) {
+          changed = false;
+          await this.#readTwin(session, signal);
+        }
+        await this.#sendReport(session, signal);
+        this.#flushed?.resolve();
+        this.#flushed = undefined;
+        if (!changed && lost === undefined && (await this.#waitIsLong())) changed = true;
+      }
+    } finally {
+      this.#held = undefined;
+      this.#flushed?.resolve();
+    }
+  }
+
+  async #readTwin(session: HubSession, signal: AbortSignal): Promise<void> {
+    const { desired, reported } = await session.readTwin(signal);
+    this.#held = reported;
+    await this.#options.onDesired(desired);
+  }
+
+  async #sendReport(session: HubSession, signal: AbortSignal): Promise<void> {
+    const wanted = this.#wanted;
+    if (wanted === undefined || this.#held === undefined) return;
+    const patch = reportDiff(this.#held, wanted);
+    if (patch === undefined) return;
+    await session.patchReported(patch, signal);
+    this.#held = wanted;
+  }
+
+  /** Waits until something happens; says whether nothing has for so long that the twin is to be read to be sure. */
+  async #waitIsLong(): Promise<boolean> {
+    const over = new AbortController();
+    try {
+      return await Promise.race([
+        this.#wake.promise.then(() => false),
+        this.#options.clock.sleep(refreshEveryMs, over.signal).then(() => true),
+      ]);
+    } finally {
+      over.abort();
+    }
+  }
+}
+
+/** Says whether it is the program that is wrong, not the world: that is no reason to try for ever. */
+function isBug(thrown: unknown): boolean {
+  return thrown instanceof TypeError || thrown instanceof ReferenceError || thrown instanceof RangeError;
+}
+
+function addressOf({ hostName, gatewayHostName }: DeviceConnectionString): string {
+  const host = gatewayHostName ?? hostName;
+  return /:\d+$/.test(host) ? host : `${host}:8883`;
+}

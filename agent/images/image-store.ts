@@ -1,0 +1,185 @@
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Clock } from '../../shared/clock.ts';
+import { type Digest, digestOf, isDigest } from '../../shared/digest.ts';
+import { FerryError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import type { Descriptor } from '../../shared/oci/descriptor.ts';
+import { LayoutStore } from '../../shared/oci/layout-store.ts';
+import { type Manifest, type ManifestDocument, manifestBytesMax, parseManifest } from '../../shared/oci/manifest.ts';
+import { manifestMediaTypes } from '../../shared/oci/media-types.ts';
+import { formatReference, parseReference, type Reference } from '../../shared/oci/reference.ts';
+import { inParallel } from './in-parallel.ts';
+import { downloadBlob } from './download-blob.ts';
+import { type RegistrySignIn, RegistrySource } from './registry-source.ts';
+
+/** The settings of one {@link ImageStore.ensure}. */
+export interface EnsureOptions {
+  /** `never`: only what is there already is taken. */
+  readonly pullPolicy: 'on-create' | 'never';
+  readonly signIn?: RegistrySignIn;
+  readonly signal: AbortSignal;
+}
+
+/** Blobs that are got at the same time. */
+const parallelBlobs = 4;
+/** How often the progress of a pull is logged, in milliseconds. */
+const progressEveryMs = 5_000;
+
+/**
+ * The device's own images, in an OCI layout: nothing is got twice, each blob is checked, and what was begun is gone on with. A tag is
+ * asked for once; from then on it is what it was, until the deployment names another.
+ */
+export class ImageStore {
+  readonly #layout: LayoutStore;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+
+  private constructor(layout: LayoutStore, options: { clock: Clock; log: Logger }) {
+    this.#layout = layout;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  /** Opens the images in a folder. */
+  static async open(folder: string, options: { clock: Clock; log: Logger }): Promise<ImageStore> {
+    return new ImageStore(await LayoutStore.open(folder), options);
+  }
+
+  /** The folder, an OCI image layout. */
+  get folder(): string {
+    return this.#layout.folder;
+  }
+
+  /**
+   * Sees to it that an image is here, wholly, and gives the digest of its manifest for this platform.
+   * @param image as a deployment names it: by digest or by tag
+   * @throws {FerryError} NAME_INVALID, IMAGE_NOT_FOUND, IMAGE_INVALID, DIGEST_MISMATCH, PLATFORM_UNSUPPORTED, DISK_FULL,
+   * REGISTRY_REFUSED, REGISTRY_UNREACHABLE
+   */
+  async ensure(image: string, options: EnsureOptions): Promise<Digest> {
+    const reference = parseReference(image);
+    const here = await this.#find(reference);
+    if (here !== undefined) return here;
+    if (options.pullPolicy === 'never') {
+      throw new FerryError('IMAGE_NOT_FOUND', `Cannot use "${image}": it is not on the device, and must not be pulled`);
+    }
+    const source = new RegistrySource(reference.host, options.signIn);
+    const document = await this.#fetchManifest(source, reference, options.signal);
+    await this.#fetchBlobs(source, reference, document.manifest, options.signal);
+    const { descriptor, bytes } = document;
+    await this.#layout.putManifest(repositoryOf(reference), tagOf(reference), bytes, descriptor.mediaType);
+    return descriptor.digest;
+  }
+
+  /** Finds an image that is here. What stands in the layout's index is here wholly. */
+  async #find(reference: Reference): Promise<Digest | undefined> {
+    const repository = repositoryOf(reference);
+    const byDigest = reference.digest && (await this.#layout.resolve(repository, reference.digest));
+    // An index that a deployment names by its digest is not kept itself; its tag leads to this platform's manifest.
+    const found = byDigest || (await this.#layout.resolve(repository, tagOf(reference) ?? ''));
+    return found?.digest;
+  }
+
+  /** Gets the manifest of the image for this platform, through an index if that is what the reference names. */
+  async #fetchManifest(
+    source: RegistrySource,
+    reference: Reference,
+    signal: AbortSignal,
+  ): Promise<ManifestDocument & { kind: 'manifest' }> {
+    const first = await fetchDocument(source, reference.repository, reference.digest ?? reference.tag ?? '', signal);
+    if (first.kind === 'manifest') return first;
+    const ours = first.index.manifests.find(isForThisMachine);
+    if (ours === undefined) {
+      const what = `Cannot use "${formatReference(reference)}": it has no image for linux/${architecture()}`;
+      throw new FerryError('PLATFORM_UNSUPPORTED', what);
+    }
+    const second = await fetchDocument(source, reference.repository, ours.digest, signal);
+    if (second.kind === 'manifest') return second;
+    throw new FerryError('IMAGE_INVALID', `Cannot use "${formatReference(reference)}": an index within an index`);
+  }
+
+  async #fetchBlobs(
+    source: RegistrySource,
+    reference: Reference,
+    manifest: Manifest,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const missing: Descriptor[] = [];
+    for (const blob of [manifest.config, ...manifest.layers]) {
+      const known = missing.some(({ digest }) => digest === blob.digest);
+      if (!known && (await this.#layout.blobSize(blob.digest)) !== blob.size) missing.push(blob);
+    }
+    const total = missing.reduce((sum, { size }) => sum + size, 0);
+    const image = formatReference(reference);
+    this.#log.info({ image, blobs: missing.length, bytes: total }, 'pulling');
+    let got = 0;
+    let toldAtMs = this.#clock.monotonicMs();
+    const onBytes = (bytes: number): void => {
+      got += bytes;
+      if (this.#clock.monotonicMs() - toldAtMs < progressEveryMs) return;
+      toldAtMs = this.#clock.monotonicMs();
+      this.#log.info({ image, got, bytes: total }, 'pulling');
+    };
+    await inParallel(missing, { atOnce: parallelBlobs, signal }, (blob, blobSignal) =>
+      downloadBlob({
+        source,
+        repository: reference.repository,
+        blob,
+        partialFolder: join(this.#layout.folder, 'partial'),
+        path: this.#layout.blobPath(blob.digest),
+        clock: this.#clock,
+        signal: blobSignal,
+        onBytes,
+      }),
+    );
+  }
+}
+
+async function fetchDocument(
+  source: RegistrySource,
+  repository: string,
+  tagOrDigest: string,
+  signal: AbortSignal,
+): Promise<ManifestDocument> {
+  const headers = { accept: manifestMediaTypes.join(', ') };
+  const answer = await source.get(`${repository}/manifests/${tagOrDigest}`, { headers, signal });
+  if (Number(answer.headers['content-length'] ?? 0) > manifestBytesMax) {
+    answer.destroy();
+    throw new FerryError(
+      'IMAGE_INVALID',
+      `Cannot read the manifest of "${repository}": it is over ${manifestBytesMax} bytes`,
+    );
+  }
+  const bytes = Buffer.from(await text(answer));
+  const mediaType = (answer.headers['content-type'] ?? '').split(';')[0] ?? '';
+  if (isDigest(tagOrDigest) && digestOf(bytes) !== tagOrDigest) {
+    throw new FerryError(
+      'DIGEST_MISMATCH',
+      `Cannot take "${repository}" from ${source.host}: a manifest with the digest "${digestOf(bytes)}", "${tagOrDigest}" was wanted`,
+    );
+  }
+  return parseManifest(bytes, mediaType);
+}
+
+/** Repositories of different registries are kept apart; a port's colon may not be in a repository's name. */
+function repositoryOf({ host, repository }: Reference): string {
+  return `${host
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9.]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')}/${repository}`;
+}
+
+/** The tag that an image is kept under: its own, or one that says the digest that the deployment names. */
+function tagOf({ tag, digest }: Reference): string | undefined {
+  return digest === undefined ? tag : digest.replace(':', '-');
+}
+
+function isForThisMachine({ platform }: Descriptor): boolean {
+  return platform?.os === 'linux' && platform.architecture === architecture();
+}
+
+/** This processor as OCI calls it. */
+function architecture(): string {
+  return process.arch === 'x64' ? 'amd64' : process.arch;
+}

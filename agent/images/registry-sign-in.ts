@@ -1,0 +1,21 @@
+import type { RegistrySignIn } from './registry-source.ts';
+import { parseReference } from '../../shared/oci/reference.ts';
+
+/** Credentials of registries by any name, as a deployment gives them. */
+type Credentials = Readonly<Record<string, RegistrySignIn & { readonly address: string }>>;
+
+/** Finds how to sign in for an image: the credentials whose address is the image's registry, without regard to case. */
+export function signInFor(image: string, credentials: Credentials): RegistrySignIn | undefined {
+  const host = parseReference(image).host.toLowerCase();
+  const found = Object.values(credentials).find(({ address }) => hostOf(address) === host);
+  return found === undefined ? undefined : { username: found.username, password: found.password };
+}
+
+/** Docker Hub is written in several ways; others may carry a scheme or path. */
+function hostOf(address: string): string {
+  const host = address
+    .toLowerCase()
+    .replace(/^https?:\/\//, '')
+    .replace(/\/.*$/, '');
+  return host === 'index.docker.io' || host === 'registry-1.docker.io' ? 'docker.io' : host;
+}

@@ -1,0 +1,43 @@
+import { type CreateOptions, parseCreateOptions } from '../shared/edge/create-options.ts';
+import type { ModuleSpec } from './module-spec.ts';
+
+/** Label that holds the fingerprint of the specification that a container was made from. */
+export const fingerprintLabel = 'modelferry.fingerprint';
+/** Label that holds the digest of a container's image. */
+export const imageDigestLabel = 'modelferry.image-digest';
+
+// The labels of Microsoft's runtime, by which its tools find modules.
+const edgeOwnerLabel = 'net.azure-devices.edge.owner';
+const createOptionsLabel = 'net.azure-devices.edge.create-options';
+const environmentLabel = 'net.azure-devices.edge.env';
+const imageLabel = 'net.azure-devices.edge.original-image';
+
+/** What a module's container was made from, read off its labels. */
+export interface MadeFrom {
+  readonly image: string;
+  readonly imageDigest: string;
+  readonly createOptions: CreateOptions;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Gives the labels of a module's container. */
+export function labelsOf(spec: ModuleSpec, imageDigest: string): Record<string, string> {
+  return {
+    [edgeOwnerLabel]: 'Microsoft.Azure.Devices.Edge.Agent',
+    [createOptionsLabel]: JSON.stringify(spec.createOptions),
+    [environmentLabel]: JSON.stringify(spec.environment),
+    [imageLabel]: spec.image,
+    [fingerprintLabel]: spec.fingerprint,
+    [imageDigestLabel]: imageDigest,
+  };
+}
+
+/** Reads off a container's labels what it was made from. */
+export function madeFrom(labels: Readonly<Record<string, string>>): MadeFrom {
+  return {
+    image: labels[imageLabel] ?? '',
+    imageDigest: labels[imageDigestLabel] ?? '',
+    createOptions: parseCreateOptions({ createOptions: labels[createOptionsLabel] ?? '' }),
+    environment: JSON.parse(labels[environmentLabel] ?? '{}') as Record<string, string>,
+  };
+}

@@ -1,0 +1,183 @@
+import { systemClock } from '../shared/clock.ts';
+import { openEngine } from '../shared/containers/open-engine.ts';
+import type { ContainerEngine } from '../shared/containers/engine.ts';
+import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
+import { messageOf } from '../shared/errors.ts';
+import type { Logger } from '../shared/log.ts';
+import { AgentState } from './agent-state.ts';
+import { readDesired, type DesiredState } from './desired-state.ts';
+import { HubFileUpload } from './hub/file-upload.ts';
+import { Hub } from './hub/hub.ts';
+import type { SessionHandlers } from './hub/hub-session.ts';
+import { ImageStore } from './images/image-store.ts';
+import { answerMethod } from './methods.ts';
+import { ModuleWatch } from './module-watch.ts';
+import { Reconciler } from './reconciler.ts';
+import { signInFor } from './images/registry-sign-in.ts';
+import { reportedState } from './report.ts';
+import { type Drain, uploadAll, uploadEvery } from './upload-timer.ts';
+
+/** The settings of {@link runAgent}. */
+export interface RunOptions {
+  readonly device: DeviceConnectionString;
+  /** Folder of the agent's own; two agents never share one. */
+  readonly stateFolder: string;
+  readonly engine: 'auto' | 'docker' | 'process';
+  /** Lets modules run on when the agent ends. */
+  readonly keepModules: boolean;
+  /** How often collected rows are sent, in milliseconds. */
+  readonly uploadEveryMs: number;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+/** Network that modules find each other in; IoT Edge's. */
+const network = 'azure-iot-edge';
+/** How long sending the rest of the collected rows may take when the agent ends, in milliseconds. */
+const lastUploadMaxMs = 2_000;
+
+/**
+ * Runs the agent until the signal is aborted: first what was last good, from the device's own disk, then what the hub says.
+ * @throws {FerryError} HUB_UNAUTHORIZED when the hub refuses a device that it has never let in
+ * @throws {FerryError} ENGINE_FAILED when the engine that is wanted does not answer
+ */
+export async function runAgent(options: RunOptions, signal: AbortSignal): Promise<void> {
+  const { device, log } = options;
+  const agentStartedAt = new Date().toISOString();
+  const state = await AgentState.open(options.stateFolder);
+  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
+  await using engine = await openOwnEngine(options, state, images.folder);
+  const watch = await ModuleWatch.open(state.watchFile);
+  const lastGood = await state.readDesired(device.deviceId);
+
+  const reconciler = new Reconciler({
+    engine,
+    watch,
+    stageImage: async (desired, image, stageSignal) => {
+      const digest = await images.ensure(image, ensureOptions(desired, image, stageSignal));
+      await engine.prepareImage(digest, stageSignal);
+      return digest;
+    },
+    modulesFolder: state.modulesFolder,
+    environmentOf: (module) => moduleEnvironment(device, module),
+    onLook: (look) => hub.report(reportedState({ ...look, agentStartedAt, agentVersion: options.version })),
+    clock: systemClock,
+    log,
+  });
+  const hub = new Hub({
+    device,
+    knownToHub: lastGood !== undefined,
+    onDesired: async (desired) => {
+      const reading = readDesired(desired);
+      if (reading.code === 200) await state.writeDesired(device.deviceId, desired);
+      reconciler.setDesired(reading);
+    },
+    onMethod: methodHandler(
+      { engine, restart: (module, methodSignal) => reconciler.restart(module, methodSignal) },
+      log,
+    ),
+    clock: systemClock,
+    log,
+  });
+  if (lastGood !== undefined) reconciler.setDesired(readDesired(lastGood));
+  await workUntil(signal, { options, state, reconciler, hub });
+}
+
+/** The parts that work at the same time. */
+interface Parts {
+  readonly options: RunOptions;
+  readonly state: AgentState;
+  readonly reconciler: Reconciler;
+  readonly hub: Hub;
+}
+
+async function workUntil(signal: AbortSignal, { options, state, reconciler, hub }: Parts): Promise<void> {
+  const { log } = options;
+  // The hub goes on a little longer than the rest, to take the last report.
+  const work = new AbortController();
+  const link = new AbortController();
+  const stop = (): void => work.abort();
+  signal.addEventListener('abort', stop, { once: true });
+  const upload = {
+    modulesFolder: state.modulesFolder,
+    destination: new HubFileUpload(options.device),
+    drain: drainRows,
+    log,
+  };
+  let refusal: unknown;
+  const linked = hub.run(link.signal).catch((error: unknown) => {
+    refusal = error;
+    work.abort();
+  });
+  await Promise.all([
+    reconciler.run(work.signal),
+    uploadEvery({ ...upload, everyMs: options.uploadEveryMs, clock: systemClock, signal: work.signal }),
+  ]);
+  if (refusal === undefined) {
+    log.info('ending');
+    if (!options.keepModules) await reconciler.stopAll();
+    await uploadAll({ ...upload, signal: AbortSignal.timeout(lastUploadMaxMs) });
+    await reconciler.tellEnd();
+    await hub.flush(AbortSignal.timeout(lastUploadMaxMs)).catch((error: unknown) => {
+      log.warn({ why: messageOf(error) }, 'the hub does not know that the agent has ended');
+    });
+  }
+  link.abort();
+  await linked;
+  if (refusal !== undefined) throw refusal;
+}
+
+/** Opens the engine that is wanted; what `auto` once chose stays chosen, because the modules are there. */
+async function openOwnEngine(options: RunOptions, state: AgentState, layout: string): Promise<ContainerEngine> {
+  const { log } = options;
+  const identity = await state.readIdentity();
+  const wanted = options.engine === 'auto' ? (identity.engine ?? 'auto') : options.engine;
+  const engine = await openEngine({
+    engine: wanted,
+    layout,
+    folder: state.folder,
+    owner: identity.owner,
+    network,
+    log,
+  });
+  if (identity.engine !== engine.kind) await state.writeIdentity({ ...identity, engine: engine.kind });
+  log.info({ engine: engine.kind, state: state.folder }, 'the agent is up');
+  return engine;
+}
+
+function ensureOptions(desired: DesiredState, image: string, signal: AbortSignal): Parameters<ImageStore['ensure']>[1] {
+  const uses = desired.modules.filter((module) => module.image === image);
+  const signIn = signInFor(image, desired.manifest.runtime.settings.registryCredentials ?? {});
+  return {
+    pullPolicy: uses.every(({ imagePullPolicy }) => imagePullPolicy === 'never') ? 'never' : 'on-create',
+    ...(signIn === undefined ? {} : { signIn }),
+    signal,
+  };
+}
+
+/** Variables that IoT Edge gives to every module, as far as there is something behind them here. */
+function moduleEnvironment(device: DeviceConnectionString, module: string): Record<string, string> {
+  return {
+    IOTEDGE_DEVICEID: device.deviceId,
+    IOTEDGE_MODULEID: module,
+    IOTEDGE_IOTHUBHOSTNAME: device.hostName,
+  };
+}
+
+function methodHandler(context: Parameters<typeof answerMethod>[2], log: Logger): SessionHandlers['onMethod'] {
+  const answer = async (...[request, response]: Parameters<SessionHandlers['onMethod']>): Promise<void> => {
+    const { status, payload } = await answerMethod(request.methodName, request.payload, context);
+    log.info({ method: request.methodName, status }, 'answered a direct method');
+    response.send(status, payload, (error) => {
+      // The caller may be gone by now.
+      if (error) log.warn({ why: error.message }, 'the answer to a direct method did not arrive');
+    });
+  };
+  return (request, response) => void answer(request, response);
+}
+
+const drainRows: Drain = async (databasePath, destination, signal) => {
+  // Loaded when there is first something to send: SQLite is a native library.
+  const { drainBuffer } = await import('./collect/uploader.ts');
+  return (await drainBuffer({ databasePath, destination, seal: 'all', signal })).rows;
+};

@@ -1,0 +1,44 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../shared/clock.ts';
+import { isFerryError, messageOf } from '../shared/errors.ts';
+import type { Logger } from '../shared/log.ts';
+import type { UploadDestination } from './collect/upload-destination.ts';
+
+/** Sends what a module's buffer holds, and says how many rows that were. */
+export type Drain = (databasePath: string, destination: UploadDestination, signal: AbortSignal) => Promise<number>;
+
+/** The settings of {@link uploadAll} and {@link uploadEvery}. */
+export interface UploadOptions {
+  /** Folder that holds a folder for each module, whose `data/collect.db` is its buffer. */
+  readonly modulesFolder: string;
+  readonly destination: UploadDestination;
+  readonly drain: Drain;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Sends the buffers of all modules at every interval until the signal is aborted. A failure is told and the next interval tries again. */
+export async function uploadEvery(options: UploadOptions & { everyMs: number; clock: Clock }): Promise<void> {
+  const { signal, everyMs, clock } = options;
+  while (!signal.aborted) {
+    await clock.sleep(everyMs, signal).catch(() => undefined);
+    if (!signal.aborted) await uploadAll(options);
+  }
+}
+
+/** Sends the buffers of all modules once, those of modules that are gone too. One that fails does not keep the others. */
+export async function uploadAll({ modulesFolder, destination, drain, log, signal }: UploadOptions): Promise<void> {
+  const modules = await readdir(modulesFolder).catch(() => []);
+  for (const module of modules) {
+    if (signal.aborted) return;
+    try {
+      const rows = await drain(join(modulesFolder, module, 'data', 'collect.db'), destination, signal);
+      if (rows > 0) log.info({ module, rows }, 'uploaded collected rows');
+    } catch (error) {
+      if (signal.aborted) return;
+      const code = isFerryError(error) ? error.code : undefined;
+      log.warn({ module, code }, `collected rows stay in the buffer: ${messageOf(error)}`);
+    }
+  }
+}
