@@ -22,6 +22,8 @@ import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
   readonly name: string;
+  readonly main?: string;
+  readonly load: boolean;
   readonly description?: string;
   readonly tag?: Record<string, string>;
   readonly property?: Record<string, string>;
@@ -38,20 +40,22 @@ const versionedNameText = 'NAME or NAME:VERSION; without a version the latest on
 export function addModelVerbs(noun: Command): void {
   const register = noun
     .command('register')
-    .description('register an ONNX file as the next version of a model')
-    .argument('<file>', 'the ONNX file')
+    .description('register an ONNX file, or a folder with one, as the next version of a model')
+    .argument('<path>', 'the ONNX file, with the files that hold its weights beside it, or the folder')
     .requiredOption('--name <name>', "the model's name")
+    .option('--main <file>', 'the ONNX file in the folder (default: the only one)')
+    .option('--no-load', 'do not have ONNX Runtime load it once, where memory is short')
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
     .option('--property <key=value>', 'a property, which stays for good, may be given several times', collectPair);
-  addWork<RegisterOptions>(register, async (session, options, [file = '']) => {
+  addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
     using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
-    const { tag: tags = {}, property: properties = {}, name, description = '' } = options;
+    const { tag: tags = {}, property: properties = {}, load, ...rest } = options;
     const model = await registerModel(
       workspace,
-      { file, name, description, tags, properties },
-      { signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
+      { path, tags, properties, ...rest },
+      { load, signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
     );
     return describe(workspace, model);
   });

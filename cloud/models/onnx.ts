@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import type { Signature, TensorSpec } from '../../shared/model/signature.ts';
 import { guessFormat } from './foreign-formats.ts';
+import { findExternalFiles } from './onnx-external.ts';
 import { readTensor, type TensorProblem } from './onnx-tensor.ts';
 import { type ByteRange, ProtobufFile, WireError, type WireField } from './protobuf-file.ts';
 
@@ -18,7 +19,7 @@ const modelProto = {
   metadataProps: 14,
 } as const;
 const graphProto = { name: 2, initializer: 5, input: 11, output: 12, sparseInitializer: 15 } as const;
-const tensorProto = { name: 8, externalData: 13 } as const;
+const tensorProto = { name: 8 } as const;
 const sparseTensorProto = { values: 1 } as const;
 /** OperatorSetIdProto and StringStringEntryProto both have their name in field 1 and its value in field 2. */
 const entryProto = { key: 1, value: 2 } as const;
@@ -78,6 +79,7 @@ function readModel(file: ProtobufFile, subject: string): OnnxModel {
   const opsets = entries(file, fields.get(modelProto.opsetImport), (field) => Number(field.integer));
   return {
     ...readGraph(file, graphs, subject),
+    externalFiles: findExternalFiles(file),
     irVersion,
     opsets: Object.fromEntries(opsets.map(([domain, version = 1]) => [domain === '' ? 'ai.onnx' : domain, version])),
     producer: { name: text(modelProto.producerName), version: text(modelProto.producerVersion) },
@@ -98,16 +100,16 @@ function readGraph(
   file: ProtobufFile,
   pieces: readonly ByteRange[],
   subject: string,
-): Pick<OnnxModel, 'signature' | 'graphName' | 'externalFiles'> {
+): Pick<OnnxModel, 'signature' | 'graphName'> {
   const fields = group(file, ...pieces);
   const weights = [
     ...(fields.get(graphProto.initializer) ?? []),
     ...(fields.get(graphProto.sparseInitializer) ?? []).flatMap(
       (sparse) => group(file, sparse).get(sparseTensorProto.values) ?? [],
     ),
-  ].map((tensor) => readWeights(file, tensor));
+  ];
   // Before version 4 of the format every initializer was listed as an input too: a default, nothing to be given.
-  const initialized = new Set(weights.map((weight) => weight.name));
+  const initialized = new Set(weights.map((tensor) => lastText(file, group(file, tensor), tensorProto.name)));
   const problems: string[] = [];
   const tensors = (number: number, role: string): TensorSpec[] =>
     (fields.get(number) ?? []).flatMap((value) => {
@@ -126,20 +128,6 @@ function readGraph(
   return {
     signature,
     graphName: lastText(file, fields, graphProto.name),
-    externalFiles: [...new Set(weights.flatMap((weight) => weight.location ?? []))].sort(),
-  };
-}
-
-/** Reads a weight's name, and the file that holds it where that is not this one; its numbers are skipped. */
-function readWeights(
-  file: ProtobufFile,
-  tensor: ByteRange,
-): { readonly name: string; readonly location: string | undefined } {
-  const fields = group(file, tensor);
-  const external = entries(file, fields.get(tensorProto.externalData), (field) => file.text(field));
-  return {
-    name: lastText(file, fields, tensorProto.name),
-    location: external.find(([key]) => key === 'location')?.[1],
   };
 }
 

@@ -1,24 +1,26 @@
-import { stat } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type Digest, digestOf } from '../../shared/digest.ts';
-import { FerryError, systemCodeOf } from '../../shared/errors.ts';
+import { FerryError } from '../../shared/errors.ts';
 import { modelNameProblem, modelRepository } from '../../shared/model/name.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
-import { tarLayer } from '../../shared/oci/tar-layer.ts';
+import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { modelArtifact } from './artifact.ts';
 import { loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
+import { addExternalFiles, findModelFiles, type ModelFiles, refuseChanged } from './model-files.ts';
 import { readOnnx } from './onnx.ts';
 import { labelProblems, type Pairs } from './labels.ts';
 
 /** What is registered, and under which name. */
 export interface Registration {
-  /** The model's file. */
-  readonly file: string;
+  /** The model's ONNX file, or a folder with one at its top: all of it then belongs to the model. */
+  readonly path: string;
+  /** Name of the ONNX file in the folder. @default the only one */
+  readonly main?: string;
   readonly name: string;
   readonly description?: string;
   readonly tags?: Pairs;
@@ -27,6 +29,8 @@ export interface Registration {
 
 /** The settings of {@link registerModel}. */
 export interface RegisterOptions {
+  /** Whether ONNX Runtime is to load the model once. @default true */
+  readonly load?: boolean;
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
   /** Told how much is packed, in bytes. */
@@ -49,23 +53,18 @@ export async function registerModel(
   const { clock = systemClock, signal } = options;
   const { name, description = '', tags = {}, properties = {} } = registration;
   checkRegistration({ name, description, tags, properties });
-  const file = resolve(registration.file);
-  const before = await lookAt(file);
-  const { signature, externalFiles, metadata: custom, ...rest } = readOnnx(file);
-  refuseExternal(file, externalFiles);
+  const found = await findModelFiles(registration.path, registration.main);
+  const { signature, externalFiles, metadata: custom, ...rest } = readOnnx(join(found.folder, found.main));
+  const model = await addExternalFiles(found, externalFiles);
 
   const layout = await LayoutStore.open(workspace.layoutFolder);
-  const path = `/models/${name}/${basename(file)}`;
-  const layer = await packModel(layout, { file, path, sizeBytes: before.size }, options);
-  const after = await lookAt(file);
-  if (after.mtimeMs !== before.mtimeMs || after.ino !== before.ino) {
-    throw new FerryError('FILE_UNREADABLE', `Cannot register "${file}": it was changed meanwhile`);
-  }
+  const layer = await packModel(layout, name, model, options);
+  await refuseChanged(model);
 
   const content = {
     name,
-    mainPath: path,
-    files: [{ path: basename(file), sizeBytes: before.size }],
+    mainPath: `/models/${name}/${model.main}`,
+    files: model.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
     format: 'onnx' as const,
     signature,
     metadata: { ...rest, custom },
@@ -74,10 +73,10 @@ export async function registerModel(
   await layout.putBlob(artifact.config);
   const repository = modelRepository(name);
   const createdAt = new Date(clock.nowMs()).toISOString();
-  const model = {
+  const row = {
     ...content,
     digest: layer.digest,
-    sizeBytes: before.size,
+    sizeBytes: totalBytes(model),
     artifactDigest: digestOf(artifact.manifest),
     description,
     tags,
@@ -92,12 +91,12 @@ export async function registerModel(
     prepare: async (version) => {
       await layout.putManifest(repository, String(version), artifact.manifest, mediaTypes.manifest);
     },
-    insert: (version) => insertModel(workspace.database, { ...model, version }),
+    insert: (version) => insertModel(workspace.database, { ...row, version }),
   });
-  return { version, ...model };
+  return { version, ...row };
 }
 
-function checkRegistration({ name, ...labels }: Omit<Registration, 'file'>): void {
+function checkRegistration({ name, ...labels }: Omit<Registration, 'path' | 'main'>): void {
   const nameProblem = modelNameProblem(name);
   const problems = labelProblems(labels);
   if (nameProblem === undefined && problems.length === 0) return;
@@ -105,49 +104,31 @@ function checkRegistration({ name, ...labels }: Omit<Registration, 'file'>): voi
   throw new FerryError(nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID', `Cannot register the model: ${all}`);
 }
 
-async function lookAt(file: string): Promise<{ size: number; mtimeMs: number; ino: number }> {
-  const status = await stat(file).catch((cause: unknown) => {
-    const code = systemCodeOf(cause) === 'ENOENT' ? 'FILE_NOT_FOUND' : 'FILE_UNREADABLE';
-    throw new FerryError(
-      code,
-      `Cannot register "${file}": ${code === 'FILE_NOT_FOUND' ? 'there is no such file' : 'it cannot be read'}`,
-      {
-        cause,
-      },
-    );
-  });
-  if (!status.isFile())
-    throw new FerryError('MODEL_INVALID', `Cannot register "${file}": it is no file, an ONNX file was wanted`);
-  return status;
-}
-
-function refuseExternal(file: string, externalFiles: readonly string[]): void {
-  if (externalFiles.length === 0) return;
-  const names = externalFiles.map((name) => `"${name}"`).join(', ');
-  throw new FerryError(
-    'MODEL_INVALID',
-    `Cannot register "${basename(file)}": its weights are outside of it, in ${names}, one file was wanted`,
-    { next: 'Save the model with its weights inside: `onnx.save(model, path, save_as_external_data=False)`.' },
-  );
-}
-
 /** Packs the model into its layer while the runtime loads it; the layer is kept only when it did. */
 async function packModel(
   layout: LayoutStore,
-  model: { readonly file: string; readonly path: string; readonly sizeBytes: number },
+  name: string,
+  model: ModelFiles,
   options: RegisterOptions,
 ): Promise<{ digest: Digest; size: number }> {
-  const { file, path, sizeBytes } = model;
+  const total = totalBytes(model);
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(options.signal ? [options.signal] : [])]);
-  const loading = loadOnce({ file, sizeBytes, signal });
+  const loading =
+    options.load === false
+      ? Promise.resolve()
+      : loadOnce({ file: join(model.folder, model.main), sizeBytes: total, signal });
   loading.catch((error: unknown) => ended.abort(error));
+  const entries = model.files.map(({ path, sizeBytes }): LayerEntry => {
+    const content = { file: join(model.folder, path), size: sizeBytes };
+    return { kind: 'file', path: `/models/${name}/${path}`, content };
+  });
   async function* packed(): AsyncGenerator<Uint8Array> {
     let done = 0;
-    for await (const piece of tarLayer([{ kind: 'file', path, content: { file, size: sizeBytes } }])) {
+    for await (const piece of tarLayer(entries)) {
       yield piece;
       done += piece.byteLength;
-      options.onProgress?.(Math.min(done, sizeBytes), sizeBytes);
+      options.onProgress?.(Math.min(done, total), total);
     }
     // The layout keeps nothing of a source that fails.
     await loading;
@@ -158,4 +139,8 @@ async function packModel(
     ended.abort();
     await loading.catch(() => undefined);
   }
+}
+
+function totalBytes({ files }: ModelFiles): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }

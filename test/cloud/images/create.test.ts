@@ -142,9 +142,9 @@ interface ModelsRig extends WorkspaceRig {
 /** A workspace with the models `digits:1`, `digits:2` and `other:1`. */
 async function rigWithModels(folder?: string): Promise<ModelsRig> {
   const rig = await workspaceRig(folder);
-  await registerModel(rig.workspace, { file: logisticFile, name: 'digits' });
-  const { digest } = await registerModel(rig.workspace, { file: digitsFile, name: 'digits' });
-  await registerModel(rig.workspace, { file: logisticFile, name: 'other' });
+  await registerModel(rig.workspace, { path: logisticFile, name: 'digits' });
+  const { digest } = await registerModel(rig.workspace, { path: digitsFile, name: 'digits' });
+  await registerModel(rig.workspace, { path: logisticFile, name: 'other' });
   return { ...rig, mlpDigest: digest };
 }
 

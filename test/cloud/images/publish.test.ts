@@ -36,7 +36,7 @@ test.runIf(onLinux)(
   async () => {
     await using rig = await registryRig();
     const first = await rig.create();
-    const { sizeBytes } = await registerModel(rig.workspace, { file: logisticFile, name: 'digits' });
+    const { sizeBytes } = await registerModel(rig.workspace, { path: logisticFile, name: 'digits' });
     const second = await rig.create();
     expect(second.image).toMatchObject({ version: 2, models: ['digits:2'] });
     expect(second.push?.bytesPushed).toBeLessThan(sizeBytes + 20_000);
@@ -69,7 +69,7 @@ test.runIf(onLinux)(
   'createImage() pushes to a registry over the layout of the workspace without moving a byte',
   async () => {
     await using rig = await workspaceRig();
-    await registerModel(rig.workspace, { file: digitsFile, name: 'digits' });
+    await registerModel(rig.workspace, { path: digitsFile, name: 'digits' });
     await using registry = await startRegistry({ layoutDir: rig.workspace.layoutFolder, port: 0, log: silent });
     await rig.workspace.setEndpoints({ registry: registry.host }, {});
     const { image, push } = await createImage(rig.workspace, { models: [{ name: 'digits' }] });
@@ -104,7 +104,7 @@ interface RegistryRig extends WorkspaceRig {
 /** A workspace with the model `digits:1`, and an empty registry of its own with the prefix `team`. */
 async function registryRig(): Promise<RegistryRig> {
   const rig = await workspaceRig();
-  await registerModel(rig.workspace, { file: digitsFile, name: 'digits' });
+  await registerModel(rig.workspace, { path: digitsFile, name: 'digits' });
   const registry = await startRegistry({ layoutDir: join(rig.folder, 'registry'), port: 0, log: silent });
   await rig.workspace.setEndpoints({ registry: `${registry.host}/team` }, {});
   return {

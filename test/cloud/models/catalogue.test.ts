@@ -91,13 +91,13 @@ test('removeModel() deletes a version, keeps the others, and never gives its num
   expect(() => findModel(rig.workspace.database, { name: 'digits', version: 2 })).toThrow('there is version 1');
   const layout = await LayoutStore.open(rig.workspace.layoutFolder);
   expect(await layout.tags('models/digits')).toEqual(['1']);
-  const next = await registerModel(rig.workspace, { file: digitsFile, name: 'digits' });
+  const next = await registerModel(rig.workspace, { path: digitsFile, name: 'digits' });
   expect(next.version).toBe(3);
 });
 
 test('removeModel() keeps the artifact that another version shares', async () => {
   await using rig = await catalogueRig();
-  const third = await registerModel(rig.workspace, { file: digitsFile, name: 'digits' });
+  const third = await registerModel(rig.workspace, { path: digitsFile, name: 'digits' });
   await removeModel(rig.workspace, { name: 'digits', version: 2 });
   const layout = await LayoutStore.open(rig.workspace.layoutFolder);
   expect((await layout.resolve('models/digits', '3'))?.digest).toBe(third.artifactDigest);
@@ -117,9 +117,9 @@ test('removeModel() refuses while images use the model, and names them', async (
 async function catalogueRig(): Promise<WorkspaceRig> {
   const rig = await workspaceRig();
   const { workspace } = rig;
-  await registerModel(workspace, { file: logisticFile, name: 'digits', tags: { area: 'x', stage: '' } });
-  await registerModel(workspace, { file: digitsFile, name: 'digits', tags: { area: 'a,b=c' } });
-  await registerModel(workspace, { file: logisticFile, name: 'other', properties: { 'git.commit': 'abc' } });
+  await registerModel(workspace, { path: logisticFile, name: 'digits', tags: { area: 'x', stage: '' } });
+  await registerModel(workspace, { path: digitsFile, name: 'digits', tags: { area: 'a,b=c' } });
+  await registerModel(workspace, { path: logisticFile, name: 'other', properties: { 'git.commit': 'abc' } });
   return rig;
 }
 

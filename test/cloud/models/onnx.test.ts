@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { readOnnx } from '../../../cloud/models/onnx.ts';
 import { isFerryError } from '../../../shared/errors.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
-import { type Field, identityGraph, message, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
+import { identityGraph, message, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
 
 const digits = new URL('../../data/digits/digits-mlp.onnx', import.meta.url).pathname;
 
@@ -61,15 +61,30 @@ test('readOnnx() names all inputs and outputs that cannot be served at once', as
   expect(failure.next).toContain('zipmap');
 });
 
-test('readOnnx() names the files that hold weights outside', async () => {
-  const external = (name: string, file: string): Field => [
-    5,
-    message([8, name], [13, message([1, 'location'], [2, file])], [13, message([1, 'offset'], [2, '0'])], [14, 1]),
-  ];
+test('readOnnx() names the files that hold weights outside, wherever in the graph these are', async () => {
+  const external = (file: string): Uint8Array =>
+    message([8, 'w'], [13, message([1, 'location'], [2, file])], [13, message([1, 'offset'], [2, '0'])], [14, 1]);
+  const branch = message([1, 'then'], [6, message([5, external('branch.bin')])]);
+  const constant = message([1, 'value'], [5, external('constant.bin')]);
   const read = await readBytes(
-    model(external('b', 'w.bin'), external('a', 'v.bin'), external('c', 'w.bin'), ...identityGraph),
+    model(
+      [5, external('w.bin')],
+      [5, external('v.bin')],
+      [5, external('w.bin')],
+      [1, message([4, 'If'], [5, branch])],
+      [1, message([4, 'Constant'], [5, constant])],
+      [15, message([1, external('sparse.bin')])],
+      ...identityGraph,
+    ),
   );
-  expect(read.externalFiles).toEqual(['v.bin', 'w.bin']);
+  expect(read.externalFiles).toEqual(['branch.bin', 'constant.bin', 'sparse.bin', 'v.bin', 'w.bin']);
+});
+
+test('readOnnx() refuses graphs that are nested without end', async () => {
+  let graph = message(...identityGraph);
+  for (let depth = 0; depth < 50; depth += 1) graph = message([1, message([5, message([6, graph])])], ...identityGraph);
+  const failure = await failureOf(message([1, 8], [7, graph]));
+  expect(failure.message).toContain('graphs are nested more than 100 messages deep');
 });
 
 test('readOnnx() puts a graph that comes in two pieces together', async () => {
