@@ -1,4 +1,5 @@
 import https from 'node:https';
+import { isIP } from 'node:net';
 import iothub, { type Registry } from 'azure-iothub';
 import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js';
 import type { ServiceConnectionString } from '../../shared/edge/connection-string.ts';
@@ -22,7 +23,8 @@ export function openHubTransport({ hostName, ...key }: ServiceConnectionString):
   const host = hostname.replace(/^\[|\]$/g, '');
   const pinned: https.AgentOptions = {
     keepAlive: true,
-    ...(port === '' ? {} : { host, port: Number(port), servername: host }),
+    // TLS takes names only; without one the host is what the certificate has to be for.
+    ...(port === '' ? {} : { host, port: Number(port), servername: isIP(host) > 0 ? '' : host }),
   };
   const agent = new https.Agent(pinned);
   const expiry = Math.ceil(Date.now() / 1000) + signatureLifeSeconds;

@@ -154,12 +154,12 @@ function deploy(stage: Stage): Promise<{ port: number; deployment: string }> {
 
 const shownServiceSchema = z.object({ state: z.string() });
 const countsSchema = z.object({
-  targeted: z.number(),
-  applied: z.number(),
-  successful: z.number(),
-  failed: z.number(),
+  targetedCount: z.number(),
+  appliedCount: z.number(),
+  reportedSuccessfulCount: z.number(),
+  reportedFailedCount: z.number(),
 });
-const shownDeploymentSchema = z.object({ metrics: countsSchema });
+const shownDeploymentSchema = z.object({ systemMetrics: countsSchema });
 
 interface EdgeState {
   readonly engine: string;
@@ -186,17 +186,17 @@ function runAgent(stage: Stage, options: { readonly deployment: string; readonly
       await stage.ferry(['service', 'show', serviceName, '--wait', '--timeout', String(healthyTimeoutMs / 1000)]),
     );
     const counts = await stage.until('see the deployment counted as successful', 20_000, async () => {
-      const { metrics } = readAs(
+      const { systemMetrics } = readAs(
         shownDeploymentSchema,
         await stage.ferryQuietly(['edge', 'deployment', 'show', options.deployment]),
       );
-      return metrics.successful === 1 ? metrics : undefined;
+      return systemMetrics.reportedSuccessfulCount === 1 ? systemMetrics : undefined;
     });
     return {
       value: { engine, state: shown.state, counts },
       did: [
         engine === 'docker' ? 'as a container: a Docker engine answers' : 'as a supervised process',
-        `deployment: targeted ${counts.targeted}, applied ${counts.applied}, successful ${counts.successful}`,
+        `deployment: targeted ${counts.targetedCount}, applied ${counts.appliedCount}, successful ${counts.reportedSuccessfulCount}`,
       ],
     };
   });
@@ -236,7 +236,7 @@ function score(stage: Stage, port: number): Promise<Scored> {
   });
 }
 
-const listedSchema = z.array(z.object({ rows: z.number() }));
+const listedSchema = z.object({ blobs: z.array(z.object({ rows: z.number().nullable() })) });
 const pulledSchema = z.object({
   inputs: z.number(),
   predictions: z.number(),
@@ -249,8 +249,8 @@ const pulledSchema = z.object({
 function collect(stage: Stage, requests: number): Promise<z.infer<typeof pulledSchema>> {
   return stage.step('Read back what was collected, from the storage account', async () => {
     await stage.until('see every collected row in the storage account', uploadTimeoutMs, async () => {
-      const blobs = readAs(listedSchema, await stage.ferryQuietly(['data', 'list', '--service', serviceName]));
-      return blobs.reduce((sum, { rows }) => sum + rows, 0) >= 2 * requests ? true : undefined;
+      const { blobs } = readAs(listedSchema, await stage.ferryQuietly(['data', 'list', '--service', serviceName]));
+      return blobs.reduce((sum, { rows }) => sum + (rows ?? 0), 0) >= 2 * requests ? true : undefined;
     });
     const value = readAs(
       pulledSchema,

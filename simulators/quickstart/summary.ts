@@ -32,7 +32,7 @@ export function summaryText(summary: Summary): string {
     ['bytes', `model ${bytes.model}, image built ${bytes.built}, pushed ${bytes.pushed}`],
     ['device', summary.device],
     ['service', summary.service],
-    ['deployment', `${deployment['applied']} applied, ${deployment['successful']} successful`],
+    ['deployment', `${deployment['appliedCount']} applied, ${deployment['reportedSuccessfulCount']} successful`],
     ['accuracy', summary.accuracy.toFixed(4)],
     ['latency', `p50 ${latencyMs.p50.toFixed(2)} ms, p99 ${latencyMs.p99.toFixed(2)} ms`],
     ['rows', `${rows.inputs} inputs and ${rows.predictions} predictions uploaded, ${rows.joined} joined`],

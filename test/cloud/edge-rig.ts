@@ -92,7 +92,9 @@ async function connectAgent(
       const modules = Object.entries((await desired()).modules ?? {});
       return Object.fromEntries(modules.map(([name, { settings }]) => [name, settings.image]));
     },
-    [Symbol.asyncDispose]: () => client.close().then(() => undefined),
+    async [Symbol.asyncDispose]() {
+      await client.close();
+    },
   };
 }
 

@@ -54,7 +54,7 @@ function expectWholeJob(run: FerryRun, engine: string): void {
   expect(summary.accuracy).toBeCloseTo(0.9861, 4);
   expect(summary.device).toContain(engine);
   expect(summary.rows).toMatchObject({ inputs: 720, predictions: 720, joined: 720, missing: 0, doubled: 0 });
-  expect(summary.deployment).toMatchObject({ applied: 1, successful: 1, failed: 0 });
+  expect(summary.deployment).toMatchObject({ appliedCount: 1, reportedSuccessfulCount: 1, reportedFailedCount: 0 });
 }
 
 /** Neither a file nor a process of the quickstart is there any more; its processes all have its folder in their arguments. */
