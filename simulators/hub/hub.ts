@@ -14,6 +14,7 @@ import { type Listener, listen, listenPlain } from './listener.ts';
 import type { Message } from './message.ts';
 import { MqttGateway } from './mqtt/gateway.ts';
 import { type Parts, assemble } from './parts.ts';
+import { bulkRoutes } from './rest/bulk.ts';
 import { configurationRoutes } from './rest/configurations.ts';
 import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
@@ -163,6 +164,7 @@ function hubHosts(name: string): (host: string) => boolean {
 function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
   return [
     ...deviceRoutes(parts.sources),
+    ...bulkRoutes(parts),
     ...twinRoutes({ ...parts, jobRows: () => [] }),
     ...configurationRoutes(parts),
     ...deviceSideRoutes(parts),

@@ -78,7 +78,11 @@ export function isSignedWith(
 export function covers(sas: Sas, path: readonly string[]): boolean {
   // Old clients end the audience with /api-version=…; what follows the identity is tolerated.
   const audience = sas.path.filter((segment) => !segment.startsWith('api-version='));
-  return audience.every((segment, index) => segment === path[index]?.toLowerCase());
+  return audience.every((segment, index) => {
+    const wanted = path[index]?.toLowerCase();
+    // The runtime of IoT Edge encodes a module's id before it encodes the whole.
+    return segment === wanted || (segment.includes('%') && decode(segment) === wanted);
+  });
 }
 
 function decode(text: string): string {
