@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
@@ -35,7 +35,7 @@ test('ferry service create --wait follows the rollout on standard error until it
   await using _agent = await reportWhenAsked(rig, { runtimeStatus: 'running' });
   const { code, stdout, stderr } = await created;
   expect(code).toBe(0);
-  expect(stderr).toMatch(/digits: Transitioning \(gw-1: .*\n(.*\n)*digits: Healthy\n$/);
+  expect(stderr).toMatch(/^(digits: Transitioning \(gw-1: .*\n)*digits: Healthy\n$/);
   expect(JSON.parse(stdout)).toMatchObject({
     name: 'digits',
     target: 'iotedge',
@@ -94,11 +94,12 @@ test.each([['show'], ['delete'], ['run', '--input', 'rows.json']])(
 test('ferry service run sends the file as it is and prints the answer', async () => {
   await using rig = await openEdgeRig();
   const asked: string[] = [];
-  await using server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     asked.push(`${request.method} ${request.url} ${await text(request)}`);
     response.statusCode = asked.length > 1 ? 500 : 200;
     response.end(asked.length > 1 ? '{"message":"An unexpected error"}' : '{"label":[7]}');
-  }).listen(0, '127.0.0.1');
+  };
+  await using server = createServer((request, response) => void answer(request, response)).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   const port = String(typeof address === 'object' ? address?.port : 0);
