@@ -17,7 +17,7 @@ test('a deployment that was made before there is any device reaches the first on
       },
     },
   });
-  expect(put.status).toBe(200);
+  expect(put.status).toBe(201);
   await rig.rest('PUT', '/devices/first?api-version=2021-04-12', {
     body: { deviceId: 'first', capabilities: { iotEdge: true } },
   });
