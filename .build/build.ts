@@ -40,11 +40,34 @@ await build({
   },
 });
 await writeLauncher();
+await bringRuntime();
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });
+
+/**
+ * The package brings ONNX Runtime along, for the CPU alone: as a dependency its install script would fetch CUDA onto every
+ * user's machine, or fail where there is no network.
+ */
+async function bringRuntime(): Promise<void> {
+  const modules = `${root}node_modules`;
+  const platforms = ['darwin/arm64', 'linux/arm64', 'linux/x64'];
+  for (const name of ['onnxruntime-node', 'onnxruntime-common']) {
+    await cp(`${modules}/${name}/dist`, `${dist}/node_modules/${name}/dist`, {
+      recursive: true,
+      filter: (path) => !/\.(map|d\.ts)$/.test(path),
+    });
+    await cp(`${modules}/${name}/README.md`, `${dist}/node_modules/${name}/README.md`);
+    const { scripts: _none, dependencies: _not, ...description } = await readPackage(`${modules}/${name}`);
+    await writeFile(`${dist}/node_modules/${name}/package.json`, JSON.stringify(description, undefined, 2));
+  }
+  for (const platform of platforms) {
+    const binaries = `onnxruntime-node/bin/napi-v6/${platform}`;
+    await cp(`${modules}/${binaries}`, `${dist}/node_modules/${binaries}`, { recursive: true });
+  }
+}
 
 /** `ferry` itself looks at Node's version before it loads what an older one cannot even parse. */
 async function writeLauncher(): Promise<void> {
-  const { engines } = JSON.parse(await readFile(`${root}package.json`, 'utf8')) as { engines: { node: string } };
+  const { engines } = (await readPackage(root)) as { engines: { node: string } };
   const wanted = engines.node.replace('>=', '');
   const launcher = `#!/usr/bin/env node
 const wanted = '${wanted}'.split('.').map(Number);
@@ -59,4 +82,8 @@ if (at >= 0 && found[at] < wanted[at]) {
 `;
   await writeFile(`${dist}/ferry.mjs`, launcher);
   await chmod(`${dist}/ferry.mjs`, 0o755);
+}
+
+async function readPackage(folder: string): Promise<Record<string, unknown>> {
+  return JSON.parse(await readFile(`${folder}/package.json`, 'utf8')) as Record<string, unknown>;
 }
