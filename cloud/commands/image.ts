@@ -14,7 +14,7 @@ import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
-import { findImage, type Image, listImages } from '../images/image.ts';
+import { findImage, type Image, type ImageLayer, listImages } from '../images/image.ts';
 import { removeImage } from '../images/remove.ts';
 import { updateLabels } from '../models/label-store.ts';
 import type { Workspace } from '../workspace/workspace.ts';
@@ -23,6 +23,7 @@ interface CreateOptions {
   readonly model: readonly VersionedName[];
   readonly name?: string;
   readonly platform?: string;
+  readonly base?: string;
   readonly description?: string;
   readonly tag?: Record<string, string>;
 }
@@ -41,7 +42,8 @@ export function addImageVerbs(noun: Command): void {
     .description('build the scoring image of one or more models, without a Docker daemon')
     .requiredOption('--model <model>', 'NAME or NAME:VERSION, may be given several times', collectModel)
     .option('--name <name>', "the image's name (default: the model's)")
-    .option('--platform <platform>', "linux/amd64 or linux/arm64 (default: this machine's)")
+    .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
+    .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair);
   addWork<CreateOptions>(create, async (session, options) => {
@@ -150,14 +152,14 @@ function describe(
       description: image.description || undefined,
       tags: pairsText(image.tags) || undefined,
       properties: pairsText(image.properties) || undefined,
-      layers: image.layers
-        .map(({ kind, model, sizeBytes, digest }) =>
-          `${digest}  ${bytesText(sizeBytes)}  ${kind} ${model ?? ''}`.trimEnd(),
-        )
-        .join('\n'),
+      layers: image.layers.map(layerText).join('\n'),
       created: image.createdAt,
     }),
   };
+}
+
+function layerText({ kind, model = '', platform = '', sizeBytes, digest }: ImageLayer): string {
+  return `${digest}  ${bytesText(sizeBytes).padStart(6)}  ${[platform, kind, model].filter((part) => part !== '').join(' ')}`;
 }
 
 function documentOf(workspace: Workspace, image: Image): Image & { readonly id: string; readonly reference: string } {

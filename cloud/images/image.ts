@@ -17,6 +17,12 @@ const layerSchema = z.strictObject({
   sizeBytes: z.int().nonnegative(),
   /** Id of the model that a model layer holds. */
   model: z.string().optional(),
+  /** Of a layer of a pulled base. @default an uncompressed tar */
+  mediaType: z.string().optional(),
+  /** Digest of its content where it is compressed. @default its own digest */
+  contentDigest: digestSchema.optional(),
+  /** Absent where the image is for one platform only. */
+  platform: z.string().optional(),
 });
 
 export type ImageLayer = z.infer<typeof layerSchema>;
@@ -25,9 +31,9 @@ export type ImageLayer = z.infer<typeof layerSchema>;
 export interface Image {
   readonly name: string;
   readonly version: number;
-  /** Digest of its manifest; images are deployed by it. */
+  /** Digest of its manifest, or of its index where it is for several platforms; images are deployed by it. */
   readonly digest: Digest;
-  /** `linux/amd64` */
+  /** `linux/amd64`; several with `,` between, sorted. */
   readonly platform: string;
   readonly layers: readonly ImageLayer[];
   /** Ids of its models, sorted. */
