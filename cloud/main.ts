@@ -23,7 +23,7 @@ const nouns: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./commands/model.ts')).addModelVerbs,
   },
   image: {
-    summary: 'build, find and change images',
+    summary: 'build, find, change and export images',
     load: async () => (await import('./commands/image.ts')).addImageVerbs,
   },
   service: {

@@ -17,7 +17,7 @@ import { downloadModel } from '../models/download.ts';
 import { updateLabels } from '../models/label-store.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
 import { registerModel } from '../models/register.ts';
-import { removeModel } from '../models/remove.ts';
+import { imagesOf, removeModel } from '../models/remove.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
@@ -38,6 +38,15 @@ const versionedNameText = 'NAME or NAME:VERSION; without a version the latest on
 
 /** Adds the verbs of `ferry model`. */
 export function addModelVerbs(noun: Command): void {
+  addRegister(noun);
+  addList(noun);
+  addShow(noun);
+  addUpdate(noun);
+  addDownload(noun);
+  addDelete(noun);
+}
+
+function addRegister(noun: Command): void {
   const register = noun
     .command('register')
     .description('register an ONNX file, or a folder with one, as the next version of a model')
@@ -59,7 +68,9 @@ export function addModelVerbs(noun: Command): void {
     );
     return describe(workspace, model);
   });
+}
 
+function addList(noun: Command): void {
   addWork<ListOptions>(addListOptions(noun.command('list').description('list models')), async (session, options) => {
     const workspace = await session.openWorkspace();
     const models = listModels(workspace.database, listFilter(options));
@@ -71,16 +82,23 @@ export function addModelVerbs(noun: Command): void {
       ),
     };
   });
+}
 
+function addShow(noun: Command): void {
   const show = noun
     .command('show')
     .description('show a model with its signature')
     .argument('<model>', versionedNameText);
   addWork(show, async (session, _options, [text = '']) => {
     const workspace = await session.openWorkspace();
-    return describe(workspace, findModel(workspace.database, parseVersionedName(text)));
+    const model = findModel(workspace.database, parseVersionedName(text));
+    const usedBy = imagesOf(workspace.database, model);
+    const { json, text: described } = describe(workspace, model, usedBy);
+    return { json: { ...json, usedBy }, text: described };
   });
+}
 
+function addUpdate(noun: Command): void {
   const update = noun.command('update').description('change tags, add properties, change the description');
   addWork<UpdateOptions>(
     addUpdateOptions(update.argument('<model>', versionedNameText)),
@@ -97,7 +115,9 @@ export function addModelVerbs(noun: Command): void {
       return describe(workspace, model);
     },
   );
+}
 
+function addDownload(noun: Command): void {
   const download = noun
     .command('download')
     .description("write a model's files into a folder")
@@ -110,7 +130,9 @@ export function addModelVerbs(noun: Command): void {
     const files = await downloadModel(workspace, model, { ...options, signal: session.signal });
     return { json: { id: idOf(model), files }, text: files.join('\n') };
   });
+}
 
+function addDelete(noun: Command): void {
   const remove = noun
     .command('delete')
     .description('delete a model that no image uses')
@@ -122,7 +144,11 @@ export function addModelVerbs(noun: Command): void {
   });
 }
 
-function describe(workspace: Workspace, model: Model): CommandResult {
+function describe(
+  workspace: Workspace,
+  model: Model,
+  usedBy: readonly string[] = [],
+): CommandResult & { readonly json: ReturnType<typeof documentOf> } {
   const { producer, opsets, irVersion } = model.metadata;
   const document = documentOf(workspace, model);
   return {
@@ -142,6 +168,7 @@ function describe(workspace: Workspace, model: Model): CommandResult {
       'IR version': irVersion,
       producer: `${producer.name} ${producer.version}`.trim() || undefined,
       metadata: pairsText(model.metadata.custom) || undefined,
+      'used by': usedBy.join(', ') || undefined,
       created: model.createdAt,
       artifact: document.artifact.reference,
     }),
