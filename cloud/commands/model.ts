@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { z } from 'zod';
 import { systemClock } from '../../shared/clock.ts';
 import {
   addListOptions,
@@ -11,12 +12,14 @@ import {
 import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
+import { FerryError } from '../../shared/errors.ts';
 import { parseFullName, parseVersionedName } from '../../shared/model/name.ts';
 import type { TensorSpec } from '../../shared/model/signature.ts';
 import { downloadModel } from '../models/download.ts';
 import { updateLabels } from '../models/label-store.ts';
+import { frameworks, type Lineage, lineageSchema } from '../models/lineage.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
-import { registerModel } from '../models/register.ts';
+import { registerModel, type Registration } from '../models/register.ts';
 import { imagesOf, removeModel } from '../models/remove.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
@@ -24,6 +27,13 @@ interface RegisterOptions {
   readonly name: string;
   readonly main?: string;
   readonly load: boolean;
+  readonly framework?: Lineage['framework'];
+  readonly frameworkVersion?: string;
+  readonly experiment?: string;
+  readonly runId?: string;
+  readonly gitCommit?: string;
+  readonly dataset?: Record<string, string>;
+  readonly sample?: string;
   readonly description?: string;
   readonly tag?: Record<string, string>;
   readonly property?: Record<string, string>;
@@ -53,6 +63,13 @@ function addRegister(noun: Command): void {
     .argument('<path>', 'the ONNX file, with the files that hold its weights beside it, or the folder')
     .requiredOption('--name <name>', "the model's name")
     .option('--main <file>', 'the ONNX file in the folder (default: the only one)')
+    .addOption(new Option('--framework <name>', 'what it was made with').choices(frameworks))
+    .option('--framework-version <version>', 'version of the framework')
+    .option('--experiment <name>', 'the experiment that made it')
+    .option('--run-id <id>', 'the run that made it')
+    .option('--git-commit <commit>', 'commit of the code that made it')
+    .option('--dataset <use=id>', 'data it was made with, as training=ID, may be given several times', collectPair)
+    .option('--sample <file>', 'a JSON file with a request to score it, for smoke tests')
     .option('--no-load', 'do not have ONNX Runtime load it once, where memory is short')
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
@@ -60,14 +77,32 @@ function addRegister(noun: Command): void {
   addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
     using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
-    const { tag: tags = {}, property: properties = {}, load, ...rest } = options;
-    const model = await registerModel(
-      workspace,
-      { path, tags, properties, ...rest },
-      { load, signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
-    );
+    const model = await registerModel(workspace, registrationOf(path, options), {
+      load: options.load,
+      signal: session.signal,
+      onProgress: (done, total) => progress.update(done, total),
+    });
     return describe(workspace, model);
   });
+}
+
+function registrationOf(path: string, options: RegisterOptions): Registration {
+  const { framework, frameworkVersion, experiment, runId, gitCommit, dataset: datasets } = options;
+  const lineage = { framework, frameworkVersion, experiment, runId, gitCommit, datasets };
+  const given = Object.fromEntries(Object.entries(lineage).filter(([, value]) => value !== undefined));
+  const read = lineageSchema.safeParse(given);
+  if (!read.success) throw new FerryError('USAGE', `Cannot register the model: ${z.prettifyError(read.error)}`);
+  const { name, main, sample, description, tag: tags = {}, property: properties = {} } = options;
+  return {
+    path,
+    name,
+    lineage: read.data,
+    tags,
+    properties,
+    ...(main !== undefined && { main }),
+    ...(sample !== undefined && { sample }),
+    ...(description !== undefined && { description }),
+  };
 }
 
 function addList(noun: Command): void {
@@ -168,6 +203,8 @@ function describe(
       'IR version': irVersion,
       producer: `${producer.name} ${producer.version}`.trim() || undefined,
       metadata: pairsText(model.metadata.custom) || undefined,
+      lineage: lineageText(model.lineage) || undefined,
+      sample: model.sample === null ? undefined : JSON.stringify(model.sample).slice(0, sampleColumns),
       'used by': usedBy.join(', ') || undefined,
       created: model.createdAt,
       artifact: document.artifact.reference,
@@ -192,6 +229,16 @@ function documentOf(
     artifact: { ...artifact, reference: `${place}:${tag}@${digest}` },
   };
 }
+
+function lineageText({ datasets = {}, ...rest }: Lineage): string {
+  const given = Object.entries({ ...rest, ...datasets }).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  return pairsText(Object.fromEntries(given));
+}
+
+/** A sample is shown this wide at most; `--json` has all of it. */
+const sampleColumns = 80;
 
 function idOf({ name, version }: Model): string {
   return `${name}:${version}`;

@@ -13,7 +13,9 @@ import { loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
 import { addExternalFiles, findModelFiles, type ModelFiles, refuseChanged } from './model-files.ts';
 import { readOnnx } from './onnx.ts';
+import { readSample } from './sample.ts';
 import { labelProblems, type Pairs } from './labels.ts';
+import type { Lineage } from './lineage.ts';
 
 /** What is registered, and under which name. */
 export interface Registration {
@@ -22,6 +24,9 @@ export interface Registration {
   /** Name of the ONNX file in the folder. @default the only one */
   readonly main?: string;
   readonly name: string;
+  readonly lineage?: Lineage;
+  /** JSON file with a request to score it. */
+  readonly sample?: string;
   readonly description?: string;
   readonly tags?: Pairs;
   readonly properties?: Pairs;
@@ -51,11 +56,12 @@ export async function registerModel(
   options: RegisterOptions = {},
 ): Promise<Model> {
   const { clock = systemClock, signal } = options;
-  const { name, description = '', tags = {}, properties = {} } = registration;
+  const { name, lineage = {}, description = '', tags = {}, properties = {} } = registration;
   checkRegistration({ name, description, tags, properties });
   const found = await findModelFiles(registration.path, registration.main);
   const { signature, externalFiles, metadata: custom, ...rest } = readOnnx(join(found.folder, found.main));
   const model = await addExternalFiles(found, externalFiles);
+  const sample = registration.sample === undefined ? null : await readSample(registration.sample, signature);
 
   const layout = await LayoutStore.open(workspace.layoutFolder);
   const layer = await packModel(layout, name, model, options);
@@ -78,6 +84,8 @@ export async function registerModel(
     digest: layer.digest,
     sizeBytes: totalBytes(model),
     artifactDigest: digestOf(artifact.manifest),
+    lineage,
+    sample,
     description,
     tags,
     properties,
@@ -96,7 +104,10 @@ export async function registerModel(
   return { version, ...row };
 }
 
-function checkRegistration({ name, ...labels }: Omit<Registration, 'path' | 'main'>): void {
+function checkRegistration({
+  name,
+  ...labels
+}: Pick<Registration, 'name' | 'description' | 'tags' | 'properties'>): void {
   const nameProblem = modelNameProblem(name);
   const problems = labelProblems(labels);
   if (nameProblem === undefined && problems.length === 0) return;

@@ -28,6 +28,8 @@ const migrations: readonly string[] = [
     format TEXT NOT NULL,
     signature TEXT NOT NULL,
     metadata TEXT NOT NULL,
+    lineage TEXT NOT NULL,
+    sample TEXT,
     description TEXT NOT NULL,
     tags TEXT NOT NULL,
     properties TEXT NOT NULL,
