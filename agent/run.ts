@@ -40,11 +40,16 @@ const lastUploadMaxMs = 2_000;
  * Runs the agent until the signal is aborted: first what was last good, from the device's own disk, then what the hub says.
  * @throws {FerryError} HUB_UNAUTHORIZED when the hub refuses a device that it has never let in
  * @throws {FerryError} ENGINE_FAILED when the engine that is wanted does not answer
+ * @throws {FerryError} IN_USE when another agent runs on the same folder
  */
 export async function runAgent(options: RunOptions, signal: AbortSignal): Promise<void> {
+  const state = await AgentState.open(options.stateFolder);
+  await state.whileAlone(() => runAlone(options, state, signal));
+}
+
+async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const state = await AgentState.open(options.stateFolder);
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
   await using engine = await openOwnEngine(options, state, images.folder);
   const watch = await ModuleWatch.open(state.watchFile);

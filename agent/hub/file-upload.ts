@@ -109,7 +109,10 @@ async function store(
   signal: AbortSignal,
 ): Promise<void> {
   const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
-  const client = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential());
+  const client = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), {
+    // The next upload tries again anyway.
+    retryOptions: { maxTries: 2, retryDelayInMs: 500 },
+  });
   await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
     client.uploadData(blob.content, {
       abortSignal,

@@ -26,6 +26,6 @@ export async function inParallel<T>(
     }
   };
   await Promise.all(Array.from({ length: Math.min(options.atOnce, items.length) }, worker));
-  if (failure !== undefined) throw failure.error;
   options.signal.throwIfAborted();
+  if (failure !== undefined) throw failure.error;
 }

@@ -244,6 +244,8 @@ export class HubClient implements Disposable {
       return (await withDeadline(deadline, () => work(this.#transport))).responseBody;
     } catch (error) {
       this.#signal.throwIfAborted();
+      // A mistake of the caller's, not the hub's doing.
+      if (error instanceof TypeError) throw error;
       throw hubFailure(error, { doing, hostName: this.hostName, known });
     }
   }

@@ -1,5 +1,6 @@
 import https from 'node:https';
-import { Registry, SharedAccessSignature } from 'azure-iothub';
+import { isIP } from 'node:net';
+import iothub, { type Registry } from 'azure-iothub';
 import { RestApiClient } from 'azure-iothub/dist/common-http/rest_api_client.js';
 import type { ServiceConnectionString } from '../../shared/edge/connection-string.ts';
 
@@ -22,16 +23,22 @@ export function openHubTransport({ hostName, ...key }: ServiceConnectionString):
   const host = hostname.replace(/^\[|\]$/g, '');
   const pinned: https.AgentOptions = {
     keepAlive: true,
-    ...(port === '' ? {} : { host, port: Number(port), servername: host }),
+    // TLS takes names only; without one the host is what the certificate has to be for.
+    ...(port === '' ? {} : { host, port: Number(port), servername: isIP(host) > 0 ? '' : host }),
   };
   const agent = new https.Agent(pinned);
   const expiry = Math.ceil(Date.now() / 1000) + signatureLifeSeconds;
   const config = {
     host: hostName,
-    sharedAccessSignature: SharedAccessSignature.create(hostName, key.sharedAccessKeyName, key.sharedAccessKey, expiry),
+    sharedAccessSignature: iothub.SharedAccessSignature.create(
+      hostName,
+      key.sharedAccessKeyName,
+      key.sharedAccessKey,
+      expiry,
+    ),
   };
   const rest = new PinnedRestApiClient(config, agent);
-  return { rest, registry: new Registry(config, rest), [Symbol.dispose]: () => agent.destroy() };
+  return { rest, registry: new iothub.Registry(config, rest), [Symbol.dispose]: () => agent.destroy() };
 }
 
 /** A REST client that keeps its agent: the constructors of the SDK's other clients would put their own in its place. */

@@ -53,7 +53,13 @@ function describeBlobs(blobs: readonly DataBlob[], address: string): CommandResu
   const rows = blobs.map(({ device, service, model, version, designation, date, range, bytes }) =>
     [device ?? '', service, `${model}:${version}`, designation, date, range?.rows ?? '?', bytesText(bytes)].map(String),
   );
-  const json = blobs.map(({ range, ...blob }) => ({ ...blob, url: `${address}/${blob.name}`, ...range }));
+  const documents = blobs.map(({ range, ...blob }) => ({
+    ...blob,
+    url: `${address}/${blob.name}`,
+    rows: null,
+    ...range,
+  }));
+  const json = { blobs: documents };
   if (blobs.length === 0) return { json, text: `No rows were collected yet in ${address}.` };
   return { json, text: table(['device', 'service', 'model', 'designation', 'day', 'rows', 'size'], rows) };
 }

@@ -77,14 +77,11 @@ function addDeploymentVerbs(noun: Command): void {
     using hub = await openHub(session);
     const all = (await hub.listDeployments()).toSorted((a, b) => (b.priority ?? 0) - (a.priority ?? 0));
     const documents = all.map((deployment) => deploymentOf(deployment));
-    const rows = documents.map(({ id, priority, targetCondition, metrics }) => [
+    const rows = documents.map(({ id, priority, targetCondition, systemMetrics }) => [
       id,
       priority,
       targetCondition,
-      metrics.targeted,
-      metrics.applied,
-      metrics.successful,
-      metrics.failed,
+      ...Object.values(countsOf(systemMetrics)),
     ]);
     if (rows.length === 0) return { json: [], text: `The hub ${hub.hostName} has no deployment yet.` };
     const headings = ['deployment', 'priority', 'condition', 'targeted', 'applied', 'successful', 'failed'];
@@ -98,7 +95,7 @@ function addDeploymentVerbs(noun: Command): void {
   addWork(show, async (session, _flags, [id = '']) => {
     using hub = await openHub(session);
     const found = await hub.getDeployment(id);
-    const { targetCondition, priority, metrics, created } = deploymentOf(found);
+    const { targetCondition, priority, systemMetrics, created } = deploymentOf(found);
     const manifest = { modulesContent: found.content?.modulesContent ?? {} };
     return {
       json: { ...deploymentOf(found), manifest },
@@ -106,7 +103,7 @@ function addDeploymentVerbs(noun: Command): void {
         deployment: id,
         condition: targetCondition,
         priority,
-        ...metrics,
+        ...countsOf(systemMetrics),
         created,
         manifest: JSON.stringify(manifest, undefined, 2),
       }),
@@ -202,15 +199,21 @@ function deploymentOf({ id, targetCondition, priority, systemMetrics, labels, cr
     id,
     targetCondition: targetCondition ?? '',
     priority: priority ?? 0,
-    metrics: {
-      targeted: counts['targetedCount'] ?? 0,
-      applied: counts['appliedCount'] ?? 0,
-      successful: counts['reportedSuccessfulCount'] ?? 0,
-      failed: counts['reportedFailedCount'] ?? 0,
+    systemMetrics: {
+      targetedCount: counts['targetedCount'] ?? 0,
+      appliedCount: counts['appliedCount'] ?? 0,
+      reportedSuccessfulCount: counts['reportedSuccessfulCount'] ?? 0,
+      reportedFailedCount: counts['reportedFailedCount'] ?? 0,
     },
     labels: labels ?? {},
     created: createdTimeUtc ?? '',
   };
+}
+
+/** The hub's four counts under shorter names, for people. */
+function countsOf(metrics: ReturnType<typeof deploymentOf>['systemMetrics']) {
+  const { targetedCount: targeted, appliedCount: applied, reportedSuccessfulCount, reportedFailedCount } = metrics;
+  return { targeted, applied, successful: reportedSuccessfulCount, failed: reportedFailedCount };
 }
 
 function appliedOf(deployments: Readonly<Record<string, string>>): string {

@@ -193,7 +193,7 @@ function documentOf(record: ServiceRecord, seen: EdgeServiceState) {
     state: seen.state,
     ...(seen.reason === undefined ? {} : { reason: seen.reason }),
     scoringAddress: scoringAddressOf(record),
-    deployment,
+    deployment: { ...deployment, targetCondition: settings.targetCondition, priority: settings.priority },
     settings,
     devices: seen.devices,
   };

@@ -2,13 +2,13 @@ import { FerryError, isFerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
 import type { HubTwin } from '../azure/hub-resources.ts';
+import { findImage } from '../images/image.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { deviceReportOf } from './device-report.ts';
 import { checkDevices } from './edge-conflicts.ts';
 import { edgeDeployment } from './edge-deployment.ts';
 import {
   deleteService,
-  findImage,
   getService,
   hasService,
   insertService,

@@ -1,10 +1,9 @@
 import Database from 'better-sqlite3';
 import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
-import { isDigest } from '../../shared/digest.ts';
+import { digestSchema } from '../../shared/oci/descriptor.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
-
-const pairs = z.record(z.string(), z.string());
+import { json, pairsSchema } from '../workspace/rows.ts';
 
 const settingsSchema = z.object({
   targetCondition: z.string(),
@@ -12,7 +11,7 @@ const settingsSchema = z.object({
   port: z.number(),
   hostAddress: z.string(),
   collect: z.boolean(),
-  env: pairs,
+  env: pairsSchema,
   memoryMb: z.number().optional(),
 });
 
@@ -24,12 +23,12 @@ const recordSchema = z.object({
   target: z.literal('iotedge'),
   image_name: z.string(),
   image_version: z.number(),
-  image_digest: z.string().refine(isDigest),
-  settings: jsonText(settingsSchema),
-  deployment: jsonText(deploymentSchema),
+  image_digest: digestSchema,
+  settings: json(settingsSchema),
+  deployment: json(deploymentSchema),
   description: z.string(),
-  tags: jsonText(pairs),
-  properties: jsonText(pairs),
+  tags: json(pairsSchema),
+  properties: json(pairsSchema),
   created_at: z.string(),
   updated_at: z.string(),
 });
@@ -47,15 +46,6 @@ export interface ServiceRecord {
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   readonly updatedAt: string;
-}
-
-/** An image that a service can be made of. */
-export interface DeployableImage {
-  readonly name: string;
-  readonly version: number;
-  readonly digest: string;
-  /** `linux/amd64` */
-  readonly platform: string;
 }
 
 /** Says whether there is a service of that name. */
@@ -122,28 +112,6 @@ export function deleteService(database: WorkspaceDatabase, name: string): void {
   database.prepare('DELETE FROM services WHERE name = ?').run(name);
 }
 
-/**
- * Finds an image by its name, the latest version where none is given.
- * @throws {FerryError} IMAGE_NOT_FOUND
- */
-export function findImage(database: WorkspaceDatabase, wanted: { name: string; version?: number }): DeployableImage {
-  const row = database
-    .prepare<[string, number | null, number | null], DeployableImage>(
-      `SELECT name, version, digest, platform FROM images WHERE name = ? AND (? IS NULL OR version = ?)
-       ORDER BY version DESC LIMIT 1`,
-    )
-    .get(wanted.name, wanted.version ?? null, wanted.version ?? null);
-  if (row !== undefined) return row;
-  const id = wanted.version === undefined ? wanted.name : `${wanted.name}:${wanted.version}`;
-  throw new FerryError(
-    'IMAGE_NOT_FOUND',
-    `Cannot find the image "${id}": the workspace has none of that name and version`,
-    {
-      next: 'List them with `ferry image list`, or build one with `ferry image create`.',
-    },
-  );
-}
-
 function recordOf(row: unknown): ServiceRecord {
   const { image_name, image_version, image_digest, created_at, updated_at, ...rest } = recordSchema.parse(row);
   return {
@@ -152,11 +120,4 @@ function recordOf(row: unknown): ServiceRecord {
     createdAt: created_at,
     updatedAt: updated_at,
   };
-}
-
-function jsonText<T>(schema: z.ZodType<T>) {
-  return z
-    .string()
-    .transform((text): unknown => JSON.parse(text))
-    .pipe(schema);
 }

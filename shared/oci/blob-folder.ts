@@ -37,17 +37,18 @@ const writeBytes = 1024 * 1024;
  * - a file aside belongs to the process that its name tells; when that is gone, {@link BlobFolder.sweep} removes it.
  */
 export class BlobFolder {
-  readonly #blobs: string;
+  /** `blobs/sha256` of the layout. */
+  readonly folder: string;
   readonly #aside: string;
   #count = 0;
 
   constructor(layoutFolder: string) {
-    this.#blobs = join(layoutFolder, 'blobs', 'sha256');
+    this.folder = join(layoutFolder, 'blobs', 'sha256');
     this.#aside = join(layoutFolder, '.ingest');
   }
 
   async create(): Promise<void> {
-    await mkdir(this.#blobs, { recursive: true });
+    await mkdir(this.folder, { recursive: true });
     await mkdir(this.#aside, { recursive: true });
   }
 
@@ -59,7 +60,7 @@ export class BlobFolder {
   }
 
   pathOf(digest: Digest): string {
-    return join(this.#blobs, digest.slice('sha256:'.length));
+    return join(this.folder, digest.slice('sha256:'.length));
   }
 
   /** Gives a blob's size in bytes, or undefined where it is not there. */
@@ -73,7 +74,7 @@ export class BlobFolder {
     const { start = 0, end } = range;
     const file = await open(this.pathOf(digest), 'r').catch(absent);
     if (file === undefined) {
-      throw new FerryError('IMAGE_NOT_FOUND', `Cannot read "${digest}": there is no such blob in "${this.#blobs}"`);
+      throw new FerryError('IMAGE_NOT_FOUND', `Cannot read "${digest}": there is no such blob in "${this.folder}"`);
     }
     return file.createReadStream({ start, highWaterMark: writeBytes, ...(end === undefined ? {} : { end: end - 1 }) });
   }
@@ -94,11 +95,11 @@ export class BlobFolder {
       const written = await this.#writeAside(aside, source instanceof Uint8Array ? [source] : source, signal);
       if (expected !== undefined) checkExpected(written, expected, 'what was to be stored');
       await rename(aside, this.pathOf(written.digest));
-      await syncFolder(this.#blobs);
+      await syncFolder(this.folder);
       return { digest: written.digest, size: written.bytes };
     } catch (error) {
       await rm(aside, { force: true });
-      throw writeFailure(error, `store a blob in "${this.#blobs}"`);
+      throw writeFailure(error, `store a blob in "${this.folder}"`);
     }
   }
 

@@ -9,6 +9,7 @@ import { FileLock } from '../file-lock.ts';
 import { BlobFolder, type BlobRange, type BlobSource, type PutBlobOptions } from './blob-folder.ts';
 import type { Descriptor } from './descriptor.ts';
 import { writeFailure } from './disk-full.ts';
+import { type Garbage, reachableFrom, removeUnreached } from './layout-garbage.ts';
 import { entryOf, findEntry, withManifest, withoutManifest, withoutTag } from './layout-index.ts';
 import {
   childrenOf,
@@ -177,6 +178,22 @@ export class LayoutStore {
   /** Removes a manifest and all its tags from a repository; its blobs stay for others. Idempotent. */
   removeManifest(repository: string, digest: Digest): Promise<void> {
     return this.#change((index) => withoutManifest(index, repository, digest));
+  }
+
+  /**
+   * Removes blobs that no manifest of the layout reaches and that have not been touched for a while: one that was just stored may
+   * still wait for its manifest. Nothing can be put meanwhile, so nothing is lost to it.
+   * @param options.graceMs @default one hour
+   */
+  async collectGarbage(options: { readonly graceMs?: number } = {}): Promise<Garbage> {
+    const untouchedSinceMs = Date.now() - (options.graceMs ?? 60 * 60 * 1000);
+    return this.#lock.run(async () => {
+      const { manifests } = await this.#readIndex();
+      const readBlob = async (digest: Digest): Promise<Uint8Array | undefined> =>
+        (await this.hasBlob(digest)) ? this.readBlob(digest) : undefined;
+      const reached = await reachableFrom(manifests, readBlob);
+      return removeUnreached(this.#blobs.folder, reached, untouchedSinceMs);
+    });
   }
 
   async #initialise(): Promise<void> {

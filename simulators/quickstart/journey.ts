@@ -62,7 +62,7 @@ function bringUp(stage: Stage): Promise<z.infer<typeof worldSchema>> {
     const up = stage.start('up', ['up', '--json']);
     const value = await stage.until('bring the local world up', 60_000, async () => {
       const output = await up.output();
-      return output.endsWith('}\n') ? worldSchema.parse(JSON.parse(output)) : undefined;
+      return output.endsWith('}\n') ? readAs(worldSchema, JSON.parse(output)) : undefined;
     });
     return {
       value,
@@ -96,7 +96,7 @@ function registerModel(stage: Stage): Promise<z.infer<typeof modelSchema>> {
       '--tag',
       'data=uci-digits',
     ];
-    const value = modelSchema.parse(await stage.ferry(args));
+    const value = readAs(modelSchema, await stage.ferry(args));
     return {
       value,
       did: [
@@ -120,13 +120,19 @@ const imageSchema = z.object({
 
 function createImage(stage: Stage): Promise<z.infer<typeof imageSchema>> {
   return stage.step('Build the scoring image, without a Docker daemon', async () => {
-    const value = imageSchema.parse(await stage.ferry(['image', 'create', '--name', 'digits', '--model', 'digits:1']));
+    const value = readAs(
+      imageSchema,
+      await stage.ferry(['image', 'create', '--name', 'digits', '--model', 'digits:1']),
+    );
     const layers = value.layers.map(({ kind, sizeBytes }) => `${kind} ${sizeBytes}`).join(', ');
     return { value, did: [`${value.id} for ${value.platform}  ${value.reference}`, `layers in bytes: ${layers}`] };
   });
 }
 
-const serviceSchema = z.object({ deployment: z.object({ id: z.string(), targetCondition: z.string() }) });
+const serviceSchema = z.object({
+  deployment: z.object({ id: z.string() }),
+  settings: z.object({ targetCondition: z.string() }),
+});
 
 function deploy(stage: Stage): Promise<{ port: number; deployment: string }> {
   return stage.step('Add a device and deploy to it', async () => {
@@ -134,11 +140,15 @@ function deploy(stage: Stage): Promise<{ port: number; deployment: string }> {
     const secret = ['--connection-string-file', 'device.txt'];
     await stage.ferry(['edge', 'device', 'add', deviceId, '--tag', 'site=lab', ...secret]);
     const target = ['--target', 'iotedge', '--device-tag', 'site=lab', '--port', String(port), '--collect'];
-    const service = serviceSchema.parse(
+    const service = readAs(
+      serviceSchema,
       await stage.ferry(['service', 'create', serviceName, '--image', 'digits:1', ...target]),
     );
-    const { id, targetCondition } = service.deployment;
-    return { value: { port, deployment: id }, did: [`IoT Edge deployment ${id} for ${targetCondition}`] };
+    const { id } = service.deployment;
+    return {
+      value: { port, deployment: id },
+      did: [`IoT Edge deployment ${id} for ${service.settings.targetCondition}`],
+    };
   });
 }
 
@@ -168,13 +178,16 @@ function runAgent(stage: Stage, options: { readonly deployment: string; readonly
       '.ferry/world/certificates/ca.pem',
     ];
     const settings = ['--engine', options.engine, '--upload-every', '1', '--log-format', 'json'];
+    stage.cleanBy(['agent', 'reset', '--state', 'agent']);
     const agent = stage.start('agent', ['agent', 'run', ...place, ...settings]);
     const engine = await stage.until('start the agent', 30_000, async () => engineInLog(await agent.log()));
-    const shown = shownServiceSchema.parse(
+    const shown = readAs(
+      shownServiceSchema,
       await stage.ferry(['service', 'show', serviceName, '--wait', '--timeout', String(healthyTimeoutMs / 1000)]),
     );
     const counts = await stage.until('see the deployment counted as successful', 20_000, async () => {
-      const { systemMetrics } = shownDeploymentSchema.parse(
+      const { systemMetrics } = readAs(
+        shownDeploymentSchema,
         await stage.ferryQuietly(['edge', 'deployment', 'show', options.deployment]),
       );
       return systemMetrics.reportedSuccessfulCount === 1 ? systemMetrics : undefined;
@@ -223,7 +236,7 @@ function score(stage: Stage, port: number): Promise<Scored> {
   });
 }
 
-const listedSchema = z.object({ blobs: z.array(z.object({ rows: z.number() })) });
+const listedSchema = z.object({ blobs: z.array(z.object({ rows: z.number().nullable() })) });
 const pulledSchema = z.object({
   inputs: z.number(),
   predictions: z.number(),
@@ -236,10 +249,11 @@ const pulledSchema = z.object({
 function collect(stage: Stage, requests: number): Promise<z.infer<typeof pulledSchema>> {
   return stage.step('Read back what was collected, from the storage account', async () => {
     await stage.until('see every collected row in the storage account', uploadTimeoutMs, async () => {
-      const { blobs } = listedSchema.parse(await stage.ferryQuietly(['data', 'list', '--service', serviceName]));
-      return blobs.reduce((sum, { rows }) => sum + rows, 0) >= 2 * requests ? true : undefined;
+      const { blobs } = readAs(listedSchema, await stage.ferryQuietly(['data', 'list', '--service', serviceName]));
+      return blobs.reduce((sum, { rows }) => sum + (rows ?? 0), 0) >= 2 * requests ? true : undefined;
     });
-    const value = pulledSchema.parse(
+    const value = readAs(
+      pulledSchema,
       await stage.ferry(['data', 'pull', '--service', serviceName, '--out', 'rows.csv']),
     );
     const { inputs, predictions, joined, missing, doubled, blobs } = value;
@@ -249,6 +263,13 @@ function collect(stage: Stage, requests: number): Promise<z.infer<typeof pulledS
     }
     return { value, did: [did] };
   });
+}
+
+/** Reads a command's result: what of it the journey goes on with. */
+function readAs<T>(schema: z.ZodType<T>, result: unknown): T {
+  const { success, data, error } = schema.safeParse(result);
+  if (success) return data;
+  throw new FerryError('STEP_FAILED', `Cannot go on: the result is not as it should be: ${z.prettifyError(error)}`);
 }
 
 function engineInLog(log: string): string | undefined {

@@ -42,6 +42,7 @@ export class Stage implements AsyncDisposable {
   readonly signal: AbortSignal;
   readonly #say: (line: string) => void;
   readonly #running: Running[] = [];
+  readonly #cleaning: (readonly string[])[] = [];
   #kept = false;
 
   constructor(folder: string, options: StageOptions) {
@@ -120,6 +121,11 @@ export class Stage implements AsyncDisposable {
     };
   }
 
+  /** Has a command run when the stage ends, however it ends, after the programs in the background have. */
+  cleanBy(args: readonly string[]): void {
+    this.#cleaning.push(args);
+  }
+
   /**
    * Asks again and again until there is an answer.
    * @throws {FerryError} STEP_FAILED when a program in the background has ended meanwhile
@@ -145,6 +151,7 @@ export class Stage implements AsyncDisposable {
       `All of it is still up, in ${this.folder}:`,
       `  cd ${this.folder}            and go on with ferry, for example \`ferry edge device list\``,
       `  kill ${pids.join(' ')}                 ends it`,
+      ...this.#cleaning.map((args) => `  ferry ${args.join(' ')}     removes what it leaves`),
     ].join('\n');
   }
 
@@ -157,7 +164,13 @@ export class Stage implements AsyncDisposable {
       await exited;
       clearTimeout(killing);
     }
+    for (const args of this.#cleaning.toReversed()) await this.#clean(args);
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #clean(args: readonly string[]): Promise<void> {
+    const child = spawn(process.execPath, [...ferryCommand(), ...args], { cwd: this.folder, stdio: 'ignore' });
+    await once(child, 'exit');
   }
 
   async #assertAllRun(): Promise<void> {

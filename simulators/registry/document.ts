@@ -48,6 +48,11 @@ export interface Document {
   readonly annotations: Readonly<Record<string, string>> | undefined;
 }
 
+/** Says whether something of the media type is a manifest or an index, and can be read. */
+export function isDocumentType(mediaType: string): boolean {
+  return manifestTypes.includes(mediaType) || indexTypes.includes(mediaType);
+}
+
 /**
  * Reads a manifest or an index.
  * @param mediaType what it was stored or is pushed as
@@ -56,7 +61,7 @@ export interface Document {
 export function parseDocument(bytes: Uint8Array, mediaType: string): Document {
   const json = parseJson(bytes);
   const isIndex = indexTypes.includes(mediaType);
-  if (!isIndex && !manifestTypes.includes(mediaType)) {
+  if (!isDocumentType(mediaType)) {
     throw new Refusal('MANIFEST_INVALID', `the media type "${mediaType}" is no OCI or Docker manifest or index`, {
       status: 415,
     });

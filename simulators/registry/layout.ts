@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
@@ -101,6 +101,12 @@ export class Layout {
     await syncFolder(dirname(this.pathOf(digest)));
   }
 
+  /** Makes a blob young, so that it is not taken for garbage before the manifest comes that refers to it. */
+  async touch(digest: Digest): Promise<void> {
+    const now = new Date();
+    await utimes(this.pathOf(digest), now, now);
+  }
+
   /** Stores a small blob of which the digest is known to be right. */
   async store(bytes: Uint8Array, digest: Digest, aside: string): Promise<void> {
     try {
@@ -147,9 +153,27 @@ export class Layout {
     );
   }
 
-  /** Works while nobody else changes what the layout holds. */
-  locked<T>(work: () => Promise<T>): Promise<T> {
-    return this.#lock.run(work);
+  /**
+   * Removes the blobs that are not among those to keep and were last touched before a time, while nobody can change what the
+   * layout holds. @param keep decides with everything that the index names, ours and other tools'
+   */
+  async removeBlobs(
+    keep: (named: readonly { readonly mediaType: string; readonly digest: Digest }[]) => Promise<ReadonlySet<Digest>>,
+    untouchedSinceMs: number,
+  ): Promise<number> {
+    return this.#lock.run(async () => {
+      const kept = await keep((await this.#readIndex()).manifests);
+      let removed = 0;
+      for (const name of await readdir(join(this.folder, 'blobs', 'sha256'))) {
+        const digest = `sha256:${name}`;
+        if (!isDigest(digest) || kept.has(digest)) continue;
+        const path = this.pathOf(digest);
+        if ((await stat(path)).mtimeMs > untouchedSinceMs) continue;
+        await rm(path, { force: true });
+        removed += 1;
+      }
+      return removed;
+    });
   }
 
   async #change(change: (entries: readonly Held[]) => readonly Held[]): Promise<void> {

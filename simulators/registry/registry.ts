@@ -32,12 +32,20 @@ export interface Registry extends AsyncDisposable {
   /** What stands before the repository in an image's name: `localhost:5000`. */
   readonly host: string;
   readonly port: number;
+  /**
+   * Removes blobs that no manifest refers to and that have not been touched for a while; it happens by itself every hour.
+   * Gives how many. @param options.graceMs @default one hour
+   */
+  collectGarbage(options?: { readonly graceMs?: number }): Promise<number>;
   /** Ends it; requests that are under way are cut off. */
   close(): Promise<void>;
 }
 
 /** A connection on which nothing moves is ended after so long. */
 const idleMsMax = 60_000;
+/** How often blobs that nobody needs are looked for, and how long one is left for a manifest that is still to come. */
+const garbageIntervalMs = 60 * 60 * 1000;
+const garbageGraceMs = 60 * 60 * 1000;
 /** How long to wait for another registry to let go of the layout, for a restart. */
 const takeOverMsMax = 2000;
 
@@ -66,13 +74,23 @@ export async function startRegistry(options: RegistryOptions): Promise<Registry>
     await listen(server, port, host);
     const bound = (server.address() as AddressInfo).port;
     log.info({ host, port: bound, layout: layoutDir }, 'registry listens');
+    const collectGarbage = async ({ graceMs = garbageGraceMs } = {}): Promise<number> =>
+      layout.removeBlobs((named) => repositories.reached(named), clock.nowMs() - graceMs);
+    const collecting = setInterval(() => {
+      collectGarbage().then(
+        (blobs) => log.info({ blobs }, 'garbage collected'),
+        (error: unknown) => log.error({ err: error }, 'garbage not collected'),
+      );
+    }, garbageIntervalMs);
+    collecting.unref();
     const close = async (): Promise<void> => {
+      clearInterval(collecting);
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
       await uploads[Symbol.asyncDispose]();
       await release();
     };
-    return { host: `localhost:${bound}`, port: bound, close, [Symbol.asyncDispose]: close };
+    return { host: `localhost:${bound}`, port: bound, collectGarbage, close, [Symbol.asyncDispose]: close };
   } catch (error) {
     await release();
     throw error;

@@ -2,7 +2,7 @@ import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestOf } from '../../shared/digest.ts';
 import { systemCodeOf } from '../../shared/errors.ts';
-import { type Descriptor, type Document, parseDocument } from './document.ts';
+import { type Descriptor, type Document, isDocumentType, parseDocument } from './document.ts';
 import type { Held, Layout } from './layout.ts';
 
 /** What a manifest is called in answers. */
@@ -75,6 +75,7 @@ export class Repositories {
 
   /** Makes a blob, which must be there, part of a repository. */
   async link(name: string, digest: Digest): Promise<void> {
+    await this.#layout.touch(digest);
     await mkdir(join(this.#links, name, '_blobs'), { recursive: true });
     await writeFile(this.#linkPath(name, digest), '');
   }
@@ -82,6 +83,23 @@ export class Repositories {
   /** Takes a blob out of a repository that no manifest of it refers to. */
   async unlink(name: string, digest: Digest): Promise<void> {
     await rm(this.#linkPath(name, digest), { force: true });
+  }
+
+  /** Gives every blob that something which the index names refers to, these included. */
+  async reached(
+    named: readonly { readonly mediaType: string; readonly digest: Digest }[],
+  ): Promise<ReadonlySet<Digest>> {
+    const reached = new Set<Digest>();
+    const waiting = [...named];
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      if (reached.has(next.digest)) continue;
+      reached.add(next.digest);
+      if (!isDocumentType(next.mediaType)) continue;
+      const document = await this.#document(next.digest, next.mediaType);
+      for (const blob of document?.blobs ?? []) reached.add(blob.digest);
+      waiting.push(...(document?.manifests ?? []));
+    }
+    return reached;
   }
 
   async #isLinked(name: string, digest: Digest): Promise<boolean> {

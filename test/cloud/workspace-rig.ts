@@ -3,8 +3,10 @@ import { Workspace } from '../../cloud/workspace/workspace.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
 /** The models that tests register. */
-export const digitsFile = fileURLToPath(new URL('../data/digits/digits-mlp.onnx', import.meta.url));
-export const logisticFile = fileURLToPath(new URL('../data/digits/digits-logistic.onnx', import.meta.url));
+export const digitsFile = fileURLToPath(new URL('../../simulators/quickstart/digits/digits-mlp.onnx', import.meta.url));
+export const logisticFile = fileURLToPath(
+  new URL('../../simulators/quickstart/digits/digits-logistic.onnx', import.meta.url),
+);
 
 /** A workspace in a folder of its own. */
 export interface WorkspaceRig extends AsyncDisposable {

@@ -35,14 +35,15 @@ export async function extractLayer(
   const options = signal === undefined ? {} : { signal };
   const reading =
     decompressed === undefined ? pipeline(source, entries, options) : pipeline(source, decompressed, entries, options);
-  // The loop below meets the same failure; this only keeps it from being reported as nobody's.
-  reading.catch(() => undefined);
+  // Without this, an entry whose bytes never come would be waited for for ever.
+  const cut = new AbortController();
+  reading.catch((error: unknown) => cut.abort(error));
   let count = 0;
   try {
     for await (const entry of entries) {
       count += 1;
       if (count > entriesMax) throw outside(path, `it has more than ${entriesMax} entries`);
-      await extractEntry(path, folder, entry.header, entry);
+      await extractEntry(path, folder, entry.header, { content: entry, signal: cut.signal });
       entry.resume();
     }
     await reading;
@@ -62,12 +63,13 @@ function decompression(mediaType: string): NodeJS.ReadWriteStream | undefined {
   return mediaType.endsWith('zstd') ? createZstdDecompress() : undefined;
 }
 
-async function extractEntry(
-  layer: string,
-  root: string,
-  header: Headers,
-  content: NodeJS.ReadableStream,
-): Promise<void> {
+/** The bytes of an entry, and what says that no more will come. */
+interface EntryBody {
+  readonly content: NodeJS.ReadableStream;
+  readonly signal: AbortSignal;
+}
+
+async function extractEntry(layer: string, root: string, header: Headers, body: EntryBody): Promise<void> {
   const target = await safePath(layer, root, header.name);
   const name = basename(target);
   if (target === root) return;
@@ -78,17 +80,18 @@ async function extractEntry(
     await rm(join(dirname(target), name.slice(whiteoutPrefix.length)), { recursive: true, force: true });
   } else {
     await mkdir(dirname(target), { recursive: true });
-    await writeEntry(layer, root, target, header, content);
+    await writeEntry({ layer, root, target, header, body });
   }
 }
 
-async function writeEntry(
-  layer: string,
-  root: string,
-  target: string,
-  header: Headers,
-  content: NodeJS.ReadableStream,
-): Promise<void> {
+async function writeEntry(entry: {
+  readonly layer: string;
+  readonly root: string;
+  readonly target: string;
+  readonly header: Headers;
+  readonly body: EntryBody;
+}): Promise<void> {
+  const { layer, root, target, header, body } = entry;
   const before = await lstat(target).catch(() => undefined);
   const mode = (header.mode ?? 0o644) & 0o777;
   if (header.type === 'directory') {
@@ -102,7 +105,9 @@ async function writeEntry(
   if (header.type === 'symlink') await symlink(header.linkname ?? '', target);
   else if (header.type === 'link') await link(await safePath(layer, root, header.linkname ?? ''), target);
   // "flush" makes the bytes durable before the image is taken for whole.
-  else if (header.type === 'file') await pipeline(content, createWriteStream(target, { mode, flush: true }));
+  else if (header.type === 'file') {
+    await pipeline(body.content, createWriteStream(target, { mode, flush: true }), { signal: body.signal });
+  }
 }
 
 /** Gives where an entry goes: links on the way are followed as if the folder were the root file system. */

@@ -5,7 +5,7 @@ import { loadOnce } from '../../../cloud/models/load-once.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { identityGraph, message, model, writeHoleModel } from './onnx-writer.ts';
 
-const digits = new URL('../../data/digits/digits-mlp.onnx', import.meta.url).pathname;
+const digits = new URL('../../../simulators/quickstart/digits/digits-mlp.onnx', import.meta.url).pathname;
 
 test('loadOnce() comes back when the runtime loads the model', async () => {
   await expect(loadOnce({ file: digits, sizeBytes: 26_900 })).resolves.toBeUndefined();

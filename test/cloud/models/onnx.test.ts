@@ -6,7 +6,7 @@ import { isFerryError } from '../../../shared/errors.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { identityGraph, message, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
 
-const digits = new URL('../../data/digits/digits-mlp.onnx', import.meta.url).pathname;
+const digits = new URL('../../../simulators/quickstart/digits/digits-mlp.onnx', import.meta.url).pathname;
 
 test('readOnnx() reads signature, versions, producer and metadata of a real model', () => {
   expect(readOnnx(digits)).toEqual({

@@ -8,9 +8,11 @@ import { type LayerEntry, tarLayer } from '../../../shared/oci/tar-layer.ts';
 
 /** What goes into a test image. */
 interface TestImageOptions {
-  /** Shell script that it runs. */
+  /** Shell script that it runs; JavaScript where `node` is given. */
   readonly script: string;
   readonly environment?: readonly string[];
+  /** This machine's Node, put in and run as a scoring image runs it. */
+  readonly node?: string;
 }
 
 /** Programs of this machine that are in every test image: a shell, and something to wait with. */
@@ -21,21 +23,24 @@ const programs = ['/bin/sh', '/bin/sleep', '/bin/cat'];
  * Runs without root, and on a read-only root file system.
  */
 export async function putTestImage(layout: LayoutStore, options: TestImageOptions): Promise<Digest> {
+  const { script, node } = options;
+  const entrypoint = node === undefined ? ['/bin/sh', '/opt/run.sh'] : ['/usr/local/bin/node', '/opt/run.mjs'];
+  const tools = node === undefined ? programs : [node];
   const layers = [
     await putLayer(layout, [
-      ...programs.map((path) => fileEntry(path)),
-      ...librariesOf(programs).map((path) => fileEntry(path)),
+      ...tools.map((path) => fileEntry(path, path === node ? '/usr/local/bin/node' : path)),
+      ...librariesOf(tools).map((path) => fileEntry(path)),
       { kind: 'file', path: '/etc/passwd', content: Buffer.from('root:x:0:0::/:/bin/sh\n') },
       { kind: 'directory', path: '/tmp', mode: 0o777 },
       { kind: 'directory', path: '/app' },
     ]),
-    await putLayer(layout, [{ kind: 'file', path: '/opt/run.sh', mode: 0o755, content: Buffer.from(options.script) }]),
+    await putLayer(layout, [{ kind: 'file', path: entrypoint[1] ?? '', mode: 0o755, content: Buffer.from(script) }]),
   ];
   const config = encodeJson({
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,
     os: 'linux',
     config: {
-      Entrypoint: ['/bin/sh', '/opt/run.sh'],
+      Entrypoint: entrypoint,
       Env: ['PATH=/bin', ...(options.environment ?? [])],
       User: '10001:10001',
       WorkingDir: '/app',
@@ -60,8 +65,8 @@ async function putLayer(
   return { mediaType: mediaTypes.layer, ...(await layout.putBlob(tarLayer(entries))) };
 }
 
-function fileEntry(path: string): LayerEntry {
-  return { kind: 'file', path, mode: 0o755, content: { file: path, size: statSync(path).size } };
+function fileEntry(path: string, as: string = path): LayerEntry {
+  return { kind: 'file', path: as, mode: 0o755, content: { file: path, size: statSync(path).size } };
 }
 
 function librariesOf(paths: readonly string[]): string[] {

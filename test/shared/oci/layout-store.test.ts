@@ -202,6 +202,25 @@ test('LayoutStore.putManifest() refuses what it cannot hold, and says all that i
   expect(await store.repositories()).toEqual([]);
 });
 
+test('LayoutStore.collectGarbage() removes what no manifest reaches, and nothing young', async () => {
+  await using folder = await temporaryFolder();
+  const store = await LayoutStore.open(folder.path);
+  const removed = await smallImage(store, 'digits', '1', 'one');
+  const kept = await smallImage(store, 'digits', '2', 'two');
+  const index = encodeJson({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [kept] });
+  await store.putManifest('all', '1', index, mediaTypes.index);
+  await store.removeManifest('digits', kept.digest);
+  await store.removeManifest('digits', removed.digest);
+  expect(await store.collectGarbage()).toEqual({ blobs: 0, bytes: 0 });
+  // The config and the layer of the image that is gone, and its manifest.
+  expect(await store.collectGarbage({ graceMs: -60_000 })).toMatchObject({ blobs: 3 });
+  expect(await store.hasBlob(removed.digest)).toBe(false);
+  const document = await store.readManifest('all', '1');
+  expect(document).toMatchObject({ index: { manifests: [{ digest: kept.digest }] } });
+  expect(await store.hasBlob(kept.digest)).toBe(true);
+  expect(await readdir(join(folder.path, 'blobs', 'sha256'))).toHaveLength(4);
+});
+
 test('LayoutStore leaves entries of other tools as they are', async () => {
   await using folder = await temporaryFolder();
   const store = await LayoutStore.open(folder.path);

@@ -307,6 +307,19 @@ test('a blob is deleted from a repository unless a manifest refers to it', async
   expect((await rig.ask('DELETE', `digits/blobs/${digestOf('loose')}`)).status).toBe(404);
 });
 
+test('collectGarbage() removes what no manifest refers to any more, and nothing young', async () => {
+  await using rig = await startRig();
+  await rig.pushImage('digits', '1', 'kept');
+  const digest = await rig.pushImage('digits', '2', 'removed');
+  await expectStatus(202, rig.ask('DELETE', `digits/manifests/${digest}`));
+  expect(await rig.registry.collectGarbage()).toBe(0);
+  expect(await rig.registry.collectGarbage({ graceMs: -60_000 })).toBe(2);
+  await expectStatus(404, rig.ask('HEAD', `digits/blobs/${digestOf('removed')}`));
+  await expectStatus(200, rig.ask('HEAD', `digits/blobs/${digestOf('kept')}`));
+  await rig.pushImage('digits', '2', 'removed');
+  expect((await rig.ask('GET', 'digits/manifests/2')).status).toBe(200);
+});
+
 test('concurrent pushes through the registry and beside it lose nothing', async () => {
   await using rig = await startRig();
   const store = await LayoutStore.open(rig.layoutDir);

@@ -1,0 +1,127 @@
+import { expect, test } from 'vitest';
+import { Hub } from '../../../agent/hub/hub.ts';
+import { hubError } from '../../../agent/hub/hub-error.ts';
+import { systemClock } from '../../../shared/clock.ts';
+import { parseDeviceConnectionString } from '../../../shared/edge/connection-string.ts';
+import { createLogger } from '../../../shared/log.ts';
+import { until } from '../../until.ts';
+import { deviceId, Rig } from '../rig.ts';
+
+const log = createLogger('test', { level: 'silent' });
+
+interface Link extends AsyncDisposable {
+  readonly hub: Hub;
+  /** What came, oldest first. */
+  readonly desired: Record<string, unknown>[];
+  readonly ended: Promise<void>;
+}
+
+/** A link to the rig's hub that keeps what comes. */
+function openLink(rig: Rig, changes: { knownToHub?: boolean; connectionString?: string } = {}): Link {
+  const desired: Record<string, unknown>[] = [];
+  const hub = new Hub({
+    device: parseDeviceConnectionString(changes.connectionString ?? rig.connectionString),
+    knownToHub: changes.knownToHub ?? false,
+    onDesired: async (properties) => void desired.push(properties as Record<string, unknown>),
+    onMethod: (_, response) => void response.send(200, 'here'),
+    clock: systemClock,
+    log,
+  });
+  const ending = new AbortController();
+  const ended = hub.run(ending.signal);
+  ended.catch(() => undefined);
+  return {
+    hub,
+    desired,
+    ended,
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await ended.catch(() => undefined);
+    },
+  };
+}
+
+const reportedOf = async (rig: Rig): Promise<Record<string, unknown>> => ({
+  ...(await rig.twin()).properties.reported,
+});
+
+test('Hub hands in what is desired at once and after each change, arrays as the hub has them', async () => {
+  await using rig = await Rig.open();
+  await rig.setDesired({ list: ['a', 'b', 'c'], gone: 1 });
+  await using link = openLink(rig);
+  await until(() => link.desired.length > 0);
+  expect(link.desired[0]).toMatchObject({ list: ['a', 'b', 'c'], gone: 1 });
+  await rig.setDesired({ list: ['x'] });
+  await until(() => link.desired.at(-1)?.['gone'] === undefined);
+  expect(link.desired.at(-1)).toMatchObject({ list: ['x'] });
+});
+
+test('Hub reports what differs from what the hub holds, and takes away what an agent before left', async () => {
+  await using rig = await Rig.open();
+  {
+    await using first = openLink(rig);
+    first.hub.report({ old: { a: 1 }, same: 1 });
+    await until(async () => (await reportedOf(rig))['same'] === 1);
+  }
+  await using second = openLink(rig);
+  second.hub.report({ same: 1, fresh: 2 });
+  await until(async () => (await reportedOf(rig))['fresh'] === 2);
+  expect(await reportedOf(rig)).toMatchObject({ same: 1, fresh: 2 });
+  expect(await reportedOf(rig)).not.toHaveProperty('old');
+});
+
+test('trap 2 of the SDK: Hub reads the twin again after a cut, and methods and changes still come', async () => {
+  await using rig = await Rig.open();
+  await using link = openLink(rig);
+  await until(() => link.desired.length > 0);
+  for (const round of [1, 2]) {
+    await rig.request('POST', `/_sim/devices/${deviceId}/drop`);
+    await rig.setDesired({ round });
+    await until(() => link.desired.at(-1)?.['round'] === round);
+  }
+  await rig.setDesired({ round: 'again' });
+  await until(() => link.desired.at(-1)?.['round'] === 'again');
+  expect(await until(() => rig.callMethod('anything', {}))).toMatchObject({ status: 200, payload: 'here' });
+});
+
+test('Hub gets through an outage of the hub, and reports what came up meanwhile', async () => {
+  await using rig = await Rig.open();
+  await using link = openLink(rig);
+  await until(() => link.desired.length > 0);
+  await rig.request('PATCH', '/_sim/faults', { outageMs: 1_000 });
+  link.hub.report({ during: 1 });
+  await until(async () => (await reportedOf(rig))['during'] === 1, {
+    timeoutMs: 15_000,
+  });
+  expect(await reportedOf(rig)).toMatchObject({ during: 1 });
+});
+
+test('Hub gives up on a wrong key at first contact, and never again after it was let in once', async () => {
+  await using rig = await Rig.open();
+  const connectionString = rig.connectionString.replace(/SharedAccessKey=.*/, `SharedAccessKey=${btoa('wrong')}`);
+  await using first = openLink(rig, { connectionString });
+  await expect(first.ended).rejects.toMatchObject({
+    code: 'HUB_UNAUTHORIZED',
+    message: expect.stringContaining(`localhost:${rig.hub.port}`),
+  });
+  await using later = openLink(rig, { connectionString, knownToHub: true });
+  const stillTrying = Promise.race([later.ended, systemClock.sleep(1_500).then(() => 'still trying')]);
+  await expect(stillTrying).resolves.toBe('still trying');
+});
+
+test.each([
+  ['Connection refused: Not authorized', 'HUB_UNAUTHORIZED'],
+  ['mqtt.js returned Connection refused: Bad username or password error', 'HUB_UNAUTHORIZED'],
+  ['mqtt.js returned Connection refused: Identifier rejected error', 'HUB_UNAUTHORIZED'],
+  ['connect ECONNREFUSED 127.0.0.1:8883', 'HUB_UNREACHABLE'],
+  ['getaddrinfo ENOTFOUND hub.example', 'HUB_UNREACHABLE'],
+  ['self-signed certificate in certificate chain', 'HUB_UNREACHABLE'],
+  ['mqtt.js returned Connection refused: Server unavailable error', 'HUB_UNREACHABLE'],
+])('trap 4 of the SDK: hubError() makes of "Not authorized: %s" a %s', (tail, code) => {
+  const thrown = new Error(`Failure on first connection (Not authorized): ${tail}`);
+  expect(hubError(thrown, 'hub.example:8883')).toMatchObject({
+    code,
+    message: expect.stringContaining('hub.example:8883'),
+    cause: { message: tail },
+  });
+});

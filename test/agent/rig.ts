@@ -1,0 +1,215 @@
+import { createHmac } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:https';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { runAgent } from '../../agent/run.ts';
+import { edgeManifest, type ModuleToDeploy } from '../../shared/edge/build-manifest.ts';
+import { parseDeviceConnectionString, parseServiceConnectionString } from '../../shared/edge/connection-string.ts';
+import { createLogger } from '../../shared/log.ts';
+import { LayoutStore } from '../../shared/oci/layout-store.ts';
+import { trustAlso } from '../../shared/tls-trust.ts';
+import { openCertificates } from '../../simulators/certificates.ts';
+import { type Hub, type HubOptions, startHub } from '../../simulators/hub/hub.ts';
+import { type Registry, startRegistry } from '../../simulators/registry/registry.ts';
+import { putTestImage } from '../shared/containers/test-image.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+import { until } from '../until.ts';
+
+/** What a test sees of the twin of `$edgeAgent`. */
+export interface AgentTwin {
+  readonly properties: {
+    readonly desired: { readonly $version: number };
+    readonly reported: {
+      readonly lastDesiredVersion?: number;
+      readonly lastDesiredStatus?: { readonly code: number; readonly description: string };
+      readonly modules?: Readonly<Record<string, { readonly runtimeStatus: string; readonly restartCount: number }>>;
+    };
+  };
+}
+
+/** An agent that runs in the test's process. */
+export interface RunningAgent extends AsyncDisposable {
+  /** Comes when it has ended, with what it threw. */
+  readonly ended: Promise<void>;
+  /** Tells it to end and waits until it has. */
+  stop(): Promise<void>;
+}
+
+/** How a test's agent differs from the usual one. */
+export interface AgentChanges {
+  readonly engine?: 'docker' | 'process';
+  readonly keepModules?: boolean;
+  readonly uploadEveryMs?: number;
+  readonly connectionString?: string;
+}
+
+/** A module that says hello and waits until it is told to end, or until a file `code` says the exit code. */
+export const waitingScript = `
+trap 'exit 0' TERM
+echo "hello from $IOTEDGE_MODULEID, $WORD"
+echo $$ > "$MODELFERRY_DATA_DIR/pid"
+while true; do
+  if [ -f "$MODELFERRY_DATA_DIR/code" ]; then exit $(cat "$MODELFERRY_DATA_DIR/code"); fi
+  sleep 0.05
+done
+`;
+
+/** The name of the device of every rig. */
+export const deviceId = 'gate';
+
+/** A hub with an edge device, a registry, and a folder for an agent's state: all real, all of this test alone. */
+export class Rig implements AsyncDisposable {
+  readonly folder: string;
+  readonly caFile: string;
+  readonly hub: Hub;
+  readonly registry: Registry;
+  readonly #layout: LayoutStore;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(parts: {
+    folder: string;
+    caFile: string;
+    hub: Hub;
+    registry: Registry;
+    layout: LayoutStore;
+    stack: AsyncDisposableStack;
+  }) {
+    this.folder = parts.folder;
+    this.caFile = parts.caFile;
+    this.hub = parts.hub;
+    this.registry = parts.registry;
+    this.#layout = parts.layout;
+    this.#stack = parts.stack;
+  }
+
+  static async open(changes: Pick<HubOptions, 'storage'> = {}): Promise<Rig> {
+    await using stack = new AsyncDisposableStack();
+    const folder = stack.use(await temporaryFolder()).path;
+    const certificates = await openCertificates(join(folder, 'certificates'));
+    trustAlso(certificates.caFile);
+    const hub = stack.use(await startHub({ certificates, ...changes }));
+    const layout = await LayoutStore.open(join(folder, 'registry'));
+    const log = createLogger('registry', { level: 'silent' });
+    const registry = stack.use(await startRegistry({ layoutDir: layout.folder, port: 0, log }));
+    const rig = new Rig({ folder, caFile: certificates.caFile, hub, registry, layout, stack: stack.move() });
+    await rig.request('PUT', `/devices/${deviceId}`, { deviceId, capabilities: { iotEdge: true } });
+    return rig;
+  }
+
+  get connectionString(): string {
+    return this.hub.deviceConnectionString(deviceId);
+  }
+
+  get stateFolder(): string {
+    return join(this.folder, 'state');
+  }
+
+  /** Folder that a module keeps its data in. */
+  dataFolder(module: string): string {
+    return join(this.stateFolder, 'modules', module, 'data');
+  }
+
+  /** Puts an image into the registry and gives its name, by digest. */
+  async putImage(script: string = waitingScript): Promise<string> {
+    return `${this.registry.host}/test@${await putTestImage(this.#layout, { script })}`;
+  }
+
+  /** Deploys modules to the device, and gives the version of its desired properties then. */
+  async deploy(modules: Readonly<Record<string, ModuleToDeploy>>): Promise<number> {
+    await this.request('POST', `/devices/${deviceId}/applyConfigurationContent`, edgeManifest({ modules }));
+    return (await this.twin()).properties.desired.$version;
+  }
+
+  /** Sets the desired properties of the agent as they are. */
+  async setDesired(desired: unknown): Promise<number> {
+    const content = { modulesContent: { $edgeAgent: { 'properties.desired': desired } } };
+    await this.request('POST', `/devices/${deviceId}/applyConfigurationContent`, content);
+    return (await this.twin()).properties.desired.$version;
+  }
+
+  async twin(): Promise<AgentTwin> {
+    return (await this.request('GET', `/twins/${deviceId}/modules/$edgeAgent`)) as AgentTwin;
+  }
+
+  /** Waits until the agent has reported a version of the desired properties with a code. */
+  async reported(version: number, code: number, timeoutMs = 15_000): Promise<AgentTwin['properties']['reported']> {
+    let last: unknown;
+    try {
+      return await until(
+        async () => {
+          const { reported } = (await this.twin()).properties;
+          last = reported;
+          return reported.lastDesiredVersion === version && reported.lastDesiredStatus?.code === code && reported;
+        },
+        { timeoutMs, what: `version ${version} reported with ${code}` },
+      );
+    } catch (error) {
+      throw new Error(`reported is ${JSON.stringify(last)}`, { cause: error });
+    }
+  }
+
+  /** Calls a direct method of the agent. */
+  async callMethod(methodName: string, payload: unknown): Promise<{ status: number; payload: unknown }> {
+    const body = { methodName, payload, responseTimeoutInSeconds: 30, connectTimeoutInSeconds: 5 };
+    const path = `/twins/${deviceId}/modules/$edgeAgent/methods`;
+    return (await this.request('POST', path, body)) as { status: number; payload: unknown };
+  }
+
+  /** Calls the hub's REST interface as its owner. */
+  async request(method: string, path: string, body?: unknown): Promise<unknown> {
+    const owner = parseServiceConnectionString(this.hub.connectionStrings.iothubowner);
+    const sending = request({
+      host: 'localhost',
+      port: this.hub.port,
+      method,
+      path: `${path.replaceAll('$', '%24')}?api-version=2021-04-12`,
+      headers: { authorization: signature(owner), 'content-type': 'application/json' },
+      agent: false,
+    });
+    sending.end(body === undefined ? undefined : JSON.stringify(body));
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    sending.once('response', resolve);
+    sending.once('error', reject);
+    const answer = await promise;
+    const said = await text(answer);
+    if ((answer.statusCode ?? 0) >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${said}`);
+    return said === '' ? undefined : JSON.parse(said);
+  }
+
+  /** Starts an agent in this process. */
+  startAgent(changes: AgentChanges = {}): RunningAgent {
+    const ending = new AbortController();
+    const ended = runAgent(
+      {
+        device: parseDeviceConnectionString(changes.connectionString ?? this.connectionString),
+        stateFolder: this.stateFolder,
+        engine: changes.engine ?? 'process',
+        keepModules: changes.keepModules ?? false,
+        uploadEveryMs: changes.uploadEveryMs ?? 3_600_000,
+        version: 'test',
+        log: createLogger('agent', { level: (process.env['AGENT_LOG'] ?? 'silent') as 'silent', format: 'text' }),
+      },
+      ending.signal,
+    );
+    ended.catch(() => undefined);
+    const stop = async (): Promise<void> => {
+      ending.abort();
+      await ended;
+    };
+    return { ended, stop, [Symbol.asyncDispose]: () => stop().catch(() => undefined) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+/** A shared access signature of the hub's owner. */
+function signature(owner: { hostName: string; sharedAccessKeyName: string; sharedAccessKey: string }): string {
+  const expiry = Math.floor(Date.now() / 1000) + 3600;
+  const resource = encodeURIComponent(owner.hostName);
+  const key = Buffer.from(owner.sharedAccessKey, 'base64');
+  const hmac = createHmac('sha256', key).update(`${resource}\n${expiry}`).digest('base64');
+  return `SharedAccessSignature sr=${resource}&sig=${encodeURIComponent(hmac)}&skn=${owner.sharedAccessKeyName}&se=${expiry}`;
+}

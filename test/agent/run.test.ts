@@ -1,0 +1,167 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { edgeManifest } from '../../shared/edge/build-manifest.ts';
+import { until } from '../until.ts';
+import { Rig, waitingScript } from './rig.ts';
+
+const pidOf = (rig: Rig, module: string): Promise<string> => readFile(join(rig.dataFolder(module), 'pid'), 'utf8');
+
+test('runAgent() runs what the hub deploys and the hub counts it as a success', async () => {
+  await using rig = await Rig.open();
+  const image = await rig.putImage();
+  await rig.request('PUT', '/configurations/first', {
+    id: 'first',
+    content: edgeManifest({ modules: { digits: { image } } }),
+    targetCondition: '*',
+    priority: 10,
+  });
+  await using _agent = rig.startAgent();
+  const metrics = await until(async () => {
+    const configuration = (await rig.request('GET', '/configurations/first')) as {
+      systemMetrics: { results: { appliedCount: number; reportedSuccessfulCount: number } };
+    };
+    const { results } = configuration.systemMetrics;
+    return results.reportedSuccessfulCount === 1 && results;
+  });
+  expect(metrics).toMatchObject({ appliedCount: 1, reportedSuccessfulCount: 1 });
+  const { reported } = (await rig.twin()).properties;
+  expect(reported.modules).toMatchObject({ digits: { runtimeStatus: 'running', restartCount: 0 } });
+});
+
+test('runAgent() replaces a module by another image and removes one that is no longer deployed', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  const [first, second] = [await rig.putImage(), await rig.putImage(`${waitingScript}\n# second`)];
+  await rig.reported(await rig.deploy({ digits: { image: first }, other: { image: first } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  const { modules } = await rig.reported(await rig.deploy({ digits: { image: second } }), 200);
+  expect(Object.keys(modules ?? {})).toEqual(['digits']);
+  await until(async () => (await pidOf(rig, 'digits')) !== before);
+});
+
+test('runAgent() leaves a running module alone when a deployment changes nothing of it', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  const image = await rig.putImage();
+  await rig.reported(await rig.deploy({ digits: { image } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  await rig.reported(
+    await rig.deploy({ digits: { image, version: '2', restartPolicy: 'never' }, more: { image } }),
+    200,
+  );
+  expect(await pidOf(rig, 'digits')).toBe(before);
+});
+
+test('runAgent() reports 406 and unknown modules when it ends, and ends them', async () => {
+  await using rig = await Rig.open();
+  const agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  const pid = await until(() => pidOf(rig, 'digits'));
+  await agent.stop();
+  const { reported } = (await rig.twin()).properties;
+  expect(reported).toMatchObject({
+    lastDesiredStatus: { code: 406 },
+    modules: { digits: { runtimeStatus: 'unknown' } },
+  });
+  await expect(readFile(`/proc/${pid.trim()}/stat`)).rejects.toThrow('ENOENT');
+});
+
+test('runAgent() takes up modules that were kept, without starting them anew', async () => {
+  await using rig = await Rig.open();
+  const image = await rig.putImage();
+  const first = rig.startAgent({ keepModules: true });
+  const version = await rig.deploy({ digits: { image } });
+  await rig.reported(version, 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  await first.stop();
+  await using _second = rig.startAgent();
+  await rig.reported(version, 200);
+  expect(await pidOf(rig, 'digits')).toBe(before);
+});
+
+test('runAgent() without the hub starts what was last good from its own disk', async () => {
+  await using rig = await Rig.open();
+  const first = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  await first.stop();
+  await Promise.all([rig.hub.close(), rig.registry.close()]);
+  await using _second = rig.startAgent();
+  const after = await until(async () => {
+    const pid = await pidOf(rig, 'digits');
+    return pid !== before && pid;
+  });
+  expect(after).toMatch(/^\d+\n$/);
+});
+
+test('runAgent() starts a module again that ends, and reports it', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  await until(() => pidOf(rig, 'digits'));
+  await writeFile(join(rig.dataFolder('digits'), 'code'), '3');
+  const failed = await until(async () => {
+    const module = (await rig.twin()).properties.reported.modules?.['digits'];
+    return module?.runtimeStatus === 'backoff' && module;
+  });
+  expect(failed).toMatchObject({ exitCode: 3, restartCount: 0 });
+});
+
+test.each([
+  [417, {}, 'empty configuration'],
+  [412, { schemaVersion: '9.0' }, '9.0'],
+  [400, { schemaVersion: '1.1', modules: { m: {} } }, 'modules.m'],
+] as const)('runAgent() reports %i, says why, and lets run what runs', async (code, desired, words) => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  const { lastDesiredStatus, modules } = await rig.reported(await rig.setDesired(desired), code);
+  expect(lastDesiredStatus?.description).toContain(words);
+  expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
+  expect(await pidOf(rig, 'digits')).toBe(before);
+});
+
+test('runAgent() reports 500 with the reason when an image cannot be had, and the module before runs on', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  const missing = `${rig.registry.host}/test@sha256:${'0'.repeat(64)}`;
+  const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image: missing } }), 500);
+  expect(lastDesiredStatus?.description).toContain('it has no such thing');
+  expect(await pidOf(rig, 'digits')).toBe(before);
+});
+
+test('runAgent() answers direct methods as IoT Edge does', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage(), env: { WORD: 'xyzzy' } } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  expect(await rig.callMethod('PING', null)).toMatchObject({ status: 200 });
+  expect(await rig.callMethod('Dance', null)).toMatchObject({
+    status: 400,
+    payload: { message: expect.stringContaining("Command 'Dance' not found") },
+  });
+  const logs = {
+    schemaVersion: '1.0',
+    items: { id: 'digits', filter: { tail: 5 } },
+    encoding: 'none',
+    contentType: 'text',
+  };
+  expect(await rig.callMethod('GetModuleLogs', logs)).toMatchObject({
+    status: 200,
+    payload: [{ id: 'digits', payload: 'hello from digits, xyzzy\n' }],
+  });
+  expect(await rig.callMethod('GetModuleLogs', { items: 5 })).toMatchObject({ status: 400 });
+  expect(await rig.callMethod('RestartModule', { schemaVersion: '1.0', id: 'digits' })).toMatchObject({ status: 200 });
+  await until(async () => (await pidOf(rig, 'digits')) !== before);
+  expect(await rig.callMethod('RestartModule', { schemaVersion: '1.0', id: 'nobody' })).toMatchObject({ status: 500 });
+});
+
+test('runAgent() refuses to go on with a key that the hub has never known', async () => {
+  await using rig = await Rig.open();
+  const connectionString = rig.connectionString.replace(/SharedAccessKey=.*/, `SharedAccessKey=${btoa('wrong')}`);
+  await expect(rig.startAgent({ connectionString }).ended).rejects.toMatchObject({ code: 'HUB_UNAUTHORIZED' });
+});
