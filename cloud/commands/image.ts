@@ -200,6 +200,7 @@ function describe(
       tags: pairsText(image.tags) || undefined,
       properties: pairsText(image.properties) || undefined,
       layers: image.layers.map(layerText).join('\n'),
+      SBOM: image.sbom,
       'used by': usedBy.join(', ') || undefined,
       created: image.createdAt,
     }),

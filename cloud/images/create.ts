@@ -1,8 +1,9 @@
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import type { Digest } from '../../shared/digest.ts';
+import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { imageNameProblem, type VersionedName } from '../../shared/model/name.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
+import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { labelProblems, type Pairs } from '../models/labels.ts';
 import { findModel, type Model } from '../models/model.ts';
 import { addVersion } from '../workspace/new-version.ts';
@@ -13,6 +14,7 @@ import { type LayerSources, type MadeParts, makeLayers, putSmallBlob } from './l
 import { parsePlatforms, platformText } from './platform.ts';
 import { Publisher, type PushOptions, type PushResult } from './publish.ts';
 import { dropImage } from './remove.ts';
+import { type SbomArtifact, sbomArtifact } from './sbom.ts';
 
 /** What an image is built of. */
 export interface ImageRequest {
@@ -79,10 +81,21 @@ export async function createImage(
     name,
     made.map(({ parts }) => parts),
   );
+  const sbom = sbomArtifact({
+    name,
+    models,
+    components: made.flatMap(({ components }) => components),
+    descriptor: {
+      mediaType: documents.root.mediaType,
+      digest: documents.digest,
+      size: documents.root.bytes.byteLength,
+    },
+  });
   const createdAt = new Date((options.clock ?? systemClock).nowMs()).toISOString();
   const image = {
     name,
     digest: documents.digest,
+    sbom: digestOf(sbom.manifest),
     platform: platforms.map(platformText).join(','),
     layers: made.flatMap(({ parts }) => layersOf(parts, platforms.length > 1)),
     models: models.map(({ name, version }) => `${name}:${version}`),
@@ -93,17 +106,24 @@ export async function createImage(
     modifiedAt: createdAt,
   };
   const bytesBuilt = made.reduce((sum, { bytesBuilt }) => sum + bytesBuilt, 0);
-  return { ...(await addImage({ workspace, layout, models }, { image, documents }, options)), bytesBuilt };
+  return { ...(await addImage({ workspace, layout, models }, { image, documents, sbom }, options)), bytesBuilt };
 }
 
 function layersOf({ layers, platform }: PlatformParts, several: boolean): readonly ImageLayer[] {
   return several ? layers.map((layer) => ({ ...layer, platform: platformText(platform) })) : layers;
 }
 
+/** An image that is not yet kept. */
+interface NewImage {
+  readonly image: Omit<Image, 'version'>;
+  readonly documents: ImageDocuments;
+  readonly sbom: SbomArtifact;
+}
+
 /** Keeps an image and pushes it, as a new version where the latest one is not the same. When that fails, all is as it was. */
 async function addImage(
   { workspace, layout, models }: Pick<LayerSources, 'workspace' | 'layout' | 'models'>,
-  { image, documents }: { readonly image: Omit<Image, 'version'>; readonly documents: ImageDocuments },
+  { image, documents, sbom }: NewImage,
   options: CreateOptions,
 ): Promise<Omit<CreatedImage, 'bytesBuilt'>> {
   const { name, digest } = image;
@@ -112,13 +132,14 @@ async function addImage(
   const publisher = registry === undefined ? undefined : new Publisher(layout, registry);
   const { root } = documents;
   const wasThere = (await layout.resolve(name, digest)) !== undefined;
-  for (const config of documents.configs) await putSmallBlob(layout, config);
-  for (const { bytes, mediaType } of [...documents.manifests, root]) {
+  for (const bytes of [...documents.configs, ...sbom.blobs]) await putSmallBlob(layout, bytes);
+  const sbomManifest = { bytes: sbom.manifest, mediaType: mediaTypes.manifest };
+  for (const { bytes, mediaType } of [...documents.manifests, root, sbomManifest]) {
     await layout.putManifest(name, undefined, bytes, mediaType);
   }
   try {
     const relatives = (layer: Digest): readonly string[] => imagesWithLayer(database, layer, name);
-    const push = await publisher?.push({ name, digest, models, relatives }, options);
+    const push = await publisher?.push({ name, digest, sbom: image.sbom, models, relatives }, options);
     const latest = latestImage(database, name);
     if (latest?.digest === digest) return { image: latest, created: false, push };
     const version = await addVersion(workspace, {
@@ -133,7 +154,7 @@ async function addImage(
     });
     return { image: { ...image, version }, created: true, push };
   } catch (error) {
-    if (!wasThere) await dropImage(workspace, layout, { name, digest });
+    if (!wasThere) await dropImage(workspace, layout, image);
     throw error;
   }
 }

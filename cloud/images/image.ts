@@ -33,6 +33,8 @@ export interface Image {
   readonly version: number;
   /** Digest of its manifest, or of its index where it is for several platforms; images are deployed by it. */
   readonly digest: Digest;
+  /** Digest of the manifest of its SBOM, an artifact that refers to it. */
+  readonly sbom: Digest;
   /** `linux/amd64`; several with `,` between, sorted. */
   readonly platform: string;
   readonly layers: readonly ImageLayer[];
@@ -51,6 +53,7 @@ const rowSchema = z
     name: z.string(),
     version: z.int(),
     digest: digestSchema,
+    sbom: digestSchema,
     platform: z.string(),
     layers: json(z.array(layerSchema)),
     models: json(z.array(z.string())),
@@ -81,8 +84,8 @@ export function insertImage(
 ): void {
   database
     .prepare(
-      `INSERT INTO images (name, version, digest, platform, layers, description, tags, properties, created_at, modified_at)
-       VALUES (@name, @version, @digest, @platform, @layers, @description, @tags, @properties, @createdAt, @modifiedAt)`,
+      `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
+       VALUES (@name, @version, @digest, @sbom, @platform, @layers, @description, @tags, @properties, @createdAt, @modifiedAt)`,
     )
     .run({
       ...image,

@@ -13,6 +13,7 @@ import type { PlatformParts } from './image-document.ts';
 import { LayerCache, type LayerContent, type StoredLayer } from './layer-cache.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
 import { type Base, pullBase } from './pulled-base.ts';
+import type { Component } from './sbom.ts';
 
 /** Where an image's layers come from and go to. */
 export interface LayerSources {
@@ -27,6 +28,7 @@ export interface LayerSources {
 /** The parts of an image for one platform, and how much was packed for them. */
 export interface MadeParts {
   readonly parts: PlatformParts;
+  readonly components: readonly Component[];
   /** Bytes of the layers that were not in the workspace before. */
   readonly bytesBuilt: number;
 }
@@ -60,15 +62,17 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
       environment: base.environment,
       annotations: base.annotations,
     },
+    components: [...base.components, ...server.components],
     bytesBuilt: own + base.bytesBuilt,
   };
 }
 
-function hostBaseParts({ digest, sizeBytes, made }: StoredLayer): Base {
+function hostBaseParts({ digest, sizeBytes, components, made }: StoredLayer): Base {
   return {
     layers: [{ kind: 'base', digest, sizeBytes }],
     environment: ['PATH=/usr/local/bin'],
     annotations: {},
+    components,
     bytesBuilt: made ? sizeBytes : 0,
   };
 }
@@ -85,7 +89,7 @@ async function modelLayer(layout: LayoutStore, { name, version, digest }: Model)
 }
 
 /** Stores the topmost layer: what the scoring server is to serve. */
-async function storeApp(layout: LayoutStore, models: readonly Model[]): Promise<StoredLayer> {
+async function storeApp(layout: LayoutStore, models: readonly Model[]): Promise<Omit<StoredLayer, 'components'>> {
   const config: ServiceConfig = serviceConfigSchema.parse({
     schemaVersion: 1,
     models: models.map(({ name, version, format, mainPath, signature }) => ({

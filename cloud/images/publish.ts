@@ -26,6 +26,8 @@ export interface PushOptions {
 export interface PublishedImage {
   readonly name: string;
   readonly digest: Digest;
+  /** Digest of the manifest of its SBOM. */
+  readonly sbom: Digest;
   readonly models: readonly Model[];
   /** Gives names of other images that have a layer too. */
   readonly relatives: (layer: Digest) => readonly string[];
@@ -77,6 +79,12 @@ export class Publisher {
       ...signal,
       onProgress: (progress) => report(progress, options),
     });
+    const sbom = await copyImage({
+      from: { place: from, repository: image.name, reference: image.sbom },
+      to: { place: to, repository: this.#prefix + image.name },
+      ...signal,
+    });
+    pushed += sbom.movedBytes;
     return { bytesPushed: pushed + movedBytes, bytesMounted: mountedBytes, bytesPresent: presentBytes };
   }
 

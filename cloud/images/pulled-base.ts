@@ -8,6 +8,7 @@ import { RegistryClient } from '../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
 import type { ImageLayer } from './image.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
+import type { Component } from './sbom.ts';
 
 /** The oldest Node that the scoring server runs on. */
 const nodeMajorMin = 24;
@@ -19,6 +20,7 @@ export interface Base {
   readonly environment: readonly string[];
   /** What is said of it in the image. */
   readonly annotations: Readonly<Record<string, string>>;
+  readonly components: readonly Component[];
   /** Bytes of its layers that were not in the workspace before. */
   readonly bytesBuilt: number;
 }
@@ -74,6 +76,7 @@ export async function pullBase({ layout, reference, platform, signal }: PullBase
       }),
       'org.opencontainers.image.base.digest': pulled,
     },
+    components: [{ type: 'container', name: `${host}/${repository}`, version: pulled }],
     bytesBuilt: movedBytes,
   };
 }

@@ -32,25 +32,26 @@ export async function removeImage(workspace: Workspace, wanted: VersionedName): 
 export async function dropImage(
   { database }: Workspace,
   layout: LayoutStore,
-  { name, digest }: Pick<Image, 'name' | 'digest'>,
+  dropped: Pick<Image, 'name' | 'digest' | 'sbom'>,
 ): Promise<void> {
+  const { name } = dropped;
   const kept = new Set<Digest>();
   for (const image of listImages(database, { name })) {
     for (const manifest of await manifestsOf(layout, image)) kept.add(manifest);
   }
-  for (const manifest of await manifestsOf(layout, { name, digest })) {
+  for (const manifest of await manifestsOf(layout, dropped)) {
     if (!kept.has(manifest)) await layout.removeManifest(name, manifest);
   }
 }
 
-/** Gives the digests of an image's manifest, or of its index and the manifests in it: the index first. */
+/** Gives the digests of an image's manifest, or of its index and the manifests in it, and of its SBOM; the image's own first. */
 async function manifestsOf(
   layout: LayoutStore,
-  { name, digest }: Pick<Image, 'name' | 'digest'>,
+  { name, digest, sbom }: Pick<Image, 'name' | 'digest' | 'sbom'>,
 ): Promise<readonly Digest[]> {
   const document = await layout.readManifest(name, digest);
   const children = document?.kind === 'index' ? document.index.manifests.map((child) => child.digest) : [];
-  return [digest, ...children];
+  return [digest, ...children, sbom];
 }
 
 /** Gives the names of the services that use an image. */

@@ -42,6 +42,7 @@ const migrations: readonly string[] = [
     name TEXT NOT NULL,
     version INTEGER NOT NULL,
     digest TEXT NOT NULL,
+    sbom TEXT NOT NULL,
     platform TEXT NOT NULL,
     layers TEXT NOT NULL,
     description TEXT NOT NULL,
