@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { FerryError, messageOf } from './errors.ts';
 
@@ -12,7 +13,8 @@ export async function runProgram(main: (args: readonly string[]) => Promise<numb
   try {
     process.exitCode = await main(process.argv.slice(2));
   } catch (error) {
-    process.exitCode = reportFailure(error, (text) => process.stderr.write(text));
+    // At once: what a failure leaves open (a timer of a library, standard input) must not keep the process.
+    process.exit(reportFailure(error, (text) => writeSync(2, text)));
   }
 }
 

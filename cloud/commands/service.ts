@@ -155,6 +155,7 @@ function addCreate(noun: Command): void {
     const record = await createEdgeService({ workspace, hub }, request, {
       replace,
       note: (line) => session.note(line),
+      signal: session.signal,
     });
     return describe(
       record,

@@ -174,10 +174,14 @@ interface StagedRow {
   readonly label_cells: string | null;
 }
 
-/** Numbers every row within its request and within its correlation id, and counts both, a designation on its own. */
+/**
+ * Numbers every row within its request and within its correlation id, and counts both, a designation on its own; finds the label of
+ * each row; and puts all in order. The values of rows, which are what is large, are
+ * not moved by it.
+ */
 const joinStatements = `
   CREATE TABLE numbered AS
-    SELECT rows.id, service, model, version, designation, correlation, request, at, features, cells,
+    SELECT rows.id, service, model, version, designation, correlation, request, at,
       row_number() OVER request_window AS place,
       count(*) OVER (PARTITION BY service, model, version, designation, correlation, request) AS request_size,
       row_number() OVER correlation_window AS correlation_place,
@@ -189,25 +193,29 @@ const joinStatements = `
       correlation_window AS (PARTITION BY service, model, version, designation, correlation
         ORDER BY buffer, first_seq, rows.id);
   CREATE INDEX places ON numbered (service, model, version, correlation, correlation_place, correlation_size, designation);
+  CREATE TABLE ordered AS
+    SELECT body.*, label.id AS label
+    FROM (
+      SELECT id, service, model, version, designation, correlation, request, at, place, request_size,
+        correlation_place, correlation_size,
+        min(at) OVER (PARTITION BY service, model, version, correlation, request) AS began,
+        dense_rank() OVER (ORDER BY service, model, version, correlation, request) AS request_group
+      FROM numbered WHERE designation <> 'labels' OR NOT EXISTS (
+        SELECT 1 FROM numbered AS other WHERE other.designation IN ('inputs', 'predictions') AND ${samePlace('other', 'numbered')})
+    ) AS body
+    LEFT JOIN numbered AS label ON label.designation = 'labels' AND body.designation IN ('inputs', 'predictions')
+      AND ${samePlace('label', 'body')}
+    ORDER BY began, request_group, place, request_size, body.designation;
 `;
 
 const selectJoined = `
-  SELECT body.service, body.model, body.version, body.designation, body.correlation, body.request, body.at,
-    body.features, body.cells, body.place, body.request_size, body.request_group,
-    label.features AS label_features, label.cells AS label_cells
-  FROM (
-    SELECT *,
-      min(at) OVER (PARTITION BY service, model, version, correlation, request) AS began,
-      dense_rank() OVER (ORDER BY service, model, version, correlation, request) AS request_group
-    FROM numbered WHERE designation <> 'labels' OR NOT EXISTS (
-      SELECT 1 FROM numbered AS other WHERE other.designation IN ('inputs', 'predictions')
-        AND other.service = numbered.service AND other.model = numbered.model AND other.version = numbered.version
-        AND other.correlation = numbered.correlation AND other.correlation_place = numbered.correlation_place
-        AND other.correlation_size = numbered.correlation_size)
-  ) AS body
-  LEFT JOIN numbered AS label ON label.designation = 'labels' AND body.designation IN ('inputs', 'predictions')
-    AND label.service = body.service AND label.model = body.model AND label.version = body.version
-    AND label.correlation = body.correlation AND label.correlation_place = body.correlation_place
-    AND label.correlation_size = body.correlation_size
-  ORDER BY body.began, body.request_group, body.place, body.request_size, body.designation
+  SELECT service, model, version, designation, ordered.correlation, ordered.request, ordered.at, place, request_size, request_group,
+    body.features, body.cells, label.features AS label_features, label.cells AS label_cells
+  FROM ordered CROSS JOIN rows AS body ON body.id = ordered.id LEFT JOIN rows AS label ON label.id = ordered.label
+  ORDER BY ordered.rowid
 `;
+
+function samePlace(one: string, other: string): string {
+  const columns = ['service', 'model', 'version', 'correlation', 'correlation_place', 'correlation_size'];
+  return columns.map((column) => `${one}.${column} = ${other}.${column}`).join(' AND ');
+}

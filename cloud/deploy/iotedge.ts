@@ -7,6 +7,7 @@ import type { Workspace } from '../workspace/workspace.ts';
 import { deviceReportOf } from './device-report.ts';
 import { checkDevices } from './edge-conflicts.ts';
 import { edgeDeployment } from './edge-deployment.ts';
+import { findPublishedImage } from './published-image.ts';
 import {
   deleteService,
   getService,
@@ -30,6 +31,7 @@ export interface CreateOptions {
   readonly replace: boolean;
   /** Told what the user should know and what is no failure. */
   readonly note: (line: string) => void;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -48,7 +50,7 @@ export async function createEdgeService(
   const { database } = workspace;
   if (hasService(database, name)) throw serviceExists(name);
   const image = findImage(database, parseVersionedName(request.image));
-  const imageReference = `${registryOf(workspace, name)}/${image.name}@${image.digest}`;
+  const imageReference = await findPublishedImage(workspace, image, options.signal);
   const deployment = edgeDeployment({ name, image: imageReference, scope: workspace.scope, settings });
   await checkCondition(hub, deployment);
   await checkDevices(hub, deployment, { ...options, module: name, platform: image.platform });
@@ -113,16 +115,6 @@ export async function deleteEdgeService({ workspace, hub }: EdgeContext, record:
   }
   deleteService(workspace.database, name);
   return cleared;
-}
-
-function registryOf(workspace: Workspace, service: string): string {
-  const { registry } = workspace.config.endpoints;
-  if (registry !== undefined) return registry;
-  throw new FerryError(
-    'ENDPOINT_MISSING',
-    `Cannot create the service "${service}": the workspace has no registry, one that devices pull from was wanted`,
-    { next: 'Start the local one with `ferry up`.' },
-  );
 }
 
 async function checkCondition(hub: HubClient, { id, targetCondition }: NewDeployment): Promise<void> {

@@ -5,18 +5,18 @@ import { HubClient } from '../../cloud/azure/hub-client.ts';
 import { Workspace } from '../../cloud/workspace/workspace.ts';
 import { openCertificates } from '../../simulators/certificates.ts';
 import { type Hub, startHub } from '../../simulators/hub/hub.ts';
+import { type RegistryRig, startRig as startRegistry } from '../simulators/registry/rig.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
-/** Digest of the image that the workspace of a rig has. */
-export const imageDigest = `sha256:${'a'.repeat(64)}`;
-
-/** A workspace with an image in it, a hub that runs, and a client of it. */
+/** A workspace with an image in it and in its registry, a hub that runs, and a client of it. */
 export interface EdgeRig extends AsyncDisposable {
   readonly workspace: Workspace;
   readonly hub: Hub;
   readonly client: HubClient;
+  readonly registry: RegistryRig;
+  /** Reference of the image by digest. */
+  readonly image: string;
   readonly folder: string;
-  readonly caFile: string;
   /** Connects as the agent of a device. */
   connectAgent(deviceId: string): Promise<TestAgent>;
 }
@@ -35,15 +35,17 @@ export async function openEdgeRig(): Promise<EdgeRig> {
   const folder = stack.use(await temporaryFolder());
   const certificates = await openCertificates(join(folder.path, 'certificates'));
   const hub = stack.use(await startHub({ certificates }));
+  const registry = stack.use(await startRegistry());
+  const digest = await registry.pushImage('digits', '1', 'a layer');
   stack.use(await Workspace.create(folder.path, { name: 'lab' }));
   const made = stack.use(await Workspace.open(folder.path));
   await made.setEndpoints(
-    { hub: hub.hostName, registry: 'localhost:5000', caFile: certificates.caFile },
+    { hub: hub.hostName, registry: registry.registry.host, caFile: certificates.caFile },
     { hubConnectionString: hub.connectionStrings.iothubowner },
   );
   // Opened again, so that it trusts the CA.
   const workspace = stack.use(await Workspace.open(folder.path));
-  insertImage(workspace);
+  insertImage(workspace, digest);
   const client = stack.use(await HubClient.open(workspace, AbortSignal.timeout(30_000)));
   await client.addEdgeDevice('elsewhere', {});
   const keep = stack.move();
@@ -51,20 +53,21 @@ export async function openEdgeRig(): Promise<EdgeRig> {
     workspace,
     hub,
     client,
+    registry,
+    image: `${registry.registry.host}/digits@${digest}`,
     folder: folder.path,
-    caFile: certificates.caFile,
     connectAgent: (deviceId) => connectAgent(hub, { deviceId, caFile: certificates.caFile }),
     [Symbol.asyncDispose]: () => keep.disposeAsync(),
   };
 }
 
-function insertImage({ database }: Workspace): void {
+function insertImage({ database }: Workspace, digest: string): void {
   database
     .prepare(
       `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
        VALUES ('digits', 1, ?, ?, 'linux/amd64', '[]', '', '{}', '{}', '2026-11-22T10:00:00.000Z', '2026-11-22T10:00:00.000Z')`,
     )
-    .run(imageDigest, imageDigest);
+    .run(digest, digest);
 }
 
 async function connectAgent(

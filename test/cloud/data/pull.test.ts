@@ -289,3 +289,14 @@ test('pullData() says when the container is not there, and when the folder of th
   const pull = pullData(rig.container, { ...options, signal: AbortSignal.timeout(20_000), onProgress: () => {} });
   await expect(pull).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' });
 });
+
+test('pullData() leaves nothing behind when it is interrupted', async () => {
+  await using rig = await openRig();
+  await uploadRows(rig.blobs, { ...inputs, folder: edgeFolder, firstSeq: 1, requests: [request(1, [[1, 2]])] });
+  const interruption = new AbortController();
+  const reason = new Error('interrupted');
+  const onProgress = (): void => interruption.abort(reason);
+  const options = { scope, filter: {}, out: rig.out, skipDamaged: false, signal: interruption.signal, onProgress };
+  await expect(pullData(rig.container, options)).rejects.toBe(reason);
+  expect(await rig.files()).toEqual([]);
+});

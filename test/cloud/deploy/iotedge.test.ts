@@ -3,12 +3,10 @@ import { createEdgeService, deleteEdgeService, observeEdgeService } from '../../
 import { getService, listServices } from '../../../cloud/deploy/service-records.ts';
 import { edgeManifestSchema } from '../../../shared/edge/manifest.ts';
 import { parseCreateOptions } from '../../../shared/edge/create-options.ts';
-import { type EdgeRig, imageDigest, openEdgeRig } from '../edge-rig.ts';
+import { type EdgeRig, openEdgeRig } from '../edge-rig.ts';
 
-const image = `localhost:5000/digits@${imageDigest}`;
 const request = { name: 'digits', image: 'digits:1', deviceTags: { site: 'lab' } };
-const quiet = { replace: false, note: (): void => {} };
-const running = { type: 'docker', runtimeStatus: 'running', settings: { image } };
+const quiet = { replace: false, note: (): void => {}, signal: AbortSignal.timeout(600_000) };
 
 const contextOf = ({ workspace, client }: EdgeRig) => ({ workspace, hub: client });
 
@@ -29,7 +27,7 @@ test('createEdgeService() puts a deployment by digest into the hub and records t
   expect(deployment).toMatchObject({ id: record.deployment.id, targetCondition: "tags.site='lab'", priority: 7 });
   expect(deployment?.id).toMatch(/^digits-[0-9a-f]{12}$/);
   const { modules } = edgeManifestSchema.parse(deployment?.content).modulesContent.$edgeAgent['properties.desired'];
-  expect(modules['digits']?.settings.image).toBe(image);
+  expect(modules['digits']?.settings.image).toBe(rig.image);
   expect(modules['digits']?.env).toEqual({
     WORKER_COUNT: { value: '2' },
     SERVICE_NAME: { value: 'digits' },
@@ -55,8 +53,9 @@ test('observeEdgeService() follows a service from its creation to Healthy', asyn
     state: 'Transitioning',
     reason: expect.stringMatching(/^gw-1: it is not connected/),
   });
+  const running = { type: 'docker', runtimeStatus: 'running', settings: { image: rig.image } };
   await using agent = await rig.connectAgent('gw-1');
-  expect(await agent.desired()).toEqual({ digits: image });
+  expect(await agent.desired()).toEqual({ digits: rig.image });
   await agent.report(
     { code: 200 },
     { digits: { ...running, runtimeStatus: 'backoff', exitCode: 3, restartCount: 2, statusDescription: 'no model' } },
@@ -131,6 +130,22 @@ test('createEdgeService() refuses a workspace without a registry', async () => {
   expect(await rig.client.listDeployments()).toEqual([]);
 });
 
+test('createEdgeService() refuses an image that its registry does not have, and a registry that does not answer', async () => {
+  await using rig = await openEdgeRig();
+  const { host } = rig.registry.registry;
+  await rig.registry.ask('DELETE', `digits/manifests/${rig.image.split('@')[1]}`);
+  await expect(createEdgeService(contextOf(rig), request, quiet)).rejects.toMatchObject({
+    code: 'IMAGE_NOT_FOUND',
+    message: `Cannot deploy the image "digits:1": the registry ${host} does not have it`,
+  });
+  await rig.registry.registry.close();
+  await expect(createEdgeService(contextOf(rig), request, quiet)).rejects.toMatchObject({
+    code: 'REGISTRY_UNREACHABLE',
+    message: expect.stringContaining(host),
+  });
+  expect(await rig.client.listDeployments()).toEqual([]);
+});
+
 test('createEdgeService() refuses a name that is taken', async () => {
   await using rig = await openEdgeRig();
   await createEdgeService(contextOf(rig), request, quiet);
@@ -198,6 +213,6 @@ test('deleteEdgeService() leaves a device to the deployment that takes it over, 
   await rig.hub.settled();
   expect(await deleteEdgeService(contextOf(rig), record)).toEqual([]);
   await using agent = await rig.connectAgent('gw-1');
-  expect(await agent.desired()).toEqual({ base: image });
+  expect(await agent.desired()).toEqual({ base: rig.image });
   expect(listServices(rig.workspace.database).map(({ name }) => name)).toEqual(['base']);
 });
