@@ -14,8 +14,9 @@ import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
-import { findImage, type Image, listImages } from '../images/image.ts';
-import { removeImage } from '../images/remove.ts';
+import { exportImage } from '../images/export.ts';
+import { findImage, type Image, type ImageLayer, listImages } from '../images/image.ts';
+import { removeImage, servicesOf } from '../images/remove.ts';
 import { updateLabels } from '../models/label-store.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
@@ -23,6 +24,7 @@ interface CreateOptions {
   readonly model: readonly VersionedName[];
   readonly name?: string;
   readonly platform?: string;
+  readonly base?: string;
   readonly description?: string;
   readonly tag?: Record<string, string>;
 }
@@ -32,16 +34,31 @@ interface ImageListOptions extends ListOptions {
   readonly digest?: string;
 }
 
+interface ExportOptions {
+  readonly output: string;
+  readonly overwrite?: boolean;
+}
+
 const versionedNameText = 'NAME or NAME:VERSION; without a version the latest one';
 
 /** Adds the verbs of `ferry image`. */
 export function addImageVerbs(noun: Command): void {
+  addCreate(noun);
+  addList(noun);
+  addShow(noun);
+  addUpdate(noun);
+  addExport(noun);
+  addDelete(noun);
+}
+
+function addCreate(noun: Command): void {
   const create = noun
     .command('create')
     .description('build the scoring image of one or more models, without a Docker daemon')
     .requiredOption('--model <model>', 'NAME or NAME:VERSION, may be given several times', collectModel)
     .option('--name <name>', "the image's name (default: the model's)")
-    .option('--platform <platform>', "linux/amd64 or linux/arm64 (default: this machine's)")
+    .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
+    .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair);
   addWork<CreateOptions>(create, async (session, options) => {
@@ -57,7 +74,9 @@ export function addImageVerbs(noun: Command): void {
     const { created, bytesBuilt, push } = result;
     return { json: { ...json, created, bytesBuilt, push: push ?? null }, text: `${text}\n${outcomeText(result)}` };
   });
+}
 
+function addList(noun: Command): void {
   const list = addListOptions(noun.command('list').description('list images'))
     .option('--model <model>', 'only those that hold this model, NAME or NAME:VERSION')
     .option('--digest <digest>', 'only the one of this digest');
@@ -83,13 +102,20 @@ export function addImageVerbs(noun: Command): void {
       ),
     };
   });
+}
 
+function addShow(noun: Command): void {
   const show = noun.command('show').description('show an image with its layers').argument('<image>', versionedNameText);
   addWork(show, async (session, _options, [text = '']) => {
     const workspace = await session.openWorkspace();
-    return describe(workspace, findImage(workspace.database, parseVersionedName(text)));
+    const image = findImage(workspace.database, parseVersionedName(text));
+    const usedBy = servicesOf(workspace.database, image);
+    const { json, text: described } = describe(workspace, image, usedBy);
+    return { json: { ...json, usedBy }, text: described };
   });
+}
 
+function addUpdate(noun: Command): void {
   const update = noun.command('update').description('change tags, add properties, change the description');
   addWork<UpdateOptions>(
     addUpdateOptions(update.argument('<image>', versionedNameText)),
@@ -106,7 +132,29 @@ export function addImageVerbs(noun: Command): void {
       return describe(workspace, image);
     },
   );
+}
 
+function addExport(noun: Command): void {
+  const exporting = noun
+    .command('export')
+    .description('write an image as an OCI archive, for a machine with no way to the registry')
+    .argument('<image>', versionedNameText)
+    .requiredOption('--output <file>', 'the file to write')
+    .option('--overwrite', 'replace a file that is there already');
+  addWork<ExportOptions>(exporting, async (session, options, [text = '']) => {
+    const workspace = await session.openWorkspace();
+    const image = findImage(workspace.database, parseVersionedName(text));
+    using progress = startProgress('Writing', { format: bytesText });
+    const { file, sizeBytes } = await exportImage(workspace, image, {
+      ...options,
+      signal: session.signal,
+      onProgress: (done, total) => progress.update(done, total),
+    });
+    return { json: { id: idOf(image), file, sizeBytes }, text: `Wrote ${bytesText(sizeBytes)} to ${file}.` };
+  });
+}
+
+function addDelete(noun: Command): void {
   const remove = noun
     .command('delete')
     .description('delete an image that no service uses')
@@ -138,6 +186,7 @@ function collectModel(text: string, before: readonly VersionedName[] = []): read
 function describe(
   workspace: Workspace,
   image: Image,
+  usedBy: readonly string[] = [],
 ): CommandResult & { readonly json: ReturnType<typeof documentOf> } {
   const document = documentOf(workspace, image);
   return {
@@ -150,14 +199,16 @@ function describe(
       description: image.description || undefined,
       tags: pairsText(image.tags) || undefined,
       properties: pairsText(image.properties) || undefined,
-      layers: image.layers
-        .map(({ kind, model, sizeBytes, digest }) =>
-          `${digest}  ${bytesText(sizeBytes)}  ${kind} ${model ?? ''}`.trimEnd(),
-        )
-        .join('\n'),
+      layers: image.layers.map(layerText).join('\n'),
+      SBOM: image.sbom,
+      'used by': usedBy.join(', ') || undefined,
       created: image.createdAt,
     }),
   };
+}
+
+function layerText({ kind, model = '', platform = '', sizeBytes, digest }: ImageLayer): string {
+  return `${digest}  ${bytesText(sizeBytes).padStart(6)}  ${[platform, kind, model].filter((part) => part !== '').join(' ')}`;
 }
 
 function documentOf(workspace: Workspace, image: Image): Image & { readonly id: string; readonly reference: string } {

@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { z } from 'zod';
 import { systemClock } from '../../shared/clock.ts';
 import {
   addListOptions,
@@ -11,19 +12,28 @@ import {
 import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
+import { FerryError } from '../../shared/errors.ts';
 import { parseFullName, parseVersionedName } from '../../shared/model/name.ts';
 import type { TensorSpec } from '../../shared/model/signature.ts';
 import { downloadModel } from '../models/download.ts';
 import { updateLabels } from '../models/label-store.ts';
+import { frameworks, type Lineage, lineageSchema } from '../models/lineage.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
-import { registerModel } from '../models/register.ts';
-import { removeModel } from '../models/remove.ts';
+import { registerModel, type Registration } from '../models/register.ts';
+import { imagesOf, removeModel } from '../models/remove.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
   readonly name: string;
   readonly main?: string;
   readonly load: boolean;
+  readonly framework?: Lineage['framework'];
+  readonly frameworkVersion?: string;
+  readonly experiment?: string;
+  readonly runId?: string;
+  readonly gitCommit?: string;
+  readonly dataset?: Record<string, string>;
+  readonly sample?: string;
   readonly description?: string;
   readonly tag?: Record<string, string>;
   readonly property?: Record<string, string>;
@@ -38,12 +48,28 @@ const versionedNameText = 'NAME or NAME:VERSION; without a version the latest on
 
 /** Adds the verbs of `ferry model`. */
 export function addModelVerbs(noun: Command): void {
+  addRegister(noun);
+  addList(noun);
+  addShow(noun);
+  addUpdate(noun);
+  addDownload(noun);
+  addDelete(noun);
+}
+
+function addRegister(noun: Command): void {
   const register = noun
     .command('register')
     .description('register an ONNX file, or a folder with one, as the next version of a model')
     .argument('<path>', 'the ONNX file, with the files that hold its weights beside it, or the folder')
     .requiredOption('--name <name>', "the model's name")
     .option('--main <file>', 'the ONNX file in the folder (default: the only one)')
+    .addOption(new Option('--framework <name>', 'what it was made with').choices(frameworks))
+    .option('--framework-version <version>', 'version of the framework')
+    .option('--experiment <name>', 'the experiment that made it')
+    .option('--run-id <id>', 'the run that made it')
+    .option('--git-commit <commit>', 'commit of the code that made it')
+    .option('--dataset <use=id>', 'data it was made with, as training=ID, may be given several times', collectPair)
+    .option('--sample <file>', 'a JSON file with a request to score it, for smoke tests')
     .option('--no-load', 'do not have ONNX Runtime load it once, where memory is short')
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
@@ -51,15 +77,35 @@ export function addModelVerbs(noun: Command): void {
   addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
     using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
-    const { tag: tags = {}, property: properties = {}, load, ...rest } = options;
-    const model = await registerModel(
-      workspace,
-      { path, tags, properties, ...rest },
-      { load, signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
-    );
+    const model = await registerModel(workspace, registrationOf(path, options), {
+      load: options.load,
+      signal: session.signal,
+      onProgress: (done, total) => progress.update(done, total),
+    });
     return describe(workspace, model);
   });
+}
 
+function registrationOf(path: string, options: RegisterOptions): Registration {
+  const { framework, frameworkVersion, experiment, runId, gitCommit, dataset: datasets } = options;
+  const lineage = { framework, frameworkVersion, experiment, runId, gitCommit, datasets };
+  const given = Object.fromEntries(Object.entries(lineage).filter(([, value]) => value !== undefined));
+  const read = lineageSchema.safeParse(given);
+  if (!read.success) throw new FerryError('USAGE', `Cannot register the model: ${z.prettifyError(read.error)}`);
+  const { name, main, sample, description, tag: tags = {}, property: properties = {} } = options;
+  return {
+    path,
+    name,
+    lineage: read.data,
+    tags,
+    properties,
+    ...(main !== undefined && { main }),
+    ...(sample !== undefined && { sample }),
+    ...(description !== undefined && { description }),
+  };
+}
+
+function addList(noun: Command): void {
   addWork<ListOptions>(addListOptions(noun.command('list').description('list models')), async (session, options) => {
     const workspace = await session.openWorkspace();
     const models = listModels(workspace.database, listFilter(options));
@@ -71,16 +117,23 @@ export function addModelVerbs(noun: Command): void {
       ),
     };
   });
+}
 
+function addShow(noun: Command): void {
   const show = noun
     .command('show')
     .description('show a model with its signature')
     .argument('<model>', versionedNameText);
   addWork(show, async (session, _options, [text = '']) => {
     const workspace = await session.openWorkspace();
-    return describe(workspace, findModel(workspace.database, parseVersionedName(text)));
+    const model = findModel(workspace.database, parseVersionedName(text));
+    const usedBy = imagesOf(workspace.database, model);
+    const { json, text: described } = describe(workspace, model, usedBy);
+    return { json: { ...json, usedBy }, text: described };
   });
+}
 
+function addUpdate(noun: Command): void {
   const update = noun.command('update').description('change tags, add properties, change the description');
   addWork<UpdateOptions>(
     addUpdateOptions(update.argument('<model>', versionedNameText)),
@@ -97,7 +150,9 @@ export function addModelVerbs(noun: Command): void {
       return describe(workspace, model);
     },
   );
+}
 
+function addDownload(noun: Command): void {
   const download = noun
     .command('download')
     .description("write a model's files into a folder")
@@ -110,7 +165,9 @@ export function addModelVerbs(noun: Command): void {
     const files = await downloadModel(workspace, model, { ...options, signal: session.signal });
     return { json: { id: idOf(model), files }, text: files.join('\n') };
   });
+}
 
+function addDelete(noun: Command): void {
   const remove = noun
     .command('delete')
     .description('delete a model that no image uses')
@@ -122,7 +179,11 @@ export function addModelVerbs(noun: Command): void {
   });
 }
 
-function describe(workspace: Workspace, model: Model): CommandResult {
+function describe(
+  workspace: Workspace,
+  model: Model,
+  usedBy: readonly string[] = [],
+): CommandResult & { readonly json: ReturnType<typeof documentOf> } {
   const { producer, opsets, irVersion } = model.metadata;
   const document = documentOf(workspace, model);
   return {
@@ -142,6 +203,9 @@ function describe(workspace: Workspace, model: Model): CommandResult {
       'IR version': irVersion,
       producer: `${producer.name} ${producer.version}`.trim() || undefined,
       metadata: pairsText(model.metadata.custom) || undefined,
+      lineage: lineageText(model.lineage) || undefined,
+      sample: model.sample === null ? undefined : JSON.stringify(model.sample).slice(0, sampleColumns),
+      'used by': usedBy.join(', ') || undefined,
       created: model.createdAt,
       artifact: document.artifact.reference,
     }),
@@ -165,6 +229,16 @@ function documentOf(
     artifact: { ...artifact, reference: `${place}:${tag}@${digest}` },
   };
 }
+
+function lineageText({ datasets = {}, ...rest }: Lineage): string {
+  const given = Object.entries({ ...rest, ...datasets }).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  return pairsText(Object.fromEntries(given));
+}
+
+/** A sample is shown this wide at most; `--json` has all of it. */
+const sampleColumns = 80;
 
 function idOf({ name, version }: Model): string {
   return `${name}:${version}`;

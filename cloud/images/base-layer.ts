@@ -1,8 +1,10 @@
 import { realpathSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { LayerEntry } from '../../shared/oci/tar-layer.ts';
 import { findEngineFiles } from './engine-packages.ts';
 import type { LayerContent } from './layer-cache.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
+import type { Component } from './sbom.ts';
 import { findSharedLibraries } from './shared-libraries.ts';
 import { FerryError } from '../../shared/errors.ts';
 
@@ -44,6 +46,15 @@ export async function hostBase(platform: ImagePlatform, signal?: AbortSignal): P
   const libraries = await findSharedLibraries([node, ...addons], signal);
   return {
     inputs: [node, ...addons, ...libraries, loaderCache],
+    components: [
+      {
+        type: 'application',
+        name: 'node',
+        version: process.versions.node,
+        purl: `pkg:generic/node@${process.versions.node}`,
+      },
+      ...libraries.map(libraryComponent),
+    ],
     entries: [
       copyOf(node, nodePath),
       ...libraries.map((library) => copyOf(library, library)),
@@ -53,6 +64,12 @@ export async function hostBase(platform: ImagePlatform, signal?: AbortSignal): P
       { kind: 'directory', path: '/tmp', mode: 0o1777 },
     ],
   };
+}
+
+/** A library's file is named by its version: `libstdc++.so.6` is a link to `libstdc++.so.6.0.30`. */
+function libraryComponent(path: string): Component {
+  const [name = '', version = 'unknown'] = basename(realpathSync(path)).split(/\.so\.?/);
+  return { type: 'library', name, version: version === '' ? 'unknown' : version };
 }
 
 function copyOf(file: string, path: string): LayerEntry {

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { findEngineFiles } from './engine-packages.ts';
+import { engineComponents, findEngineFiles } from './engine-packages.ts';
 import type { LayerContent } from './layer-cache.ts';
 import type { ImagePlatform } from './platform.ts';
 import { bundleServer } from './server-bundle.ts';
@@ -15,6 +15,7 @@ export async function engine(platform: ImagePlatform): Promise<LayerContent> {
   const files = findEngineFiles(platform);
   return {
     inputs: [...bundle.inputs, ...files.map(({ file }) => file)],
+    components: [...engineComponents(), ...bundle.components],
     entries: [
       { kind: 'file', path: serverPath, content: bundle.content },
       ...files.map(({ file, place }) => ({

@@ -1,8 +1,10 @@
-import { existsSync, globSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
 import type { ImagePlatform } from './platform.ts';
+import { type Component, npmComponent } from './sbom.ts';
 
 /** A package that the scoring server loads at run time because it holds native code, and what of it an image needs. */
 interface EnginePackage {
@@ -61,6 +63,20 @@ export function findEngineFiles(platform: ImagePlatform): readonly EngineFile[] 
     });
   });
 }
+
+/** Describes the native packages as components. */
+export function engineComponents(): readonly Component[] {
+  return enginePackageNames.map((name) => npmPackage(packageFolder(name)));
+}
+
+/** Describes the package in a folder as a component. */
+export function npmPackage(folder: string): Component {
+  const text = readFileSync(join(folder, 'package.json'), 'utf8');
+  const { name, version } = packageSchema.parse(JSON.parse(text));
+  return npmComponent(name, version);
+}
+
+const packageSchema = z.looseObject({ name: z.string(), version: z.string() });
 
 function packageFolder(name: string): string {
   const places = createRequire(import.meta.url).resolve.paths(name) ?? [];

@@ -13,32 +13,70 @@ const scoringPort = 5001;
 /** The same for every image ever: an image follows from its content, and the moment when it was put together is no part of that. */
 const noTime = '1970-01-01T00:00:00Z';
 
-/** What an image is put together from. */
-export interface ImageParts {
-  readonly name: string;
+/** What an image is put together from, for one platform. */
+export interface PlatformParts {
   readonly platform: ImagePlatform;
   /** From the lowest to the topmost. */
   readonly layers: readonly ImageLayer[];
+  /** Variables of the base, as `NAME=value`. */
+  readonly environment: readonly string[];
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** An image's two documents, as the bytes that are stored. */
+/** A manifest or index as the bytes that are stored. */
+export interface ManifestBytes {
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
+}
+
+/** An image's documents. */
 export interface ImageDocuments {
-  readonly config: Uint8Array;
-  readonly manifest: Uint8Array;
-  /** Digest of the manifest, which is the image's. */
+  readonly configs: readonly Uint8Array[];
+  /** The manifests that an index lists; none where the image is for one platform. */
+  readonly manifests: readonly ManifestBytes[];
+  /** What the image is known by: its manifest, or its index. */
+  readonly root: ManifestBytes;
   readonly digest: Digest;
 }
 
 /**
- * Writes an image's config and manifest; they follow from its parts alone.
- * @see OCI image-spec 1.1, config.md and manifest.md
+ * Writes an image's config and manifest, and for several platforms an index of them; they follow from its parts alone.
+ * @param parts one a platform, at least one
+ * @see OCI image-spec 1.1, config.md, manifest.md and image-index.md
  */
-export function imageDocuments({ name, platform, layers }: ImageParts): ImageDocuments {
-  const models = layers.flatMap((layer) => layer.model ?? []);
-  const labels = {
-    'org.opencontainers.image.title': name,
-    'org.opencontainers.image.description': `Scoring image of ${models.join(', ')}`,
+export function imageDocuments(name: string, parts: readonly PlatformParts[]): ImageDocuments {
+  const written = parts.map((part) => writePlatform(name, part));
+  const configs = written.map(({ config }) => config);
+  const [only, ...more] = written;
+  if (only === undefined) throw new Error('An image is for one platform at least');
+  if (more.length === 0) {
+    const root = { bytes: only.manifest, mediaType: mediaTypes.manifest };
+    return { configs, manifests: [], root, digest: digestOf(only.manifest) };
+  }
+  const index = encodeJson({
+    schemaVersion: 2,
+    mediaType: mediaTypes.index,
+    manifests: written.map(({ manifest }, at) => ({
+      mediaType: mediaTypes.manifest,
+      digest: digestOf(manifest),
+      size: manifest.byteLength,
+      platform: { architecture: parts[at]?.platform.architecture, os: parts[at]?.platform.os },
+    })),
+    annotations: labelsOf(name, parts[0]?.layers ?? []),
+  });
+  return {
+    configs,
+    manifests: written.map(({ manifest }) => ({ bytes: manifest, mediaType: mediaTypes.manifest })),
+    root: { bytes: index, mediaType: mediaTypes.index },
+    digest: digestOf(index),
   };
+}
+
+function writePlatform(
+  name: string,
+  { platform, layers, environment, annotations }: PlatformParts,
+): { readonly config: Uint8Array; readonly manifest: Uint8Array } {
+  const labels = { ...labelsOf(name, layers), ...annotations };
   const config = encodeJson({
     created: noTime,
     architecture: platform.architecture,
@@ -46,25 +84,64 @@ export function imageDocuments({ name, platform, layers }: ImageParts): ImageDoc
     config: {
       User: `${imageUser.id}:${imageUser.group}`,
       ExposedPorts: { [`${scoringPort}/tcp`]: {} },
-      // ONNX Runtime would send telemetry to its maker otherwise.
-      Env: ['PATH=/usr/local/bin', 'NODE_ENV=production', 'HOME=/tmp', 'ORT_DISABLE_TELEMETRY=1'],
+      Env: mergeEnvironment(environment),
       Entrypoint: [nodePath, serverPath],
       WorkingDir: '/app',
       Labels: labels,
       StopSignal: 'SIGTERM',
+      Healthcheck: healthCheck,
     },
-    // Layers are not compressed, so a layer's digest is that of its content too.
-    rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },
+    rootfs: { type: 'layers', diff_ids: layers.map(({ digest, contentDigest = digest }) => contentDigest) },
     history: layers.map((layer) => ({ created: noTime, created_by: `ferry: ${layerText(layer)}` })),
   } satisfies ImageConfig);
   const manifest = encodeJson({
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
     config: { mediaType: mediaTypes.config, digest: digestOf(config), size: config.byteLength },
-    layers: layers.map(({ digest, sizeBytes }) => ({ mediaType: mediaTypes.layer, digest, size: sizeBytes })),
+    layers: layers.map(({ digest, sizeBytes, mediaType = mediaTypes.layer }) => ({
+      mediaType,
+      digest,
+      size: sizeBytes,
+    })),
     annotations: labels,
   });
-  return { config, manifest, digest: digestOf(manifest) };
+  return { config, manifest };
+}
+
+/** Docker's own addition to the config; others ignore it. Durations are in nanoseconds. */
+const healthCheck = {
+  Test: [
+    'CMD',
+    nodePath,
+    '-e',
+    `fetch('http://127.0.0.1:' + (process.env.MODELFERRY_PORT ?? ${scoringPort})).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`,
+  ],
+  Interval: 30e9,
+  Timeout: 10e9,
+  StartPeriod: 60e9,
+  Retries: 3,
+} as const;
+
+function labelsOf(name: string, layers: readonly ImageLayer[]): Record<string, string> {
+  const models = layers.flatMap((layer) => layer.model ?? []);
+  return {
+    'org.opencontainers.image.title': name,
+    'org.opencontainers.image.description': `Scoring image of ${models.join(', ')}`,
+  };
+}
+
+/** Adds the variables that every image sets to those of its base. */
+function mergeEnvironment(base: readonly string[]): string[] {
+  const own = ['NODE_ENV=production', 'HOME=/tmp', doNotTrack];
+  const names = new Set(own.map(nameOf));
+  return [...base.filter((variable) => !names.has(nameOf(variable))), ...own];
+}
+
+/** ONNX Runtime would send telemetry to its maker otherwise. */
+const doNotTrack = 'ORT_DISABLE_TELEMETRY=1';
+
+function nameOf(variable: string): string {
+  return variable.split('=', 1)[0] ?? '';
 }
 
 function layerText({ kind, model }: ImageLayer): string {

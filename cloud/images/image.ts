@@ -17,6 +17,12 @@ const layerSchema = z.strictObject({
   sizeBytes: z.int().nonnegative(),
   /** Id of the model that a model layer holds. */
   model: z.string().optional(),
+  /** Of a layer of a pulled base. @default an uncompressed tar */
+  mediaType: z.string().optional(),
+  /** Digest of its content where it is compressed. @default its own digest */
+  contentDigest: digestSchema.optional(),
+  /** Absent where the image is for one platform only. */
+  platform: z.string().optional(),
 });
 
 export type ImageLayer = z.infer<typeof layerSchema>;
@@ -25,9 +31,11 @@ export type ImageLayer = z.infer<typeof layerSchema>;
 export interface Image {
   readonly name: string;
   readonly version: number;
-  /** Digest of its manifest; images are deployed by it. */
+  /** Digest of its manifest, or of its index where it is for several platforms; images are deployed by it. */
   readonly digest: Digest;
-  /** `linux/amd64` */
+  /** Digest of the manifest of its SBOM, an artifact that refers to it. */
+  readonly sbom: Digest;
+  /** `linux/amd64`; several with `,` between, sorted. */
   readonly platform: string;
   readonly layers: readonly ImageLayer[];
   /** Ids of its models, sorted. */
@@ -45,6 +53,7 @@ const rowSchema = z
     name: z.string(),
     version: z.int(),
     digest: digestSchema,
+    sbom: digestSchema,
     platform: z.string(),
     layers: json(z.array(layerSchema)),
     models: json(z.array(z.string())),
@@ -75,8 +84,8 @@ export function insertImage(
 ): void {
   database
     .prepare(
-      `INSERT INTO images (name, version, digest, platform, layers, description, tags, properties, created_at, modified_at)
-       VALUES (@name, @version, @digest, @platform, @layers, @description, @tags, @properties, @createdAt, @modifiedAt)`,
+      `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
+       VALUES (@name, @version, @digest, @sbom, @platform, @layers, @description, @tags, @properties, @createdAt, @modifiedAt)`,
     )
     .run({
       ...image,

@@ -8,18 +8,22 @@ import { digestSchema } from '../../shared/oci/descriptor.ts';
 import { writeFailure } from '../../shared/oci/disk-full.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
+import { type Component, componentSchema } from './sbom.ts';
 
 /** What a layer is made of. */
 export interface LayerContent {
   readonly entries: readonly LayerEntry[];
   /** Absolute paths of all files that the entries follow from; while none of them changes, the layer stays as it is. */
   readonly inputs: readonly string[];
+  /** What in it was made elsewhere. */
+  readonly components: readonly Component[];
 }
 
 /** A layer that is in the layout. */
 export interface StoredLayer {
   readonly digest: Digest;
   readonly sizeBytes: number;
+  readonly components: readonly Component[];
   /** Whether it was packed just now; else it was there already. */
   readonly made: boolean;
 }
@@ -43,8 +47,10 @@ type Input = z.infer<typeof inputSchema>;
 const recordSchema = z.strictObject({
   digest: digestSchema,
   sizeBytes: z.int().nonnegative(),
+  components: z.array(componentSchema).readonly(),
   inputs: z.array(inputSchema),
 });
+type Known = Omit<StoredLayer, 'made'>;
 
 /**
  * Layers that follow from files of this machine, made once: as long as no input changes, a layer is found by looking at its
@@ -74,15 +80,14 @@ export class LayerCache {
     if (known !== undefined) return { ...known, made: false };
 
     const startedMs = Date.now();
-    const { entries, inputs } = await make();
-    const stored = await storeLayer(this.#layout, entries, signal);
+    const { entries, inputs, components } = await make();
+    const stored = { ...(await storeLayer(this.#layout, entries, signal)), components };
     const looked = await Promise.all([...new Set(inputs)].sort().map(look));
     // What was written while it was read may be in the layer as it was before: such a layer is made again the next time.
     if (looked.every(({ changedMs }) => changedMs < startedMs)) {
-      const { digest, sizeBytes } = stored;
-      await this.#record(record, { digest, sizeBytes, inputs: looked });
+      await this.#record(record, { ...stored, inputs: looked });
     }
-    return stored;
+    return { ...stored, made: true };
   }
 
   async #record(path: string, record: z.infer<typeof recordSchema>): Promise<void> {
@@ -94,13 +99,13 @@ export class LayerCache {
     }
   }
 
-  async #find(record: string): Promise<{ digest: Digest; sizeBytes: number } | undefined> {
+  async #find(record: string): Promise<Known | undefined> {
     const text = await readFile(record, 'utf8').catch(() => '');
     const { data } = recordSchema.safeParse(parseJson(text));
     if (data === undefined || (await this.#layout.blobSize(data.digest)) !== data.sizeBytes) return undefined;
     const now = await Promise.all(data.inputs.map(({ path }) => look(path)));
     const same = data.inputs.every((before, at) => isSame(before, now[at]));
-    return same ? { digest: data.digest, sizeBytes: data.sizeBytes } : undefined;
+    return same ? { digest: data.digest, sizeBytes: data.sizeBytes, components: data.components } : undefined;
   }
 }
 
@@ -112,9 +117,9 @@ async function storeLayer(
   layout: LayoutStore,
   entries: Iterable<LayerEntry>,
   signal: AbortSignal | undefined,
-): Promise<StoredLayer> {
+): Promise<{ digest: Digest; sizeBytes: number }> {
   const { digest, size } = await layout.putBlob(tarLayer(entries), signal === undefined ? {} : { signal });
-  return { digest, sizeBytes: size, made: true };
+  return { digest, sizeBytes: size };
 }
 
 async function look(path: string): Promise<Input> {

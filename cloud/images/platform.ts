@@ -20,19 +20,22 @@ export function platformText({ os, architecture }: ImagePlatform): string {
 }
 
 /**
- * Reads `linux/amd64` or `linux/arm64`; without a text, takes this machine's.
- * @throws {FerryError} PLATFORM_UNSUPPORTED when images cannot be built for it
+ * Reads `linux/amd64`, `linux/arm64`, or several with `,` between; without a text, takes this machine's. Sorted, each once.
+ * @throws {FerryError} PLATFORM_UNSUPPORTED when images cannot be built for one of them
  */
-export function parsePlatform(text: string | undefined): ImagePlatform {
-  const found =
-    text === undefined
-      ? platforms.find(({ os, nodeArchitecture }) => os === process.platform && nodeArchitecture === process.arch)
-      : platforms.find((platform) => platformText(platform) === text);
-  if (found !== undefined) return found;
-  const asked = text ?? `${process.platform}/${process.arch} (this machine)`;
+export function parsePlatforms(text: string | undefined): readonly ImagePlatform[] {
+  const asked = text?.split(',') ?? [thisMachine()];
+  const unknown = asked.filter((name) => !platforms.some((platform) => platformText(platform) === name));
+  if (unknown.length === 0) return platforms.filter((platform) => asked.includes(platformText(platform)));
+  const whose = text === undefined ? ' (this machine)' : '';
   throw new FerryError(
     'PLATFORM_UNSUPPORTED',
-    `Cannot build an image for "${asked}": ${platforms.map(platformText).join(' or ')} was wanted`,
+    `Cannot build an image for "${unknown.join(', ')}"${whose}: ${platforms.map(platformText).join(' or ')} was wanted`,
     { next: 'Build on a Linux machine, or in a Linux container.' },
   );
+}
+
+function thisMachine(): string {
+  const architecture = platforms.find(({ nodeArchitecture }) => nodeArchitecture === process.arch)?.architecture;
+  return `${process.platform}/${architecture ?? process.arch}`;
 }

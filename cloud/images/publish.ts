@@ -2,10 +2,10 @@ import type { Digest } from '../../shared/digest.ts';
 import { copyImage, type CopyProgress } from '../../shared/oci/copy-image.ts';
 import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { RegistryClient } from '../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
 import { artifactOf, type Model } from '../models/model.ts';
+import type { ManifestBytes } from './image-document.ts';
 
 /** What a push moved, in bytes of blobs. */
 export interface PushResult {
@@ -26,6 +26,8 @@ export interface PushOptions {
 export interface PublishedImage {
   readonly name: string;
   readonly digest: Digest;
+  /** Digest of the manifest of its SBOM. */
+  readonly sbom: Digest;
   readonly models: readonly Model[];
   /** Gives names of other images that have a layer too. */
   readonly relatives: (layer: Digest) => readonly string[];
@@ -77,18 +79,18 @@ export class Publisher {
       ...signal,
       onProgress: (progress) => report(progress, options),
     });
+    const sbom = await copyImage({
+      from: { place: from, repository: image.name, reference: image.sbom },
+      to: { place: to, repository: this.#prefix + image.name },
+      ...signal,
+    });
+    pushed += sbom.movedBytes;
     return { bytesPushed: pushed + movedBytes, bytesMounted: mountedBytes, bytesPresent: presentBytes };
   }
 
   /** Gives a pushed image a tag, for people and for tools that know no digests. */
-  async tag(name: string, tag: string, manifest: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const options = signal === undefined ? {} : { signal };
-    await this.#client.putManifest(
-      this.#prefix + name,
-      tag,
-      { bytes: manifest, mediaType: mediaTypes.manifest },
-      options,
-    );
+  async tag(name: string, tag: string, manifest: ManifestBytes, signal?: AbortSignal): Promise<void> {
+    await this.#client.putManifest(this.#prefix + name, tag, manifest, signal === undefined ? {} : { signal });
   }
 }
 

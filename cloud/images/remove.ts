@@ -1,9 +1,10 @@
+import type { Digest } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import type { VersionedName } from '../../shared/model/name.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import type { Workspace } from '../workspace/workspace.ts';
-import { findImage, type Image } from './image.ts';
+import { findImage, type Image, listImages } from './image.ts';
 
 /**
  * Deletes a version of an image that no service uses; its number is never given again. What was pushed stays in the registry.
@@ -23,12 +24,34 @@ export async function removeImage(workspace: Workspace, wanted: VersionedName): 
     .immediate();
   const layout = await LayoutStore.open(workspace.layoutFolder);
   await layout.removeTag(image.name, String(image.version));
-  const others = database
-    .prepare('SELECT count(*) FROM images WHERE name = ? AND digest = ?')
-    .pluck()
-    .get(image.name, image.digest);
-  if (others === 0) await layout.removeManifest(image.name, image.digest);
+  await dropImage(workspace, layout, image);
   return image;
+}
+
+/** Removes an image's manifests from the layout, but those that a version of the same name still has. */
+export async function dropImage(
+  { database }: Workspace,
+  layout: LayoutStore,
+  dropped: Pick<Image, 'name' | 'digest' | 'sbom'>,
+): Promise<void> {
+  const { name } = dropped;
+  const kept = new Set<Digest>();
+  for (const image of listImages(database, { name })) {
+    for (const manifest of await manifestsOf(layout, image)) kept.add(manifest);
+  }
+  for (const manifest of await manifestsOf(layout, dropped)) {
+    if (!kept.has(manifest)) await layout.removeManifest(name, manifest);
+  }
+}
+
+/** Gives the digests of an image's manifest, or of its index and the manifests in it, and of its SBOM; the image's own first. */
+async function manifestsOf(
+  layout: LayoutStore,
+  { name, digest, sbom }: Pick<Image, 'name' | 'digest' | 'sbom'>,
+): Promise<readonly Digest[]> {
+  const document = await layout.readManifest(name, digest);
+  const children = document?.kind === 'index' ? document.index.manifests.map((child) => child.digest) : [];
+  return [digest, ...children, sbom];
 }
 
 /** Gives the names of the services that use an image. */

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { basename } from 'node:path';
 import { createRequire } from 'node:module';
+import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
 
 /** Loading takes 290 ms for 100 MB on two cores; a minute a gigabyte leaves room for slow disks. */
@@ -19,12 +20,15 @@ export interface LoadOptions {
   readonly timeoutMs?: number;
 }
 
+/** Shapes of the outputs as the runtime infers them, by name; `[]` where it cannot tell, and for a single value. */
+export type InferredShapes = ReadonlyMap<string, readonly (number | string)[]>;
+
 /**
  * Loads a model in ONNX Runtime once, in a process of its own with a time and a memory limit, so that a model that
  * crashes the runtime, never ends or eats all memory hurts nobody.
  * @throws {FerryError} MODEL_INVALID when the runtime does not load it, with the runtime's reason
  */
-export async function loadOnce(options: LoadOptions): Promise<void> {
+export async function loadOnce(options: LoadOptions): Promise<InferredShapes> {
   const { file, sizeBytes, signal, timeoutMs = timeoutMsOf(sizeBytes) } = options;
   signal?.throwIfAborted();
   const runtime = createRequire(import.meta.url).resolve('onnxruntime-node');
@@ -48,10 +52,11 @@ export async function loadOnce(options: LoadOptions): Promise<void> {
       waitForEnd(child),
     ]);
     signal?.throwIfAborted();
-    if (answer === 'loaded') return;
+    const { shapes, failure } = parseAnswer(answer);
+    if (shapes !== undefined) return new Map(Object.entries(shapes));
     const found = late
       ? `it was not loaded after ${timeoutMs} ms, the longest it may take`
-      : answer || `the runtime ended with ${end}${complaint === '' ? '' : `: ${complaint.trim()}`}`;
+      : (failure ?? `the runtime ended with ${end}${complaint === '' ? '' : `: ${complaint.trim()}`}`);
     throw new FerryError('MODEL_INVALID', `Cannot load "${basename(file)}" in ONNX Runtime: ${found}`);
   } finally {
     clearTimeout(timer);
@@ -59,16 +64,33 @@ export async function loadOnce(options: LoadOptions): Promise<void> {
   }
 }
 
-/** What the child does; it stands alone, since only its source goes there. Prints `loaded`, or the runtime's reason. */
+/** What the child prints: the outputs' shapes, or the runtime's reason not to load it. */
+const answerSchema = z.object({
+  shapes: z.record(z.string(), z.array(z.union([z.number(), z.string()]))).optional(),
+  failure: z.string().optional(),
+});
+
+/** A child that crashed has printed nothing, or not all. */
+function parseAnswer(text: string): z.infer<typeof answerSchema> {
+  try {
+    return answerSchema.parse(JSON.parse(text));
+  } catch {
+    return {};
+  }
+}
+
+/** What the child does; it stands alone, since only its source goes there. */
 async function loadInThisProcess(): Promise<void> {
   const [runtime = '', file = ''] = process.argv.slice(-2);
-  const print = (text: string): void => void process.stdout.write(text, () => process.exit(0));
+  const print = (answer: z.infer<typeof answerSchema>): void =>
+    void process.stdout.write(JSON.stringify(answer), () => process.exit(0));
   try {
     const { InferenceSession } = process.getBuiltinModule('node:module').createRequire(runtime)(runtime);
-    await InferenceSession.create(file, { graphOptimizationLevel: 'basic', logSeverityLevel: 4 });
-    print('loaded');
+    const session = await InferenceSession.create(file, { graphOptimizationLevel: 'basic', logSeverityLevel: 4 });
+    const outputs: readonly { name: string; shape?: (number | string)[] }[] = session.outputMetadata;
+    print({ shapes: Object.fromEntries(outputs.map(({ name, shape = [] }) => [name, shape])) });
   } catch (error) {
-    print(error instanceof Error ? error.message : String(error));
+    print({ failure: error instanceof Error ? error.message : String(error) });
   }
 }
 

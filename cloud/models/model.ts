@@ -6,6 +6,8 @@ import { type Signature, signatureSchema } from '../../shared/model/signature.ts
 import { digestSchema } from '../../shared/oci/descriptor.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
+import { type Lineage, lineageSchema } from './lineage.ts';
+import type { Sample } from './sample.ts';
 import { listConditions, type ListFilter, whereClause } from './label-store.ts';
 
 /** A file of a model. */
@@ -39,6 +41,8 @@ const rowSchema = z
     format: z.literal('onnx'),
     signature: json(signatureSchema),
     metadata: json(metadataSchema),
+    lineage: json(lineageSchema),
+    sample: json(z.record(z.string(), z.unknown())).nullable(),
     description: z.string(),
     tags: json(pairsSchema),
     properties: json(pairsSchema),
@@ -56,6 +60,8 @@ const rowSchema = z
     format: row.format,
     signature: row.signature,
     metadata: row.metadata,
+    lineage: row.lineage,
+    sample: row.sample,
     description: row.description,
     tags: row.tags,
     properties: row.properties,
@@ -82,6 +88,9 @@ export interface Model {
   readonly format: 'onnx';
   readonly signature: Signature;
   readonly metadata: ModelMetadata;
+  readonly lineage: Lineage;
+  /** A request to score it, which smoke tests send; null where none was given. */
+  readonly sample: Sample | null;
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly properties: Readonly<Record<string, string>>;
@@ -95,15 +104,17 @@ export function insertModel(database: WorkspaceDatabase, model: Model): void {
   database
     .prepare(
       `INSERT INTO models (name, version, digest, size_bytes, artifact_digest, main_path, files, format, signature, metadata,
-         description, tags, properties, created_at, modified_at)
+         lineage, sample, description, tags, properties, created_at, modified_at)
        VALUES (@name, @version, @digest, @sizeBytes, @artifactDigest, @mainPath, @files, @format, @signature, @metadata,
-         @description, @tags, @properties, @createdAt, @modifiedAt)`,
+         @lineage, @sample, @description, @tags, @properties, @createdAt, @modifiedAt)`,
     )
     .run({
       ...model,
       files: JSON.stringify(model.files),
       signature: JSON.stringify(model.signature),
       metadata: JSON.stringify(model.metadata),
+      lineage: JSON.stringify(model.lineage),
+      sample: model.sample === null ? null : JSON.stringify(model.sample),
       tags: JSON.stringify(model.tags),
       properties: JSON.stringify(model.properties),
     });

@@ -55,8 +55,11 @@ export interface TensorProblem {
   readonly problem: string;
 }
 
+/** An input or output whose shape the file does not tell; it may be found by inference. */
+export type ShapelessTensor = Pick<TensorSpec, 'name' | 'type'> & { readonly shape: undefined };
+
 /** Reads an input or output of a graph (`ValueInfoProto`). */
-export function readTensor(file: ProtobufFile, value: ByteRange): TensorSpec | TensorProblem {
+export function readTensor(file: ProtobufFile, value: ByteRange): TensorSpec | ShapelessTensor | TensorProblem {
   const name = textOf(file, value, valueInfoProto.name);
   if (name === '') return { name, problem: 'has no name' };
   const type = lastField(file, value, valueInfoProto.type);
@@ -67,7 +70,11 @@ export function readTensor(file: ProtobufFile, value: ByteRange): TensorSpec | T
   return readTensorType(file, name, kind);
 }
 
-function readTensorType(file: ProtobufFile, name: string, type: ByteRange): TensorSpec | TensorProblem {
+function readTensorType(
+  file: ProtobufFile,
+  name: string,
+  type: ByteRange,
+): TensorSpec | ShapelessTensor | TensorProblem {
   const number = Number(lastField(file, type, tensorTypeProto.elementType)?.integer ?? 0n);
   const element = elementTypes[number];
   if (element === undefined) {
@@ -75,8 +82,7 @@ function readTensorType(file: ProtobufFile, name: string, type: ByteRange): Tens
     return { name, problem: `has elements of ${found}, one of ${Object.values(elementTypes).join(', ')} was wanted` };
   }
   const shape = lastField(file, type, tensorTypeProto.shape);
-  if (shape === undefined) return { name, problem: 'has no shape, a number of dimensions was wanted' };
-  return { name, type: element, shape: readShape(file, shape) };
+  return { name, type: element, shape: shape && readShape(file, shape) };
 }
 
 function readShape(file: ProtobufFile, shape: ByteRange): (number | string)[] {

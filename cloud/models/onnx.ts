@@ -30,6 +30,8 @@ const entriesMax = 1_000_000;
 /** What an ONNX file says about itself; nothing of it was run. */
 export interface OnnxModel {
   readonly signature: Signature;
+  /** Outputs whose shape the file does not tell; `[]` stands for it in the signature. */
+  readonly shapelessOutputs: readonly string[];
   /** Version of the file format. @see https://onnx.ai/onnx/repo-docs/IR.html */
   readonly irVersion: number;
   /** Version of the operator set, by domain; ONNX's own domain is `ai.onnx`. */
@@ -100,7 +102,7 @@ function readGraph(
   file: ProtobufFile,
   pieces: readonly ByteRange[],
   subject: string,
-): Pick<OnnxModel, 'signature' | 'graphName'> {
+): Pick<OnnxModel, 'signature' | 'shapelessOutputs' | 'graphName'> {
   const fields = group(file, ...pieces);
   const weights = [
     ...(fields.get(graphProto.initializer) ?? []),
@@ -111,12 +113,17 @@ function readGraph(
   // Before version 4 of the format every initializer was listed as an input too: a default, nothing to be given.
   const initialized = new Set(weights.map((tensor) => lastText(file, group(file, tensor), tensorProto.name)));
   const problems: string[] = [];
-  const tensors = (number: number, role: string): TensorSpec[] =>
+  const shapelessOutputs: string[] = [];
+  const tensors = (number: number, role: 'input' | 'output'): TensorSpec[] =>
     (fields.get(number) ?? []).flatMap((value) => {
       const tensor = readTensor(file, value);
       if (initialized.has(tensor.name) && role === 'input') return [];
+      if (!('problem' in tensor) && tensor.shape !== undefined) return [tensor];
       if ('problem' in tensor) problems.push(problemText(role, tensor));
-      return 'problem' in tensor ? [] : [tensor];
+      else if (role === 'input')
+        problems.push(`input "${tensor.name}" has no shape, a number of dimensions was wanted`);
+      else shapelessOutputs.push(tensor.name);
+      return 'problem' in tensor ? [] : [{ ...tensor, shape: [] }];
     });
   const signature = { inputs: tensors(graphProto.input, 'input'), outputs: tensors(graphProto.output, 'output') };
   if (problems.length === 0 && signature.outputs.length === 0) problems.push('it has no output');
@@ -127,6 +134,7 @@ function readGraph(
   }
   return {
     signature,
+    shapelessOutputs,
     graphName: lastText(file, fields, graphProto.name),
   };
 }

@@ -3,17 +3,20 @@ import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { modelNameProblem, modelRepository } from '../../shared/model/name.ts';
+import type { Signature } from '../../shared/model/signature.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { modelArtifact } from './artifact.ts';
-import { loadOnce } from './load-once.ts';
+import { type InferredShapes, loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
 import { addExternalFiles, findModelFiles, type ModelFiles, refuseChanged } from './model-files.ts';
 import { readOnnx } from './onnx.ts';
+import { readSample } from './sample.ts';
 import { labelProblems, type Pairs } from './labels.ts';
+import type { Lineage } from './lineage.ts';
 
 /** What is registered, and under which name. */
 export interface Registration {
@@ -22,6 +25,9 @@ export interface Registration {
   /** Name of the ONNX file in the folder. @default the only one */
   readonly main?: string;
   readonly name: string;
+  readonly lineage?: Lineage;
+  /** JSON file with a request to score it. */
+  readonly sample?: string;
   readonly description?: string;
   readonly tags?: Pairs;
   readonly properties?: Pairs;
@@ -51,14 +57,23 @@ export async function registerModel(
   options: RegisterOptions = {},
 ): Promise<Model> {
   const { clock = systemClock, signal } = options;
-  const { name, description = '', tags = {}, properties = {} } = registration;
+  const { name, lineage = {}, description = '', tags = {}, properties = {} } = registration;
   checkRegistration({ name, description, tags, properties });
   const found = await findModelFiles(registration.path, registration.main);
-  const { signature, externalFiles, metadata: custom, ...rest } = readOnnx(join(found.folder, found.main));
+  const {
+    signature: read,
+    shapelessOutputs,
+    externalFiles,
+    metadata: custom,
+    ...rest
+  } = readOnnx(join(found.folder, found.main));
   const model = await addExternalFiles(found, externalFiles);
+  const sample = registration.sample === undefined ? null : await readSample(registration.sample, read);
 
   const layout = await LayoutStore.open(workspace.layoutFolder);
-  const layer = await packModel(layout, name, model, options);
+  const check = (shapes: InferredShapes): Signature =>
+    completeSignature(read, { shapelessOutputs, shapes, main: found.main });
+  const { layer, signature } = await packModel({ layout, name, model, check }, options);
   await refuseChanged(model);
 
   const content = {
@@ -78,6 +93,8 @@ export async function registerModel(
     digest: layer.digest,
     sizeBytes: totalBytes(model),
     artifactDigest: digestOf(artifact.manifest),
+    lineage,
+    sample,
     description,
     tags,
     properties,
@@ -96,7 +113,10 @@ export async function registerModel(
   return { version, ...row };
 }
 
-function checkRegistration({ name, ...labels }: Omit<Registration, 'path' | 'main'>): void {
+function checkRegistration({
+  name,
+  ...labels
+}: Pick<Registration, 'name' | 'description' | 'tags' | 'properties'>): void {
   const nameProblem = modelNameProblem(name);
   const problems = labelProblems(labels);
   if (nameProblem === undefined && problems.length === 0) return;
@@ -104,20 +124,53 @@ function checkRegistration({ name, ...labels }: Omit<Registration, 'path' | 'mai
   throw new FerryError(nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID', `Cannot register the model: ${all}`);
 }
 
+/** Gives outputs that have no shape in the file the one that the runtime infers. */
+function completeSignature(
+  { inputs, outputs }: Signature,
+  found: { readonly shapelessOutputs: readonly string[]; readonly shapes: InferredShapes; readonly main: string },
+): Signature {
+  const { shapelessOutputs, shapes, main } = found;
+  const unknown = shapelessOutputs.filter((name) => (shapes.get(name) ?? []).length === 0);
+  if (unknown.length > 0) {
+    const names = unknown.map((name) => `"${name}"`).join(', ');
+    throw new FerryError(
+      'MODEL_INVALID',
+      `Cannot serve "${main}": output ${names} has no shape, neither in the file nor by inference, a number of dimensions was wanted`,
+      { next: 'Save the model with the shapes of its outputs, as `onnx.shape_inference` finds them.' },
+    );
+  }
+  const shapeOf = (name: string): (number | string)[] =>
+    (shapes.get(name) ?? []).map((dimension) => (dimension === '' || dimension === -1 ? '?' : dimension));
+  return {
+    inputs,
+    outputs: outputs.map((output) =>
+      shapelessOutputs.includes(output.name) ? { ...output, shape: shapeOf(output.name) } : output,
+    ),
+  };
+}
+
+/** What is packed, and where to. */
+interface Packing {
+  readonly layout: LayoutStore;
+  readonly name: string;
+  readonly model: ModelFiles;
+  /** Gives the signature, or refuses the model for what the runtime says of it. */
+  readonly check: (shapes: InferredShapes) => Signature;
+}
+
 /** Packs the model into its layer while the runtime loads it; the layer is kept only when it did. */
 async function packModel(
-  layout: LayoutStore,
-  name: string,
-  model: ModelFiles,
+  { layout, name, model, check }: Packing,
   options: RegisterOptions,
-): Promise<{ digest: Digest; size: number }> {
+): Promise<{ readonly layer: { digest: Digest; size: number }; readonly signature: Signature }> {
   const total = totalBytes(model);
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(options.signal ? [options.signal] : [])]);
-  const loading =
+  const loading = (
     options.load === false
-      ? Promise.resolve()
-      : loadOnce({ file: join(model.folder, model.main), sizeBytes: total, signal });
+      ? Promise.resolve<InferredShapes>(new Map())
+      : loadOnce({ file: join(model.folder, model.main), sizeBytes: total, signal })
+  ).then(check);
   loading.catch((error: unknown) => ended.abort(error));
   const entries = model.files.map(({ path, sizeBytes }): LayerEntry => {
     const content = { file: join(model.folder, path), size: sizeBytes };
@@ -134,7 +187,8 @@ async function packModel(
     await loading;
   }
   try {
-    return await layout.putBlob(packed(), { signal });
+    const layer = await layout.putBlob(packed(), { signal });
+    return { layer, signature: await loading };
   } finally {
     ended.abort();
     await loading.catch(() => undefined);

@@ -64,10 +64,10 @@ export async function openEdgeRig(): Promise<EdgeRig> {
 function insertImage({ database }: Workspace, digest: string): void {
   database
     .prepare(
-      `INSERT INTO images (name, version, digest, platform, layers, description, tags, properties, created_at, modified_at)
-       VALUES ('digits', 1, ?, 'linux/amd64', '[]', '', '{}', '{}', '2026-11-22T10:00:00.000Z', '2026-11-22T10:00:00.000Z')`,
+      `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
+       VALUES ('digits', 1, ?, ?, 'linux/amd64', '[]', '', '{}', '{}', '2026-11-22T10:00:00.000Z', '2026-11-22T10:00:00.000Z')`,
     )
-    .run(digest);
+    .run(digest, digest);
 }
 
 async function connectAgent(

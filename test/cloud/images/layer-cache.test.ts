@@ -81,7 +81,8 @@ async function cacheRig(): Promise<CacheRig> {
   await writeInput('first');
   const make = async (): Promise<LayerContent> => {
     const entries = [{ kind: 'file', path: '/input', content: await readFile(input) }] as const;
-    return { entries, inputs: [input, join(folder.path, 'absent')] };
+    const components = [{ type: 'library', name: 'input', version: '1' }] as const;
+    return { entries, components, inputs: [input, join(folder.path, 'absent')] };
   };
   return {
     folder: folder.path,

@@ -119,13 +119,16 @@ async function registryRig(): Promise<RegistryRig> {
 }
 
 /** Runs an image as strictly as one can; container and image are removed when the test's scope ends. */
-async function runContainer(reference: string): Promise<{ readonly port: number } & AsyncDisposable> {
+async function runContainer(
+  reference: string,
+): Promise<{ readonly id: string; readonly port: number } & AsyncDisposable> {
   const strict = ['--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges', '--user', '4321:4321'];
   const id = (
     await runCommand('docker', ['run', '--detach', ...strict, '--publish', '127.0.0.1::5001', reference])
   ).trim();
   const port = Number((await runCommand('docker', ['port', id, '5001/tcp'])).trim().split(':').at(-1));
   return {
+    id,
     port,
     [Symbol.asyncDispose]: async () => {
       await runCommand('docker', ['rm', '--force', '--volumes', id]);

@@ -129,6 +129,7 @@ function addImageRow({ workspace }: WorkspaceRig, version: number): void {
     name: 'scorer',
     version,
     digest: `sha256:${'0'.repeat(64)}`,
+    sbom: `sha256:${'0'.repeat(64)}`,
     platform: 'linux/amd64',
     layers: [],
     models: [],

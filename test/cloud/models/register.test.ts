@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../temporary-folder.ts';
 import { killedFerry } from '../killed-ferry.ts';
 import { canMount, smallDisk } from '../small-disk.ts';
 import { digitsFile, logisticFile, workspaceRig } from '../workspace-rig.ts';
-import { type Field, identityGraph, message, model, writeHoleModel } from './onnx-writer.ts';
+import { type Field, identityGraph, message, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
 
 test('registerModel() keeps a model as version 1 with its signature, tags and properties', async () => {
   await using rig = await workspaceRig();
@@ -161,6 +161,24 @@ test('registerModel() refuses a folder with links, which mean nothing on another
   await expect(registerModel(rig.workspace, { path: rig.folder, name: 'd' })).rejects.toMatchObject({
     code: 'MODEL_INVALID',
     message: expect.stringContaining('"link" are links or devices'),
+  });
+});
+
+test('registerModel() takes shapes that the file does not tell from the runtime, or says that there is none', async () => {
+  await using rig = await workspaceRig();
+  const file = join(rig.folder, 'm.onnx');
+  const [, input = [11, '']] = identityGraph;
+  const nonZero = message([1, 'x'], [2, 'y'], [4, 'NonZero']);
+  await writeFile(file, model([1, nonZero], input, [12, tensorValue('y', 7)]));
+  const registered = await registerModel(rig.workspace, { path: file, name: 'open' });
+  expect(registered.signature.outputs).toEqual([{ name: 'y', type: 'int64', shape: [2, '?'] }]);
+
+  const reshape = message([1, 'x'], [1, 's'], [2, 'y'], [4, 'Reshape']);
+  const sizes: Field = [11, tensorValue('s', 7, ['k'])];
+  await writeFile(file, model([1, reshape], input, sizes, [12, tensorValue('y', 1)]));
+  await expect(registerModel(rig.workspace, { path: file, name: 'open' })).rejects.toMatchObject({
+    code: 'MODEL_INVALID',
+    message: expect.stringContaining('output "y" has no shape, neither in the file nor by inference'),
   });
 });
 
