@@ -2,7 +2,7 @@ import type { Logger } from '../../shared/log.ts';
 import { Collection } from './collection.ts';
 import { Listener } from './http/listener.ts';
 import { ScoringMetrics } from './metrics.ts';
-import { placeModel } from './place-model.ts';
+import { placeModel, placeScript } from './place-model.ts';
 import { ServedModels } from './served-models.ts';
 import type { ScoringSettings } from './settings.ts';
 
@@ -47,7 +47,7 @@ export class ScoringServer implements AsyncDisposable {
     const scorers = await Promise.all(
       settings.config.models.map((_, index) => placeModel(index, { settings, log, entry, collection })),
     );
-    const models = new ServedModels(scorers);
+    const models = new ServedModels(scorers, await placeScript({ settings, log, entry, collection }));
     const state = { ready: true };
     const listener = await Listener.start(settings, {
       models,
@@ -96,6 +96,7 @@ export class ScoringServer implements AsyncDisposable {
     this.#state.ready = false;
     const complete = await this.#listener.drain(drainTimeoutMs);
     for (const scorer of this.#models.all) scorer.close();
+    this.#models.script?.close();
     const durable = (await this.#collection?.close()) ?? true;
     return complete && durable;
   }

@@ -7,7 +7,8 @@ import { serverVersion } from '../version.ts';
 import type { Exchange } from './exchange.ts';
 import { queryBody } from './query-body.ts';
 import { readBody } from './request-body.ts';
-import { answerScore, replyFailure } from './score-endpoint.ts';
+import type { HttpParts } from '../protocol/score-call.ts';
+import { answerScore, replyFailure, type ScoreRequest } from './score-endpoint.ts';
 import { swaggerDocument } from './swagger.ts';
 
 /** What the routes answer from. */
@@ -42,7 +43,13 @@ export async function route(exchange: Exchange, options: RouterOptions): Promise
 
 async function score(exchange: Exchange, query: string, options: RouterOptions): Promise<void> {
   const { method } = exchange.request;
-  const target = { protocol: 'score', scorer: options.models.primary } as const;
+  const { primary, script } = options.models;
+  const http = script === undefined ? undefined : httpParts(exchange, query);
+  const target = { protocol: 'score', scorer: primary, http } as const;
+  if (script?.raw === true) {
+    await scoreBody(exchange, target, options);
+    return;
+  }
   if (method === 'POST') await scoreBody(exchange, target, options);
   else if (method === 'GET') await answerScore(exchange, { ...target, body: queryBody(query) }, options);
   else if (method === 'OPTIONS') {
@@ -54,7 +61,7 @@ async function score(exchange: Exchange, query: string, options: RouterOptions):
 /** Reads the body, then scores it. */
 async function scoreBody(
   exchange: Exchange,
-  target: { readonly protocol: 'infer' | 'score'; readonly scorer: Scorer },
+  target: Omit<ScoreRequest, 'body'>,
   options: RouterOptions,
 ): Promise<void> {
   let body: Uint8Array;
@@ -141,6 +148,11 @@ function metadataOf({ model }: Scorer, models: ServedModels): object {
     inputs: tensors(signature.inputs),
     outputs: tensors(signature.outputs),
   };
+}
+
+function httpParts({ request }: Exchange, query: string): HttpParts {
+  const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const);
+  return { method: request.method ?? 'GET', query, headers: Object.fromEntries(headers) };
 }
 
 function methodNotAllowed(exchange: Exchange, allowed: string): void {
