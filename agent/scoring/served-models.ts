@@ -14,6 +14,17 @@ export class ServedModels {
     this.#script = script;
   }
 
+  /** Requests that wait for a model or the script. */
+  get waiting(): number {
+    return this.#scorers.reduce((sum, { waiting }) => sum + waiting, this.#script?.waiting ?? 0);
+  }
+
+  /** Ends all that scores. */
+  close(): void {
+    for (const scorer of this.#scorers) scorer.close();
+    this.#script?.close();
+  }
+
   get all(): readonly Scorer[] {
     return this.#scorers;
   }

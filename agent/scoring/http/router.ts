@@ -4,6 +4,7 @@ import { datatypeOf } from '../protocol/infer-datatype.ts';
 import type { ServedModels } from '../served-models.ts';
 import type { Scorer } from '../scorer.ts';
 import { serverVersion } from '../version.ts';
+import type { Callers } from './callers.ts';
 import type { Exchange } from './exchange.ts';
 import { queryBody } from './query-body.ts';
 import { readBody } from './request-body.ts';
@@ -18,6 +19,10 @@ export interface RouterOptions {
   /** Gives figures of this moment for `/metrics`. */
   readonly readings: () => readonly Reading[];
   readonly isReady: () => boolean;
+  /** Lets callers pass. @default everybody */
+  readonly callers: Callers | undefined;
+  /** Answers health and metrics alone, to everybody. */
+  readonly healthOnly: boolean;
   readonly timeoutMs: number;
   readonly title: string;
   readonly serviceVersion: string;
@@ -36,9 +41,31 @@ export async function route(exchange: Exchange, options: RouterOptions): Promise
   const query = queryAt === -1 ? '' : url.slice(queryAt + 1);
   if (exchange.idsAreTooLong) {
     exchange.json(431, { message: 'The request id is too long: at most 100 characters were wanted' });
-  } else if (path === '/score') await score(exchange, query, options);
+  } else if (options.healthOnly && !isHealth(path) && path !== '/metrics') {
+    exchange.json(404, { message: `There is nothing at "${path}" of this port` });
+  } else if (!mayPass(exchange, path, options)) return;
+  else if (path === '/score') await score(exchange, query, options);
   else if (path.startsWith('/v2')) await inferenceProtocol(exchange, path, options);
   else await about(exchange, { path, query }, options);
+}
+
+/** What a load balancer asks for, which has no key. */
+function isHealth(path: string): boolean {
+  return path === '/' || path.startsWith('/v2/health/');
+}
+
+/** Says whether the request may pass; one that may not gets its answer here. */
+function mayPass(exchange: Exchange, path: string, { callers, healthOnly }: RouterOptions): boolean {
+  if (callers === undefined || healthOnly || isHealth(path) || exchange.request.method === 'OPTIONS') return true;
+  try {
+    callers.check(exchange.request);
+    return true;
+  } catch (error) {
+    // What a stranger sends is not read.
+    exchange.closeAfter();
+    replyFailure(exchange, error, path.startsWith('/v2') ? 'infer' : 'score');
+    return false;
+  }
 }
 
 async function score(exchange: Exchange, query: string, options: RouterOptions): Promise<void> {
