@@ -58,6 +58,7 @@ export class ScoringServer implements AsyncDisposable {
       readings: () => readingsOf(models, collection),
       isReady: () => state.ready,
       title: service,
+      collector: collection?.collector,
       callers,
       log,
     };

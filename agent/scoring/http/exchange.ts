@@ -6,6 +6,9 @@ import { serverVersion } from '../version.ts';
 /** The longest request id that is taken, as Azure ML has it. */
 const idLengthMax = 100;
 
+/** The header of an answer that names the rows which were collected of it. */
+export const correlationHeader = 'x-modelferry-correlation-id';
+
 /** Status of each failure that a client may see; what is not here is this server's own fault. */
 const statusOf: Partial<Record<ErrorCode, number>> = {
   MODEL_NOT_FOUND: 404,

@@ -1,3 +1,4 @@
+import type { Collector } from '../../collect/collector.ts';
 import type { Logger } from '../../../shared/log.ts';
 import { exposition, type Reading, type ScoringMetrics } from '../metrics.ts';
 import { datatypeOf } from '../protocol/infer-datatype.ts';
@@ -6,6 +7,7 @@ import type { Scorer } from '../scorer.ts';
 import { serverVersion } from '../version.ts';
 import type { Callers } from './callers.ts';
 import type { Exchange } from './exchange.ts';
+import { answerLabels } from './labels-endpoint.ts';
 import { queryBody } from './query-body.ts';
 import { readBody } from './request-body.ts';
 import type { HttpParts } from '../protocol/score-call.ts';
@@ -19,6 +21,8 @@ export interface RouterOptions {
   /** Gives figures of this moment for `/metrics`. */
   readonly readings: () => readonly Reading[];
   readonly isReady: () => boolean;
+  /** Takes labels. @default collection is off */
+  readonly collector: Collector | undefined;
   /** Lets callers pass. @default everybody */
   readonly callers: Callers | undefined;
   /** Answers health and metrics alone, to everybody. */
@@ -45,8 +49,14 @@ export async function route(exchange: Exchange, options: RouterOptions): Promise
     exchange.json(404, { message: `There is nothing at "${path}" of this port` });
   } else if (!mayPass(exchange, path, options)) return;
   else if (path === '/score') await score(exchange, query, options);
+  else if (path === '/collect/labels') await labels(exchange, options);
   else if (path.startsWith('/v2')) await inferenceProtocol(exchange, path, options);
   else await about(exchange, { path, query }, options);
+}
+
+async function labels(exchange: Exchange, options: RouterOptions): Promise<void> {
+  if (exchange.request.method === 'POST') await answerLabels(exchange, options);
+  else methodNotAllowed(exchange, 'POST');
 }
 
 /** What a load balancer asks for, which has no key. */

@@ -3,7 +3,7 @@ import { FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { ScoringMetrics } from '../metrics.ts';
 import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer } from '../scorer.ts';
-import { type Exchange, tellFailure } from './exchange.ts';
+import { correlationHeader, type Exchange, tellFailure } from './exchange.ts';
 
 /** What scoring over HTTP needs beside the request. */
 export interface ScoreEndpointOptions {
@@ -49,7 +49,7 @@ export async function answerScore(
   }
 }
 
-function replyScored(exchange: Exchange, { answer, times }: Scored): void {
+function replyScored(exchange: Exchange, { answer, times, correlationId }: Scored): void {
   const { parseMs, queueMs, runMs, writeMs } = times;
   const headers = [
     'x-ms-run-function-failed',
@@ -59,6 +59,7 @@ function replyScored(exchange: Exchange, { answer, times }: Scored): void {
     'server-timing',
     `parse;dur=${parseMs.toFixed(3)},queue;dur=${queueMs.toFixed(3)},run;dur=${runMs.toFixed(3)},write;dur=${writeMs.toFixed(3)}`,
   ];
+  if (correlationId !== undefined) headers.push(correlationHeader, correlationId);
   if (answer.headers !== undefined) headers.push(...answer.headers);
   if (answer.jsonBytes !== undefined) headers.push('inference-header-content-length', String(answer.jsonBytes));
   exchange.reply({ status: answer.status ?? 200, contentType: answer.contentType, body: answer.body, headers });

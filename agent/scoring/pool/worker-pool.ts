@@ -291,7 +291,7 @@ function lost(reason: string): FerryError {
 }
 
 function toScored(call: PooledCall, answer: WorkerAnswer, body: Uint8Array): Scored {
-  const { contentType, jsonBytes, times, batchRequests, status, headers } = answer;
+  const { contentType, jsonBytes, times, batchRequests, status, headers, correlationId } = answer;
   const queueMs = call.sentMs - call.sinceMs + times.queueMs;
   return {
     answer: {
@@ -303,5 +303,6 @@ function toScored(call: PooledCall, answer: WorkerAnswer, body: Uint8Array): Sco
     },
     times: { ...times, queueMs },
     batchRequests,
+    correlationId,
   };
 }

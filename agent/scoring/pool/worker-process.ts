@@ -95,8 +95,12 @@ async function answer(scorer: Scorer, { header, body }: Frame, pipe: Socket): Pr
   try {
     const scored = await scorer.score({ ...call, body, wanted });
     const { body: answered, ...said } = scored.answer;
-    const { times, batchRequests } = scored;
-    writeFrame(pipe, { kind: 'answer', id, ...said, times, batchRequests } satisfies WorkerAnswer, answered);
+    const { times, batchRequests, correlationId } = scored;
+    writeFrame(
+      pipe,
+      { kind: 'answer', id, ...said, times, batchRequests, correlationId } satisfies WorkerAnswer,
+      answered,
+    );
   } catch (error) {
     const code: FerryError['code'] = isFerryError(error) ? error.code : 'SCORING_FAILED';
     writeFrame(pipe, { kind: 'failure', id, code, message: messageOf(error) } satisfies WorkerFailure);

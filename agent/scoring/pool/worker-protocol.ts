@@ -33,6 +33,7 @@ export interface WorkerAnswer {
   readonly jsonBytes?: number;
   readonly times: StageTimes;
   readonly batchRequests: number;
+  readonly correlationId?: string | undefined;
   readonly status?: number;
   readonly headers?: readonly string[];
 }
