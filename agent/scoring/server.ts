@@ -1,8 +1,9 @@
 import type { Logger } from '../../shared/log.ts';
 import { Collection } from './collection.ts';
+import type { Figures, Reading } from './figures.ts';
 import { Callers } from './http/callers.ts';
 import { Listener } from './http/listener.ts';
-import { type Reading, ScoringMetrics } from './metrics.ts';
+import { ScoringMetrics } from './metrics.ts';
 import { placeModel, placeScript } from './place-model.ts';
 import { ServedModels } from './served-models.ts';
 import type { ScoringSettings } from './settings.ts';
@@ -13,6 +14,8 @@ export interface ScoringServerOptions {
   readonly log: Logger;
   /** The program's main module, which threads start from. */
   readonly entry: URL;
+  /** Gives the figures of all threads that listen. @default those of this one */
+  readonly gather?: () => Promise<readonly Figures[]>;
 }
 
 /** How long requests in flight get to end: below the 10 s after which a container engine kills. */
@@ -26,6 +29,7 @@ interface ServerParts {
   readonly models: ServedModels;
   readonly collection: Collection | undefined;
   readonly state: { ready: boolean };
+  readonly figures: () => Figures;
 }
 
 /** A scoring server that is ready. */
@@ -40,7 +44,7 @@ export class ScoringServer implements AsyncDisposable {
    * Loads the models and starts to listen.
    * @throws {FerryError} MODEL_INVALID, PORT_IN_USE
    */
-  static async start({ settings, log, entry }: ScoringServerOptions): Promise<ScoringServer> {
+  static async start({ settings, log, entry, gather }: ScoringServerOptions): Promise<ScoringServer> {
     const collection = Collection.start(settings, { log, entry });
     const scorers = await Promise.all(
       settings.config.models.map((_, index) => placeModel(index, { settings, log, entry, collection })),
@@ -49,13 +53,15 @@ export class ScoringServer implements AsyncDisposable {
     const state = { ready: true };
     const { keysFile, service, healthPort } = settings;
     const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
+    const metrics = new ScoringMetrics();
+    const figuresOf = (): Figures => ({ metrics: metrics.snapshot(), readings: readingsOf(models, collection) });
     const answersFrom = {
       timeoutMs: settings.timeoutMs,
       serviceVersion: settings.serviceVersion,
       corsOrigins: settings.corsOrigins,
       models,
-      metrics: new ScoringMetrics(),
-      readings: () => readingsOf(models, collection),
+      metrics,
+      gather: gather ?? (() => Promise.resolve([figuresOf()])),
       isReady: () => state.ready,
       title: service,
       collector: collection?.collector,
@@ -67,12 +73,17 @@ export class ScoringServer implements AsyncDisposable {
       healthPort === undefined
         ? undefined
         : await Listener.start({ host: settings.host, port: healthPort }, { ...answersFrom, healthOnly: true });
-    return new ScoringServer({ listener, health, models, callers, collection, state });
+    return new ScoringServer({ listener, health, models, callers, collection, state, figures: figuresOf });
   }
 
   /** The models with what scores them. */
   get models(): ServedModels {
     return this.#parts.models;
+  }
+
+  /** Gives what this thread has counted, and what it holds now. */
+  figures(): Figures {
+    return this.#parts.figures();
   }
 
   get port(): number {

@@ -28,6 +28,10 @@ export interface ScoringSettings {
   readonly tls: TlsFiles | undefined;
   /** Port for health and metrics alone, without TLS and keys. @default none */
   readonly healthPort: number | undefined;
+  /** Threads that listen, where all models are light. */
+  readonly listeners: number;
+  /** Whether other threads listen at the port too. */
+  readonly sharesPort: boolean;
   /** Worker processes of a model that is too slow for the listening thread. */
   readonly workers: number;
   /** Memory of one worker, beyond which it is replaced. */
@@ -51,6 +55,8 @@ const environmentSchema = z.object({
   SCORING_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
   AML_MODEL_DC_STORAGE_ENABLED: trueOrFalse.default(false),
   AML_CORS_ORIGINS: z.string().default(''),
+  // One more thread costs 30 MB, which a gateway may need for something else: whoever wants the speed says so.
+  MODELFERRY_LISTENERS: z.coerce.number().int().min(1).max(64).default(1),
   WORKER_COUNT: z.coerce.number().int().min(1).max(256).optional(),
   MODELFERRY_WORKER_BYTES_MAX: z.coerce.number().int().positive().optional(),
   MODELFERRY_BATCH_ROWS_MAX: z.coerce.number().int().positive().default(256),
@@ -106,6 +112,8 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     keysFile: given.MODELFERRY_KEYS_FILE,
     tls: tlsFiles(given),
     healthPort: given.MODELFERRY_HEALTH_PORT,
+    listeners: given.MODELFERRY_LISTENERS,
+    sharesPort: false,
     workers: given.WORKER_COUNT ?? coresAvailable(),
     workerBytesMax: given.MODELFERRY_WORKER_BYTES_MAX,
     batchRowsMax: given.MODELFERRY_BATCH_ROWS_MAX,

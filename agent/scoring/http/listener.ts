@@ -15,6 +15,8 @@ import { pathsOf, readTlsFiles, type TlsFiles } from './tls-files.ts';
 export interface ListenerAddress {
   readonly host: string;
   readonly port: number;
+  /** Whether other threads listen there too. @default false */
+  readonly sharesPort?: boolean;
   /** @default plain HTTP */
   readonly tls?: TlsFiles | undefined;
 }
@@ -90,7 +92,12 @@ export class Listener implements AsyncDisposable {
   static async start(address: ListenerAddress, options: RouterOptions): Promise<Listener> {
     const listener = new Listener(address, options);
     try {
-      listener.#server.listen({ host: address.host, port: address.port, backlog: 1024 });
+      listener.#server.listen({
+        host: address.host,
+        port: address.port,
+        backlog: 1024,
+        reusePort: address.sharesPort ?? false,
+      });
       await once(listener.#server, 'listening');
     } catch (cause) {
       if (systemCodeOf(cause) !== 'EADDRINUSE') throw cause;

@@ -1,6 +1,7 @@
 import type { Collector } from '../../collect/collector.ts';
 import type { Logger } from '../../../shared/log.ts';
-import { exposition, type Reading, type ScoringMetrics } from '../metrics.ts';
+import { exposition, type Figures } from '../figures.ts';
+import type { ScoringMetrics } from '../metrics.ts';
 import { datatypeOf } from '../protocol/infer-datatype.ts';
 import type { ServedModels } from '../served-models.ts';
 import type { Scorer } from '../scorer.ts';
@@ -18,8 +19,8 @@ import { swaggerDocument } from './swagger.ts';
 export interface RouterOptions {
   readonly models: ServedModels;
   readonly metrics: ScoringMetrics;
-  /** Gives figures of this moment for `/metrics`. */
-  readonly readings: () => readonly Reading[];
+  /** Gives the figures of all threads for `/metrics`. */
+  readonly gather: () => Promise<readonly Figures[]>;
   readonly isReady: () => boolean;
   /** Takes labels. @default collection is off */
   readonly collector: Collector | undefined;
@@ -119,7 +120,7 @@ async function about(exchange: Exchange, at: { path: string; query: string }, op
   } else if (exchange.request.method !== 'GET') methodNotAllowed(exchange, 'GET');
   else if (path === '/') exchange.reply({ status: 200, contentType: 'text/plain', body: 'Healthy' });
   else if (path === '/metrics') {
-    const { contentType, text } = await exposition([options.metrics.snapshot()], options.readings());
+    const { contentType, text } = await exposition(await options.gather());
     exchange.reply({ status: 200, contentType, body: Buffer.from(text) });
   } else {
     const asked = new URLSearchParams(query).get('version');
