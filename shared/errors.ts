@@ -42,6 +42,7 @@ export const errorCodes = [
   'STORAGE_UNREACHABLE',
   'TAG_INVALID',
   'TIMEOUT',
+  'UNAUTHORIZED',
   'USAGE',
   'WORKSPACE_CORRUPT',
   'WORKSPACE_EXISTS',

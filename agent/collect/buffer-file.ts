@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fchmodSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fchmodSync, openSync, readdirSync, renameSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import Database from 'better-sqlite3';
 import { FerryError } from '../../shared/errors.ts';
 
@@ -43,10 +44,11 @@ const tables = `
   CREATE INDEX blocks_by_stream ON blocks (stream, first_seq, rows, bytes);
   CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    stream INTEGER NOT NULL UNIQUE REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
+    stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
     day INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
-    name TEXT NOT NULL
+    name TEXT NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, quarantined INTEGER NOT NULL DEFAULT 0
   ) STRICT;
+  CREATE INDEX batches_by_stream ON batches (stream, quarantined);
 `;
 
 /**
@@ -98,7 +100,35 @@ function migrate(database: Database.Database): void {
   database.pragma(`user_version = ${schemaVersion}`);
 }
 
-function unusable(path: string, cause: unknown): FerryError {
+/** Says whether SQLite found the file damaged; another failure may pass, this does not. */
+export function isDamage(error: unknown): boolean {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    if ('code' in at && typeof at.code === 'string' && /^SQLITE_(CORRUPT|NOTADB)/.test(at.code)) return true;
+  }
+  return false;
+}
+
+/**
+ * Moves a damaged buffer away, so that collecting goes on with a new one; the ledger names it from then on.
+ * @returns the name that it has now
+ */
+export function setAside(path: string, nowMs: number): string {
+  const aside = `${path}.damaged-${nowMs}`;
+  for (const suffix of ['-wal', '-shm', '']) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+  }
+  return aside;
+}
+
+/** Names the buffers that were set aside beside this one. */
+export function damagedBuffers(path: string): string[] {
+  const prefix = `${basename(path)}.damaged-`;
+  if (!existsSync(dirname(path))) return [];
+  return readdirSync(dirname(path)).filter((name) => name.startsWith(prefix) && /-\d+$/.test(name));
+}
+
+/** Makes the failure of a buffer that cannot be used. */
+export function unusable(path: string, cause: unknown): FerryError {
   return new FerryError('BUFFER_INVALID', `Cannot open the collection buffer "${path}"`, {
     cause,
     next: 'Move the file away: collection goes on with a new one.',

@@ -75,6 +75,11 @@ export class CollectBuffer {
     }
   }
 
+  /** Closes the file. */
+  close(): void {
+    this.#database.close();
+  }
+
   #appendBlock(block: PackedBlock): void {
     const stream = this.#streamId(block.stream);
     const bytes = block.packed.byteLength;

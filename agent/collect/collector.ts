@@ -2,7 +2,7 @@ import type { DroppedRows, DropReason, PackedBlock } from './buffer.ts';
 import { type FeatureSet, rowShapeOf } from './feature-set.ts';
 import { RowBlock } from './row-block.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
-import type { Tensor } from './tensor.ts';
+import { isText, type Tensor } from './tensor.ts';
 
 /** What was scored, or what was answered, in one request. */
 export interface ScoredTensors {
@@ -103,8 +103,7 @@ export class Collector {
     const stream = this.#streamOf(scored, features);
     const columns = features.reduce((sum, { width }) => sum + width, 0);
     if (columns > columnsMax) this.#drop(stream.identity, { reason: 'too-wide', rows });
-    else if (this.#pendingBytes > this.#pendingBytesMax) this.#drop(stream.identity, { reason: 'overload', rows });
-    else this.#pack(stream, { ...scored, rows });
+    else for (const part of partsOf(scored, rows)) this.#take(stream, part);
     this.#timer ??= setTimeout(() => this.flush(), flushAfterMs);
   }
 
@@ -132,6 +131,11 @@ export class Collector {
     const timer = setTimeout(() => resolve(false), timeoutMs);
     this.#onIdle.push(() => resolve(true));
     return await promise.finally(() => clearTimeout(timer));
+  }
+
+  #take(stream: OpenStream, scored: ScoredTensors & { readonly rows: number }): void {
+    if (this.#pendingBytes <= this.#pendingBytesMax) this.#pack(stream, scored);
+    else this.#drop(stream.identity, { reason: 'overload', rows: scored.rows });
   }
 
   #pack(stream: OpenStream, scored: ScoredTensors & { readonly rows: number }): void {
@@ -185,6 +189,31 @@ export class Collector {
     this.#streams.set(key, opened);
     return opened;
   }
+}
+
+/** Cuts a large request into parts of about a block, so that memory stays bounded here and wherever blocks are read. */
+function* partsOf(scored: ScoredTensors, rows: number): Generator<ScoredTensors & { readonly rows: number }> {
+  const bytes = scored.tensors.reduce((sum, { data }) => sum + (isText(data) ? data.length * 16 : data.byteLength), 0);
+  const rowsMax = Math.max(1, Math.floor(blockBytesMax / Math.max(1, bytes / rows)));
+  if (rows <= rowsMax) {
+    yield { ...scored, rows };
+    return;
+  }
+  for (let from = 0; from < rows; from += rowsMax) {
+    const count = Math.min(rowsMax, rows - from);
+    yield {
+      ...scored,
+      rows: count,
+      tensors: scored.tensors.map((tensor) => rowsOf(tensor, { from, count, of: rows })),
+    };
+  }
+}
+
+function rowsOf(tensor: Tensor, part: { readonly from: number; readonly count: number; readonly of: number }): Tensor {
+  const width = tensor.data.length / part.of;
+  const [start, end] = [part.from * width, (part.from + part.count) * width];
+  const data = isText(tensor.data) ? tensor.data.slice(start, end) : tensor.data.subarray(start, end);
+  return { ...tensor, shape: [part.count, ...tensor.shape.slice(1)], data };
 }
 
 /** Ends the stream's block, if it has one. */

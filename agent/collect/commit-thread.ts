@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type MessagePort, parentPort, Worker, workerData } from 'node:worker_threads';
 import { messageOf } from '../../shared/errors.ts';
 import { CollectBuffer, type PackedBlock, type Quota } from './buffer.ts';
-import { openBuffer } from './buffer-file.ts';
+import { isDamage, openBuffer, setAside } from './buffer-file.ts';
 import type { CommitChannel, CommitReceipt, CommitRequest } from './collector.ts';
 
 /** The role that a thread started by {@link startCommitThread} finds in its `workerData`. */
@@ -83,6 +83,13 @@ function tellOnce(failure: string, port: MessagePort): void {
   toldFailure = failure;
 }
 
+/** Sets a damaged buffer aside: what it holds may be saved by hand, and rows go into a new one. */
+function startAnew(databasePath: string, port: MessagePort): void {
+  buffer?.close();
+  buffer = undefined;
+  port.postMessage(`the damaged buffer is now "${setAside(databasePath, Date.now())}"`);
+}
+
 let buffer: CollectBuffer | undefined;
 
 function tryCommit(requests: readonly CommitRequest[], port: MessagePort): boolean {
@@ -95,6 +102,7 @@ function tryCommit(requests: readonly CommitRequest[], port: MessagePort): boole
     );
   } catch (error) {
     tellOnce(messageOf(error), port);
+    if (isDamage(error)) startAnew(databasePath, port);
     return false;
   }
   toldFailure = undefined;

@@ -1,12 +1,14 @@
 import type { DropReason } from './buffer.ts';
-import { openExistingBuffer } from './buffer-file.ts';
+import { damagedBuffers, openExistingBuffer } from './buffer-file.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
 
-/** What became of the rows of one stream: `collected = uploaded + buffered + the sum of dropped`, always. */
+/** What became of the rows of one stream: `collected = uploaded + buffered + quarantined + the sum of dropped`, always. */
 export interface StreamLedger extends StreamIdentity {
   readonly collected: number;
   readonly uploaded: number;
   readonly buffered: number;
+  /** Rows of batches that storage refuses. */
+  readonly quarantined: number;
   readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
 }
 
@@ -15,6 +17,8 @@ export interface Ledger {
   /** Bytes of the rows that wait for upload. */
   readonly bufferedBytes: number;
   readonly streams: readonly StreamLedger[];
+  /** Names of buffers that were found damaged and set aside; what they hold is in no figure. */
+  readonly damaged: readonly string[];
 }
 
 /**
@@ -23,7 +27,8 @@ export interface Ledger {
  */
 export function readLedger(databasePath: string): Ledger {
   const database = openExistingBuffer(databasePath);
-  if (database === undefined) return { bufferedBytes: 0, streams: [] };
+  const damaged = damagedBuffers(databasePath);
+  if (database === undefined) return { bufferedBytes: 0, streams: [], damaged };
   try {
     return database.transaction(() => {
       const bufferedBytes = database.prepare<[], number>('SELECT bytes FROM buffer').pluck().get() ?? 0;
@@ -31,8 +36,10 @@ export function readLedger(databasePath: string): Ledger {
       const streams = database.prepare<[], StreamRow>(streamsQuery).all();
       return {
         bufferedBytes,
-        streams: streams.map(({ id, ...stream }) => ({
+        damaged,
+        streams: streams.map(({ id, held, ...stream }) => ({
           ...stream,
+          buffered: held - stream.quarantined,
           dropped: Object.fromEntries(
             drops.filter((drop) => drop.stream === id).map(({ reason, rows }) => [reason, rows]),
           ),
@@ -46,7 +53,8 @@ export function readLedger(databasePath: string): Ledger {
 
 const streamsQuery = `
   SELECT id, workspace, service, model, version, designation, collected, uploaded,
-    coalesce((SELECT sum(rows) FROM blocks WHERE blocks.stream = streams.id), 0) AS buffered
+    coalesce((SELECT sum(rows) FROM blocks WHERE blocks.stream = streams.id), 0) AS held,
+    coalesce((SELECT sum(rows) FROM batches WHERE batches.stream = streams.id AND quarantined = 1), 0) AS quarantined
   FROM streams ORDER BY id`;
 
 interface StreamRow {
@@ -58,7 +66,8 @@ interface StreamRow {
   readonly designation: Designation;
   readonly collected: number;
   readonly uploaded: number;
-  readonly buffered: number;
+  readonly held: number;
+  readonly quarantined: number;
 }
 
 interface DropRow {

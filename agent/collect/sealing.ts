@@ -21,7 +21,12 @@ export interface Batch {
   /** Rows in the range; fewer than it spans only where some were dropped. */
   readonly rows: number;
   readonly name: string;
+  /** How often storage has refused it. */
+  readonly refusals: number;
 }
+
+/** A batch that storage refused so often is put aside: it would be refused for ever, and others wait behind it. */
+const refusalsMax = 5;
 
 /** The draining side of a buffer: seals ranges, reads them, and deletes what storage has acknowledged. */
 export class Sealing {
@@ -86,6 +91,16 @@ export class Sealing {
       .immediate();
   }
 
+  /**
+   * Counts that storage refused a batch, and puts it aside when it has done so too often.
+   * @returns whether it is aside now
+   */
+  refuse(batch: Batch): boolean {
+    const quarantined = batch.refusals + 1 >= refusalsMax;
+    this.#statements.refuse.run(Number(quarantined), batch.id);
+    return quarantined;
+  }
+
   /** Gives the disk space of deleted rows back, a little at a time, and shortens the write-ahead log. */
   tidy(): void {
     this.#database.pragma('incremental_vacuum(256)');
@@ -132,6 +147,7 @@ interface BatchRow extends Range, Omit<StreamIdentity, 'designation'> {
   readonly bufferId: string;
   readonly features: string;
   readonly name: string;
+  readonly refusals: number;
 }
 
 function toBatch(row: BatchRow): Batch {
@@ -145,6 +161,7 @@ function toBatch(row: BatchRow): Batch {
     lastSeq: row.lastSeq,
     rows: row.rows,
     name: row.name,
+    refusals: row.refusals,
   };
 }
 
@@ -160,24 +177,27 @@ function blobName(batch: BatchRow): string {
 function prepare(database: Database.Database) {
   const blocksOfBatch = `FROM blocks WHERE stream = (SELECT stream FROM batches WHERE id = @id)
     AND first_seq BETWEEN (SELECT first_seq FROM batches WHERE id = @id) AND (SELECT last_seq FROM batches WHERE id = @id)`;
+  // Batches are sealed from the oldest row on, so what is behind the last one that was put aside has not been sealed yet.
+  const notQuarantined = `first_seq > (
+    SELECT coalesce(max(last_seq), 0) FROM batches WHERE batches.stream = blocks.stream AND quarantined = 1)`;
   return {
     streams: database.prepare<[], { id: number; lastSeq: number }>(
       `SELECT id, next_seq - 1 AS lastSeq FROM streams
-       WHERE EXISTS (SELECT 1 FROM blocks WHERE blocks.stream = streams.id) ORDER BY id`,
+       WHERE EXISTS (SELECT 1 FROM blocks WHERE blocks.stream = streams.id AND ${notQuarantined}) ORDER BY id`,
     ),
     sealed: database.prepare<[number], BatchRow>(
       `SELECT batches.id, workspace, service, model, version, designation, buffer.id AS bufferId, features,
-         day, feature_set AS featureSet, first_seq AS firstSeq, last_seq AS lastSeq, rows, name
+         day, feature_set AS featureSet, first_seq AS firstSeq, last_seq AS lastSeq, rows, name, refusals
        FROM batches JOIN streams ON streams.id = batches.stream
          JOIN feature_sets ON feature_sets.id = batches.feature_set JOIN buffer
-       WHERE batches.stream = ?`,
+       WHERE batches.stream = ? AND quarantined = 0 ORDER BY batches.id LIMIT 1`,
     ),
     waiting: database.prepare<
       [number],
       { day: number; featureSet: number; firstSeq: number; rows: number; bytes: number; committedAtMs: number }
     >(
       `SELECT day, feature_set AS featureSet, first_seq AS firstSeq, rows, bytes, committed_at_ms AS committedAtMs
-       FROM blocks WHERE stream = ? ORDER BY first_seq`,
+       FROM blocks WHERE stream = ? AND ${notQuarantined} ORDER BY first_seq`,
     ),
     seal: database.prepare<[Range & { stream: number; name: string }]>(
       `INSERT INTO batches (stream, feature_set, day, first_seq, last_seq, rows, name)
@@ -196,6 +216,7 @@ function prepare(database: Database.Database) {
     ),
     deleteBlocks: database.prepare<[{ id: number }]>(`DELETE ${blocksOfBatch}`),
     addBytes: database.prepare('UPDATE buffer SET bytes = bytes + ?'),
+    refuse: database.prepare('UPDATE batches SET refusals = refusals + 1, quarantined = ? WHERE id = ?'),
     deleteBatch: database.prepare('DELETE FROM batches WHERE id = ?'),
   };
 }

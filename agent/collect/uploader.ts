@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import { openExistingBuffer } from './buffer-file.ts';
+import { isFerryError, messageOf } from '../../shared/errors.ts';
+import { isDamage, openExistingBuffer, unusable } from './buffer-file.ts';
 import { CsvFile } from './csv.ts';
 import { requestsIn } from './row-block.ts';
 import { type Batch, Sealing, type SealLimits } from './sealing.ts';
@@ -33,6 +34,16 @@ export interface DrainReport {
   /** Bytes of the blobs. */
   readonly bytes: number;
   readonly streams: readonly StreamDrain[];
+  /** Batches that storage refused this time; each is tried again by the next drain, a few times. */
+  readonly refused: readonly RefusedBatch[];
+}
+
+/** A batch that storage refused, while it took others or might have. */
+export interface RefusedBatch {
+  readonly name: string;
+  readonly reason: string;
+  /** Whether it is put aside now, after too many refusals. */
+  readonly quarantined: boolean;
 }
 
 /** About 10 MB of CSV a file at most; a minute until rows are on their way. */
@@ -43,21 +54,24 @@ const sealLimits: SealLimits = { rowsMax: 50_000, bytesMax: 4 * 1024 * 1024, age
  * acknowledged. Ended at any moment, by a failure or a crash, the next drain goes on with the same batch, byte for byte.
  * @returns nothing sent where there is no buffer yet
  * @throws {FerryError} BUFFER_INVALID when the file is no buffer
- * @throws what the destination throws; rows of acknowledged batches are gone from the buffer by then, all others are there
+ * @throws what the destination throws, but STORAGE_REFUSED, which is in the report; rows of acknowledged batches are gone from the buffer by then, all others are there
  * @throws the signal's reason when it is aborted
  */
 export async function drainBuffer(options: DrainOptions): Promise<DrainReport> {
   const database = openExistingBuffer(options.databasePath);
-  if (database === undefined) return total([]);
+  if (database === undefined) return total([], []);
   try {
     const sealing = new Sealing(database);
     const streams: StreamDrain[] = [];
+    const refused: RefusedBatch[] = [];
     for (const stream of sealing.streams()) {
-      const drained = await drainStream(sealing, stream, options);
+      const drained = await drainStream(sealing, stream, { ...options, refused });
       if (drained !== undefined) streams.push(drained);
     }
     if (streams.length > 0) sealing.tidy();
-    return total(streams);
+    return total(streams, refused);
+  } catch (error) {
+    throw isDamage(error) ? unusable(options.databasePath, error) : error;
   } finally {
     database.close();
   }
@@ -67,7 +81,7 @@ export async function drainBuffer(options: DrainOptions): Promise<DrainReport> {
 async function drainStream(
   sealing: Sealing,
   stream: { readonly id: number; readonly lastSeq: number },
-  options: DrainOptions,
+  options: DrainOptions & { readonly refused: RefusedBatch[] },
 ): Promise<StreamDrain | undefined> {
   const { destination, signal, clock = systemClock } = options;
   let drained: StreamDrain | undefined;
@@ -80,10 +94,17 @@ async function drainStream(
     });
     if (batch === undefined) return drained;
     const content = await render(sealing, batch);
-    await destination.upload(
-      { name: batch.name, content, contentType: 'text/csv', metadata: metadataOf(batch, content) },
-      signal,
-    );
+    const { name } = batch;
+    try {
+      const metadata = metadataOf(batch, content);
+      await destination.upload({ name, content, contentType: 'text/csv', metadata }, signal);
+    } catch (error) {
+      // Anything but a refusal concerns all batches alike: it ends the drain, and the next one goes on here.
+      if (!isFerryError(error, 'STORAGE_REFUSED')) throw error;
+      const quarantined = sealing.refuse(batch);
+      options.refused.push({ name, reason: messageOf(error), quarantined });
+      return drained;
+    }
     sealing.acknowledge(batch);
     sentSeq = batch.lastSeq;
     const { rows, blobs, bytes } = drained ?? { rows: 0, blobs: 0, bytes: 0 };
@@ -113,12 +134,13 @@ function metadataOf(batch: Batch, content: Uint8Array): Record<string, string> {
   };
 }
 
-function total(streams: readonly StreamDrain[]): DrainReport {
+function total(streams: readonly StreamDrain[], refused: readonly RefusedBatch[]): DrainReport {
   const sum = (pick: (stream: StreamDrain) => number): number => streams.reduce((all, stream) => all + pick(stream), 0);
   return {
     rows: sum(({ rows }) => rows),
     blobs: sum(({ blobs }) => blobs),
     bytes: sum(({ bytes }) => bytes),
     streams,
+    refused,
   };
 }

@@ -44,20 +44,23 @@ export class InlineScorer implements Scorer {
     const { outputs, queueMs, runMs, requests } = await this.#batcher.run(request.feeds, call.wanted);
     const ranMs = performance.now();
     const answer = request.answer(outputs);
-    if (this.#collector !== undefined) this.#collect(call.requestId, request.feeds, outputs);
+    const correlationId = this.#collect(call.requestId, request.feeds, outputs);
     const times = { parseMs: parsedMs - startMs, queueMs, runMs, writeMs: performance.now() - ranMs };
-    return { answer, times, batchRequests: requests };
+    return { answer, times, batchRequests: requests, correlationId };
   }
 
   close(): void {
     // A session lives as long as its process.
   }
 
-  #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): void {
+  #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): string | undefined {
+    if (this.#collector === undefined) return undefined;
     const { name, version } = this.model;
-    const scored = { model: name, version, requestId, correlationId: randomUUID(), scoredAtMs: Date.now() };
-    this.#collector?.collect({ ...scored, designation: 'inputs', tensors: inputs });
-    this.#collector?.collect({ ...scored, designation: 'predictions', tensors: outputs });
+    const correlationId = randomUUID();
+    const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };
+    this.#collector.collect({ ...scored, designation: 'inputs', tensors: inputs });
+    this.#collector.collect({ ...scored, designation: 'predictions', tensors: outputs });
+    return correlationId;
   }
 }
 

@@ -3,7 +3,8 @@ import { isMainThread, workerData } from 'node:worker_threads';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
 import { commitThreadRole, runCommitThread } from '../collect/commit-thread.ts';
-import type { ScoringServer } from './server.ts';
+import type { ServerGroup } from './server-group.ts';
+import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';
 import { readSettings } from './settings.ts';
 
@@ -17,7 +18,8 @@ const entry = new URL(import.meta.url);
  */
 if (isMainThread && process.argv[2] === workerRole) await work();
 else if (isMainThread) await serve();
-else if ((workerData as { role?: string }).role === commitThreadRole) runCommitThread();
+else if (threadRole() === commitThreadRole) runCommitThread();
+else if (threadRole() === listeningThreadRole) await listen();
 
 async function serve(): Promise<void> {
   const startMs = performance.now();
@@ -26,20 +28,37 @@ async function serve(): Promise<void> {
     const settings = readSettings(imageRoot(), process.env);
     log.level = settings.logLevel;
     // Only the processes that score need ONNX Runtime; threads and this file start without it.
-    const { ScoringServer } = await import('./server.ts');
-    const server = await ScoringServer.start({ settings, log, entry });
+    const { ServerGroup } = await import('./server-group.ts');
+    const group = await ServerGroup.start({ settings, log, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
     const { service, host } = settings;
-    log.info({ port: server.port, host, service, models, startMs: Math.round(performance.now() - startMs) }, 'ready');
+    log.info(
+      { port: group.first.port, host, service, models, startMs: Math.round(performance.now() - startMs) },
+      'ready',
+    );
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping');
-        void stop(server, log);
+        void stop(group, log);
       });
     }
   } catch (error) {
     fail(error, log);
   }
+}
+
+/** Listens beside the main thread. */
+async function listen(): Promise<void> {
+  const log = createLogger('scoring', { format: 'json' });
+  const { ScoringServer } = await import('./server.ts');
+  await runListeningThread(async (settings, gather) => {
+    log.level = settings.logLevel;
+    return await ScoringServer.start({ settings, log, entry, gather });
+  });
+}
+
+function threadRole(): string | undefined {
+  return (workerData as { role?: string } | null)?.role;
 }
 
 /** Scores for a server that is another process; signals are the server's to handle, it ends this process by their pipe. */
@@ -65,8 +84,8 @@ function fail(error: unknown, log: Logger): never {
   process.exit(3);
 }
 
-async function stop(server: ScoringServer, log: Logger): Promise<never> {
-  const complete = await server.stop();
+async function stop(group: ServerGroup, log: Logger): Promise<never> {
+  const complete = await group.stop();
   log.info({ complete }, 'stopped');
   process.exit(complete ? 0 : 1);
 }

@@ -1,4 +1,3 @@
-import { AggregatorRegistry, Gauge, Registry } from 'prom-client';
 import type { Scored } from './scorer.ts';
 
 /** Upper bounds in seconds: from what a perceptron takes to what a large model takes. */
@@ -53,7 +52,8 @@ interface MetricValue {
   readonly value: number;
 }
 
-interface Metric {
+/** Figures of one name, in the form that prom-client aggregates. */
+export interface Metric {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'histogram';
@@ -74,7 +74,7 @@ class ModelMetrics {
   };
 }
 
-/** What one thread counts; {@link exposition} puts threads together. */
+/** What one thread counts; `exposition()` puts threads together. */
 export class ScoringMetrics {
   readonly #models = new Map<string, ModelMetrics>();
 
@@ -140,22 +140,4 @@ export class ScoringMetrics {
       ),
     ];
   }
-}
-
-/** A figure of this moment. */
-export interface Reading {
-  readonly name: string;
-  readonly help: string;
-  readonly value: number;
-}
-
-/** Writes the figures of all threads, and readings of this moment, in Prometheus' text format. */
-export async function exposition(
-  threads: readonly (readonly Metric[])[],
-  readings: readonly Reading[],
-): Promise<{ contentType: string; text: string }> {
-  const now = new Registry();
-  for (const { name, help, value } of readings) new Gauge({ name, help, registers: [now] }).set(value);
-  const summed = AggregatorRegistry.aggregate(threads.map((metrics) => [...metrics]));
-  return { contentType: now.contentType, text: `${await summed.metrics()}\n${await now.metrics()}` };
 }

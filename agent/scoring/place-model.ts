@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../shared/log.ts';
 import type { Collection } from './collection.ts';
@@ -8,6 +8,7 @@ import { tryModel } from './model/trial.ts';
 import { PlacedScorer } from './placed-scorer.ts';
 import { WorkerPool } from './pool/worker-pool.ts';
 import type { Scorer } from './scorer.ts';
+import { scriptPath } from './script/scoring-script.ts';
 import type { ScoringSettings } from './settings.ts';
 
 /** What placing a model needs beside it. */
@@ -47,6 +48,25 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
   const batching = { sharesRuns, waitingMax, rowsMax: batchRowsMax };
   const inline = new InlineScorer(loaded, { batching, collector: collection?.collector });
   return new PlacedScorer(inline, () => startPool(1));
+}
+
+/**
+ * Starts the workers of the image's script, where it has one: what a user wrote may take long, crash or grow.
+ * @throws {FerryError} MODEL_INVALID when the script cannot be loaded or initialised; the worker's log says why
+ */
+export async function placeScript({ settings, log, entry }: PlaceModelOptions): Promise<WorkerPool | undefined> {
+  const [model] = settings.config.models;
+  if (model === undefined || !existsSync(join(settings.root, scriptPath))) return undefined;
+  const { workers, workerBytesMax, waitingMax } = settings;
+  return await WorkerPool.start({
+    model,
+    order: { settings, model: 'script' },
+    entry,
+    workers,
+    waitingMax,
+    workerBytesMax,
+    log,
+  });
 }
 
 /** A model that is not there is told when it is loaded. */

@@ -16,6 +16,8 @@ export interface Scored {
   readonly times: StageTimes;
   /** Requests that shared the run. */
   readonly batchRequests: number;
+  /** Names the rows that were collected of it. @default none were */
+  readonly correlationId?: string | undefined;
 }
 
 /** Scores requests to one model: bytes in, bytes out. */

@@ -1,21 +1,42 @@
 import { FerryError } from '../../shared/errors.ts';
+import type { WorkerPool } from './pool/worker-pool.ts';
 import type { Scorer } from './scorer.ts';
 
 /** The models that a server has, by name and version. */
 export class ServedModels {
   readonly #scorers: readonly Scorer[];
 
-  constructor(scorers: readonly Scorer[]) {
+  readonly #script: WorkerPool | undefined;
+
+  /** @param script what answers `/score` in place of the first model */
+  constructor(scorers: readonly Scorer[], script?: WorkerPool) {
     this.#scorers = scorers;
+    this.#script = script;
+  }
+
+  /** Requests that wait for a model or the script. */
+  get waiting(): number {
+    return this.#scorers.reduce((sum, { waiting }) => sum + waiting, this.#script?.waiting ?? 0);
+  }
+
+  /** Ends all that scores. */
+  close(): void {
+    for (const scorer of this.#scorers) scorer.close();
+    this.#script?.close();
   }
 
   get all(): readonly Scorer[] {
     return this.#scorers;
   }
 
-  /** Gives the model that `/score` means: the first of the service. */
+  /** The script that answers `/score`, where there is one. */
+  get script(): WorkerPool | undefined {
+    return this.#script;
+  }
+
+  /** Gives what answers `/score`: the script, else the first model of the service. */
   get primary(): Scorer {
-    const [first] = this.#scorers;
+    const first = this.#script ?? this.#scorers[0];
     if (first === undefined) throw new FerryError('MODEL_NOT_FOUND', 'Cannot score: the service has no model');
     return first;
   }

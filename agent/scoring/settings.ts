@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
+import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
 import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
 
@@ -21,6 +22,16 @@ export interface ScoringSettings {
   /** Folder of the collection buffer, where collection is on. */
   readonly collectInto: string | undefined;
   readonly corsOrigins: readonly string[];
+  /** File of the keys that callers need. @default everybody may call */
+  readonly keysFile: string | undefined;
+  /** @default plain HTTP */
+  readonly tls: TlsFiles | undefined;
+  /** Port for health and metrics alone, without TLS and keys. @default none */
+  readonly healthPort: number | undefined;
+  /** Threads that listen, where all models are light. */
+  readonly listeners: number;
+  /** Whether other threads listen at the port too. */
+  readonly sharesPort: boolean;
   /** Worker processes of a model that is too slow for the listening thread. */
   readonly workers: number;
   /** Memory of one worker, beyond which it is replaced. */
@@ -44,12 +55,19 @@ const environmentSchema = z.object({
   SCORING_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
   AML_MODEL_DC_STORAGE_ENABLED: trueOrFalse.default(false),
   AML_CORS_ORIGINS: z.string().default(''),
+  // One more thread costs 30 MB, which a gateway may need for something else: whoever wants the speed says so.
+  MODELFERRY_LISTENERS: z.coerce.number().int().min(1).max(64).default(1),
   WORKER_COUNT: z.coerce.number().int().min(1).max(256).optional(),
   MODELFERRY_WORKER_BYTES_MAX: z.coerce.number().int().positive().optional(),
   MODELFERRY_BATCH_ROWS_MAX: z.coerce.number().int().positive().default(256),
   MODELFERRY_WAITING_MAX: z.coerce.number().int().positive().default(1024),
   MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
   MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
+  MODELFERRY_HEALTH_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  MODELFERRY_KEYS_FILE: z.string().min(1).optional(),
+  MODELFERRY_TLS_CERTIFICATE_FILE: z.string().min(1).optional(),
+  MODELFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
+  MODELFERRY_TLS_CLIENT_CA_FILE: z.string().min(1).optional(),
   MODELFERRY_WORKSPACE: z
     .string()
     .regex(/^[^/]+\/[^/]+\/[^/]+$/, 'it is not <subscription>/<resource group>/<workspace>')
@@ -91,12 +109,28 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    keysFile: given.MODELFERRY_KEYS_FILE,
+    tls: tlsFiles(given),
+    healthPort: given.MODELFERRY_HEALTH_PORT,
+    listeners: given.MODELFERRY_LISTENERS,
+    sharesPort: false,
     workers: given.WORKER_COUNT ?? coresAvailable(),
     workerBytesMax: given.MODELFERRY_WORKER_BYTES_MAX,
     batchRowsMax: given.MODELFERRY_BATCH_ROWS_MAX,
     waitingMax: given.MODELFERRY_WAITING_MAX,
     logLevel: given.MODELFERRY_LOG_LEVEL,
   };
+}
+
+function tlsFiles(given: z.infer<typeof environmentSchema>): TlsFiles | undefined {
+  const { MODELFERRY_TLS_CERTIFICATE_FILE: certificateFile, MODELFERRY_TLS_KEY_FILE: keyFile } = given;
+  const clientCaFile = given.MODELFERRY_TLS_CLIENT_CA_FILE;
+  if (certificateFile !== undefined && keyFile !== undefined) return { certificateFile, keyFile, clientCaFile };
+  if (certificateFile === undefined && keyFile === undefined && clientCaFile === undefined) return undefined;
+  throw new FerryError(
+    'USAGE',
+    'Cannot use TLS: MODELFERRY_TLS_CERTIFICATE_FILE and MODELFERRY_TLS_KEY_FILE belong together, both were wanted',
+  );
 }
 
 function readConfig(root: string): ServiceConfig {

@@ -6,6 +6,9 @@ import { serverVersion } from '../version.ts';
 /** The longest request id that is taken, as Azure ML has it. */
 const idLengthMax = 100;
 
+/** The header of an answer that names the rows which were collected of it. */
+export const correlationHeader = 'x-modelferry-correlation-id';
+
 /** Status of each failure that a client may see; what is not here is this server's own fault. */
 const statusOf: Partial<Record<ErrorCode, number>> = {
   MODEL_NOT_FOUND: 404,
@@ -14,6 +17,13 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   REQUEST_TOO_LARGE: 413,
   SCORING_FAILED: 500,
   TIMEOUT: 500,
+  UNAUTHORIZED: 401,
+};
+
+/** What a status says beside its message. */
+const moreHeaders: Partial<Record<number, readonly string[]>> = {
+  401: ['www-authenticate', 'Bearer'],
+  503: ['retry-after', '1'],
 };
 
 /** What stands in the answer to a request, beside its headers of identity. */
@@ -103,7 +113,7 @@ export function tellFailure(error: unknown): ToldFailure {
       headers: [],
     };
   }
-  return { status, message: error.message, headers: status === 503 ? ['retry-after', '1'] : [] };
+  return { status, message: error.message, headers: moreHeaders[status] ?? [] };
 }
 
 function one(header: string | string[] | undefined): string | undefined {

@@ -1,15 +1,24 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { SecureContextOptions } from 'node:tls';
 import { FerryError, systemCodeOf } from '../../../shared/errors.ts';
+import type { Logger } from '../../../shared/log.ts';
+import { WatchedFiles } from '../watched-files.ts';
 import { Exchange } from './exchange.ts';
 import { route, type RouterOptions } from './router.ts';
+import { pathsOf, readTlsFiles, type TlsFiles } from './tls-files.ts';
 
 /** Where to listen. */
 export interface ListenerAddress {
   readonly host: string;
   readonly port: number;
+  /** Whether other threads listen there too. @default false */
+  readonly sharesPort?: boolean;
+  /** @default plain HTTP */
+  readonly tls?: TlsFiles | undefined;
 }
 
 /** How long a client may take to send its headers, and all of its request: slow ones hold a connection, never more. */
@@ -18,6 +27,13 @@ const requestTimeoutMs = 60_000;
 
 /** Load balancers reuse a connection for a minute (Azure's four); it must not be closed under a request. */
 const keepAliveTimeoutMs = 245_000;
+
+const limits = {
+  headersTimeout: headersTimeoutMs,
+  requestTimeout: requestTimeoutMs,
+  keepAliveTimeout: keepAliveTimeoutMs,
+  noDelay: true,
+};
 
 /** One connection more is closed at once. */
 const connectionsMax = 4096;
@@ -39,23 +55,33 @@ const drainPollMs = 10;
 
 /** The HTTP side of a scoring server. */
 export class Listener implements AsyncDisposable {
-  readonly #server: Server;
+  readonly #server: Server | TlsServer;
+  readonly #certificates: Disposable | undefined;
   readonly #options: RouterOptions;
   #exchanges = 0;
   #draining = false;
   #quietPolls = 0;
 
-  private constructor(options: RouterOptions) {
+  private constructor(address: ListenerAddress, options: RouterOptions) {
     this.#options = options;
-    this.#server = createServer(
-      {
-        headersTimeout: headersTimeoutMs,
-        requestTimeout: requestTimeoutMs,
-        keepAliveTimeout: keepAliveTimeoutMs,
-        noDelay: true,
-      },
-      (request, response) => this.#exchange(request, response),
-    );
+    const onRequest = (request: IncomingMessage, response: ServerResponse): void => this.#exchange(request, response);
+    const { tls } = address;
+    if (tls === undefined) {
+      this.#server = createServer(limits, onRequest);
+      this.#certificates = undefined;
+    } else {
+      const certificates = watchCertificates(tls, {
+        log: options.log,
+        onChange: (renewed) => server.setSecureContext(renewed),
+      });
+      const clients = tls.clientCaFile !== undefined;
+      const server = createTlsServer(
+        { ...limits, ...certificates.value, requestCert: clients, rejectUnauthorized: clients },
+        onRequest,
+      );
+      this.#server = server;
+      this.#certificates = certificates;
+    }
     this.#server.maxConnections = connectionsMax;
   }
 
@@ -64,9 +90,14 @@ export class Listener implements AsyncDisposable {
    * @throws {FerryError} PORT_IN_USE
    */
   static async start(address: ListenerAddress, options: RouterOptions): Promise<Listener> {
-    const listener = new Listener(options);
+    const listener = new Listener(address, options);
     try {
-      listener.#server.listen({ host: address.host, port: address.port, backlog: 1024 });
+      listener.#server.listen({
+        host: address.host,
+        port: address.port,
+        backlog: 1024,
+        reusePort: address.sharesPort ?? false,
+      });
       await once(listener.#server, 'listening');
     } catch (cause) {
       if (systemCodeOf(cause) !== 'EADDRINUSE') throw cause;
@@ -102,6 +133,7 @@ export class Listener implements AsyncDisposable {
       this.#quietPolls = this.#exchanges === 0 ? this.#quietPolls + 1 : 0;
     }
     const complete = this.#exchanges === 0;
+    this.#certificates?.[Symbol.dispose]();
     this.#server.close();
     this.#server.closeAllConnections();
     return complete;
@@ -129,4 +161,20 @@ export class Listener implements AsyncDisposable {
       exchange.json(500, { message: 'An unexpected internal error occurred. Check the logs for more info.' });
     });
   }
+}
+
+/** Reads the certificate, and again when it is renewed. */
+function watchCertificates(
+  files: TlsFiles,
+  { log, onChange }: { readonly log: Logger; readonly onChange: (renewed: SecureContextOptions) => void },
+): WatchedFiles<SecureContextOptions> {
+  return new WatchedFiles({
+    paths: pathsOf(files),
+    read: () => readTlsFiles(files),
+    onChange: (renewed) => {
+      onChange(renewed);
+      log.info('read the renewed certificate');
+    },
+    onFailure: (err) => log.error({ err }, 'could not read the renewed certificate; the one before stays'),
+  });
 }

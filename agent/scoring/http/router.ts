@@ -1,22 +1,33 @@
+import type { Collector } from '../../collect/collector.ts';
 import type { Logger } from '../../../shared/log.ts';
-import { exposition, type Reading, type ScoringMetrics } from '../metrics.ts';
+import { exposition, type Figures } from '../figures.ts';
+import type { ScoringMetrics } from '../metrics.ts';
 import { datatypeOf } from '../protocol/infer-datatype.ts';
 import type { ServedModels } from '../served-models.ts';
 import type { Scorer } from '../scorer.ts';
 import { serverVersion } from '../version.ts';
+import type { Callers } from './callers.ts';
 import type { Exchange } from './exchange.ts';
+import { answerLabels } from './labels-endpoint.ts';
 import { queryBody } from './query-body.ts';
 import { readBody } from './request-body.ts';
-import { answerScore, replyFailure } from './score-endpoint.ts';
+import type { HttpParts } from '../protocol/score-call.ts';
+import { answerScore, replyFailure, type ScoreRequest } from './score-endpoint.ts';
 import { swaggerDocument } from './swagger.ts';
 
 /** What the routes answer from. */
 export interface RouterOptions {
   readonly models: ServedModels;
   readonly metrics: ScoringMetrics;
-  /** Gives figures of this moment for `/metrics`. */
-  readonly readings: () => readonly Reading[];
+  /** Gives the figures of all threads for `/metrics`. */
+  readonly gather: () => Promise<readonly Figures[]>;
   readonly isReady: () => boolean;
+  /** Takes labels. @default collection is off */
+  readonly collector: Collector | undefined;
+  /** Lets callers pass. @default everybody */
+  readonly callers: Callers | undefined;
+  /** Answers health and metrics alone, to everybody. */
+  readonly healthOnly: boolean;
   readonly timeoutMs: number;
   readonly title: string;
   readonly serviceVersion: string;
@@ -35,14 +46,48 @@ export async function route(exchange: Exchange, options: RouterOptions): Promise
   const query = queryAt === -1 ? '' : url.slice(queryAt + 1);
   if (exchange.idsAreTooLong) {
     exchange.json(431, { message: 'The request id is too long: at most 100 characters were wanted' });
-  } else if (path === '/score') await score(exchange, query, options);
+  } else if (options.healthOnly && !isHealth(path) && path !== '/metrics') {
+    exchange.json(404, { message: `There is nothing at "${path}" of this port` });
+  } else if (!mayPass(exchange, path, options)) return;
+  else if (path === '/score') await score(exchange, query, options);
+  else if (path === '/collect/labels') await labels(exchange, options);
   else if (path.startsWith('/v2')) await inferenceProtocol(exchange, path, options);
   else await about(exchange, { path, query }, options);
 }
 
+async function labels(exchange: Exchange, options: RouterOptions): Promise<void> {
+  if (exchange.request.method === 'POST') await answerLabels(exchange, options);
+  else methodNotAllowed(exchange, 'POST');
+}
+
+/** What a load balancer asks for, which has no key. */
+function isHealth(path: string): boolean {
+  return path === '/' || path.startsWith('/v2/health/');
+}
+
+/** Says whether the request may pass; one that may not gets its answer here. */
+function mayPass(exchange: Exchange, path: string, { callers, healthOnly }: RouterOptions): boolean {
+  if (callers === undefined || healthOnly || isHealth(path) || exchange.request.method === 'OPTIONS') return true;
+  try {
+    callers.check(exchange.request);
+    return true;
+  } catch (error) {
+    // What a stranger sends is not read.
+    exchange.closeAfter();
+    replyFailure(exchange, error, path.startsWith('/v2') ? 'infer' : 'score');
+    return false;
+  }
+}
+
 async function score(exchange: Exchange, query: string, options: RouterOptions): Promise<void> {
   const { method } = exchange.request;
-  const target = { protocol: 'score', scorer: options.models.primary } as const;
+  const { primary, script } = options.models;
+  const http = script === undefined ? undefined : httpParts(exchange, query);
+  const target = { protocol: 'score', scorer: primary, http } as const;
+  if (script?.raw === true) {
+    await scoreBody(exchange, target, options);
+    return;
+  }
   if (method === 'POST') await scoreBody(exchange, target, options);
   else if (method === 'GET') await answerScore(exchange, { ...target, body: queryBody(query) }, options);
   else if (method === 'OPTIONS') {
@@ -54,7 +99,7 @@ async function score(exchange: Exchange, query: string, options: RouterOptions):
 /** Reads the body, then scores it. */
 async function scoreBody(
   exchange: Exchange,
-  target: { readonly protocol: 'infer' | 'score'; readonly scorer: Scorer },
+  target: Omit<ScoreRequest, 'body'>,
   options: RouterOptions,
 ): Promise<void> {
   let body: Uint8Array;
@@ -75,7 +120,7 @@ async function about(exchange: Exchange, at: { path: string; query: string }, op
   } else if (exchange.request.method !== 'GET') methodNotAllowed(exchange, 'GET');
   else if (path === '/') exchange.reply({ status: 200, contentType: 'text/plain', body: 'Healthy' });
   else if (path === '/metrics') {
-    const { contentType, text } = await exposition([options.metrics.snapshot()], options.readings());
+    const { contentType, text } = await exposition(await options.gather());
     exchange.reply({ status: 200, contentType, body: Buffer.from(text) });
   } else {
     const asked = new URLSearchParams(query).get('version');
@@ -141,6 +186,11 @@ function metadataOf({ model }: Scorer, models: ServedModels): object {
     inputs: tensors(signature.inputs),
     outputs: tensors(signature.outputs),
   };
+}
+
+function httpParts({ request }: Exchange, query: string): HttpParts {
+  const headers = Object.entries(request.headers).map(([name, value]) => [name, String(value)] as const);
+  return { method: request.method ?? 'GET', query, headers: Object.fromEntries(headers) };
 }
 
 function methodNotAllowed(exchange: Exchange, allowed: string): void {

@@ -1,9 +1,9 @@
 import type { Logger } from '../../../shared/log.ts';
 import { FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { ScoringMetrics } from '../metrics.ts';
-import type { Protocol } from '../protocol/score-call.ts';
+import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer } from '../scorer.ts';
-import { type Exchange, tellFailure } from './exchange.ts';
+import { correlationHeader, type Exchange, tellFailure } from './exchange.ts';
 
 /** What scoring over HTTP needs beside the request. */
 export interface ScoreEndpointOptions {
@@ -17,6 +17,8 @@ export interface ScoreRequest {
   readonly protocol: Protocol;
   readonly scorer: Scorer;
   readonly body: Uint8Array;
+  /** What came with the body, for scripts alone. */
+  readonly http?: HttpParts | undefined;
 }
 
 /** Scores and answers, in the form of the protocol that was asked in. */
@@ -25,7 +27,7 @@ export async function answerScore(
   request: ScoreRequest,
   options: ScoreEndpointOptions,
 ): Promise<void> {
-  const { scorer, protocol, body } = request;
+  const { scorer, protocol, body, http } = request;
   const { timeoutMs } = options;
   const wanted = {
     get abandoned() {
@@ -36,9 +38,9 @@ export async function answerScore(
   };
   try {
     const jsonBytes = protocol === 'infer' ? jsonBytesSaid(exchange) : undefined;
-    const scored = await scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted });
+    const scored = await scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted, http });
     replyScored(exchange, scored);
-    count(exchange, request, options, { status: 200, scored });
+    count(exchange, request, options, { status: scored.answer.status ?? 200, scored });
   } catch (error) {
     replyFailure(exchange, error, protocol);
     const { status } = tellFailure(error);
@@ -47,7 +49,7 @@ export async function answerScore(
   }
 }
 
-function replyScored(exchange: Exchange, { answer, times }: Scored): void {
+function replyScored(exchange: Exchange, { answer, times, correlationId }: Scored): void {
   const { parseMs, queueMs, runMs, writeMs } = times;
   const headers = [
     'x-ms-run-function-failed',
@@ -57,8 +59,10 @@ function replyScored(exchange: Exchange, { answer, times }: Scored): void {
     'server-timing',
     `parse;dur=${parseMs.toFixed(3)},queue;dur=${queueMs.toFixed(3)},run;dur=${runMs.toFixed(3)},write;dur=${writeMs.toFixed(3)}`,
   ];
+  if (correlationId !== undefined) headers.push(correlationHeader, correlationId);
+  if (answer.headers !== undefined) headers.push(...answer.headers);
   if (answer.jsonBytes !== undefined) headers.push('inference-header-content-length', String(answer.jsonBytes));
-  exchange.reply({ status: 200, contentType: answer.contentType, body: answer.body, headers });
+  exchange.reply({ status: answer.status ?? 200, contentType: answer.contentType, body: answer.body, headers });
 }
 
 /** Tells a failure as the protocol has it: `{"message"}` of Azure ML, `{"error"}` of the Open Inference Protocol. */

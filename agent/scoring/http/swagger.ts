@@ -101,7 +101,9 @@ function schemasOf({ signature }: ServiceModel): Record<string, object> {
   };
 }
 
+/** A script that declares nothing takes and gives any object. */
 function objectOf(tensors: readonly TensorSpec[]): object {
+  if (tensors.length === 0) return { type: 'object' };
   return {
     type: 'object',
     required: tensors.map(({ name }) => name),

@@ -1,11 +1,11 @@
 import { FerryError } from '../../../shared/errors.ts';
 import { WorkerHandle } from './worker-handle.ts';
 import type { PooledCall } from './worker-pool.ts';
-import type { WorkerAnswer, WorkerMessage, WorkerOrder } from './worker-protocol.ts';
+import type { WorkerAnswer, WorkerMessage, WorkerOrder, WorkerReady } from './worker-protocol.ts';
 
 /** What happens to a worker of a pool. */
 export interface PooledWorkerEvents {
-  readonly onReady: () => void;
+  readonly onReady: (ready: WorkerReady) => void;
   readonly onAnswer: (call: PooledCall, answer: WorkerAnswer, body: Uint8Array) => void;
   readonly onFailure: (call: PooledCall, error: FerryError) => void;
   /** The calls that it had are still in {@link PooledWorker.calls}. */
@@ -26,6 +26,7 @@ export class PooledWorker {
   #callsMax = callsMax;
   #ready = false;
   #retired = false;
+  #killed = false;
   #exited = false;
   /** Whether it has grown beyond its memory, and a successor is on its way. */
   isGrown = false;
@@ -51,7 +52,7 @@ export class PooledWorker {
   }
 
   get hasRoom(): boolean {
-    return this.#ready && !this.#retired && this.#calls.length < this.#callsMax;
+    return this.#ready && !this.#retired && !this.#killed && this.#calls.length < this.#callsMax;
   }
 
   get isReady(): boolean {
@@ -60,6 +61,10 @@ export class PooledWorker {
 
   get isRetired(): boolean {
     return this.#retired;
+  }
+
+  get wasKilled(): boolean {
+    return this.#killed;
   }
 
   get processId(): number | undefined {
@@ -72,10 +77,10 @@ export class PooledWorker {
 
   send(pooled: PooledCall): void {
     const { call, id, sentMs } = pooled;
-    const { protocol, jsonBytes, requestId, body, wanted } = call;
+    const { protocol, jsonBytes, requestId, body, wanted, http } = call;
     this.#calls.push(pooled);
     const timeLeftMs = wanted.deadlineAtMs - sentMs;
-    this.#handle.send({ id, protocol, jsonBytes, requestId, timeLeftMs, timeoutMs: wanted.timeoutMs }, body);
+    this.#handle.send({ id, protocol, jsonBytes, requestId, timeLeftMs, timeoutMs: wanted.timeoutMs, http }, body);
   }
 
   /** Drops a request that was answered otherwise. */
@@ -89,7 +94,9 @@ export class PooledWorker {
     if (this.#calls.length === 0) this.#handle.end();
   }
 
+  /** Ends it now, for a request that hangs or for its memory; the requests that it still has were not begun, or may be again. */
   kill(): void {
+    this.#killed = true;
     this.#handle.kill();
   }
 
@@ -97,7 +104,7 @@ export class PooledWorker {
     if (message.kind === 'ready') {
       this.#ready = true;
       if (message.sharesRuns) this.#callsMax = sharingCallsMax;
-      this.#events.onReady();
+      this.#events.onReady(message);
       return;
     }
     const call = this.#calls.find(({ id }) => id === message.id);

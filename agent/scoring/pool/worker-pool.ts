@@ -60,7 +60,8 @@ const startTimeoutMs = 300_000;
  * - every request gets exactly one answer.
  */
 export class WorkerPool implements Scorer {
-  readonly model: ServiceModel;
+  #model: ServiceModel;
+  #raw = false;
   readonly #options: WorkerPoolOptions;
   readonly #workers = new Set<PooledWorker>();
   readonly #memoryTimer: NodeJS.Timeout;
@@ -74,7 +75,7 @@ export class WorkerPool implements Scorer {
   readonly #started = Promise.withResolvers<void>();
 
   private constructor(options: WorkerPoolOptions) {
-    this.model = options.model;
+    this.#model = options.model;
     this.#options = options;
     this.#memoryTimer = setInterval(() => this.#checkMemory(), memoryCheckMs).unref();
   }
@@ -101,6 +102,16 @@ export class WorkerPool implements Scorer {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** The model; for a script with the signature that the script declares. */
+  get model(): ServiceModel {
+    return this.#model;
+  }
+
+  /** Whether it is a script that takes requests as they are. */
+  get raw(): boolean {
+    return this.#raw;
   }
 
   get waiting(): number {
@@ -167,7 +178,11 @@ export class WorkerPool implements Scorer {
     const startMs = performance.now();
     const { entry, order } = this.#options;
     const worker: PooledWorker = new PooledWorker(entry, order, {
-      onReady: () => {
+      onReady: ({ script }) => {
+        if (script !== undefined) {
+          this.#model = { ...this.#model, signature: script.signature };
+          this.#raw = script.raw;
+        }
         this.#started.resolve();
         this.#retireGrown();
         this.#dispatch();
@@ -207,18 +222,13 @@ export class WorkerPool implements Scorer {
 
   /** Fails the request that a lost worker was at, and sends the others to the front of the queue. */
   #recover(worker: PooledWorker, reason: string): void {
-    const [begun, ...others] = worker.calls;
-    if (begun !== undefined) begun.losses = lossesMax;
     const again: PooledCall[] = [];
-    for (const call of [...(begun === undefined ? [] : [begun]), ...others]) {
-      call.losses += 1;
+    for (const [position, call] of worker.calls.entries()) {
+      // A worker that was killed for a request which hung has not begun any other.
+      const begun = position === 0 && !worker.wasKilled;
+      call.losses += begun ? lossesMax : 1;
       if (call.losses < lossesMax) again.push(call);
-      else
-        this.#settle(call, () =>
-          call.reject(
-            new FerryError('SCORING_FAILED', `Cannot score: the worker ended (${reason}) while it scored this request`),
-          ),
-        );
+      else this.#settle(call, () => call.reject(lost(reason)));
     }
     this.#queue = [...again, ...this.#queue];
     this.#dispatch();
@@ -276,12 +286,23 @@ export class WorkerPool implements Scorer {
   }
 }
 
+function lost(reason: string): FerryError {
+  return new FerryError('SCORING_FAILED', `Cannot score: the worker ended (${reason}) while it scored this request`);
+}
+
 function toScored(call: PooledCall, answer: WorkerAnswer, body: Uint8Array): Scored {
-  const { contentType, jsonBytes, times, batchRequests } = answer;
+  const { contentType, jsonBytes, times, batchRequests, status, headers, correlationId } = answer;
   const queueMs = call.sentMs - call.sinceMs + times.queueMs;
   return {
-    answer: { contentType, body, ...(jsonBytes === undefined ? {} : { jsonBytes }) },
+    answer: {
+      contentType,
+      body,
+      ...(jsonBytes === undefined ? {} : { jsonBytes }),
+      ...(status === undefined ? {} : { status }),
+      ...(headers === undefined ? {} : { headers }),
+    },
     times: { ...times, queueMs },
     batchRequests,
+    correlationId,
   };
 }

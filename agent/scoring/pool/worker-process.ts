@@ -2,10 +2,15 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
+import type { Collector } from '../../collect/collector.ts';
 import { Collection } from '../collection.ts';
 import { InlineScorer } from '../inline-scorer.ts';
 import { OnnxModel } from '../model/onnx-model.ts';
 import { tryModel } from '../model/trial.ts';
+import type { Scorer } from '../scorer.ts';
+import { loadScript, scriptPath } from '../script/scoring-script.ts';
+import { ScriptScorer } from '../script/script-scorer.ts';
+import type { ScoringSettings } from '../settings.ts';
 import { type Frame, FrameReader, writeFrame } from './frame.ts';
 import {
   type WorkerAnswer,
@@ -43,35 +48,57 @@ export async function runWorkerProcess(options: WorkerProcessOptions): Promise<v
   const order = await ordered;
   const collection = Collection.start(order.settings, options);
   close = () => collection?.close() ?? Promise.resolve();
-  const scorer = await loadScorer(order, { collection, log: options.log });
+  const { scorer, ready } = await loadScorer(order, { collection, log: options.log });
   onFrame = (frame) => void answer(scorer, frame, pipe);
-  writeFrame(pipe, { kind: 'ready', sharesRuns: scorer.sharesRuns } satisfies WorkerReady);
+  writeFrame(pipe, ready);
+}
+
+interface Loaded {
+  readonly scorer: Scorer;
+  readonly ready: WorkerReady;
 }
 
 async function loadScorer(
   { settings, model: index }: WorkerOrder,
-  { collection, log }: { readonly collection: Collection | undefined; readonly log: Logger },
-): Promise<InlineScorer> {
-  log.level = settings.logLevel;
+  parts: { readonly collection: Collection | undefined; readonly log: Logger },
+): Promise<Loaded> {
+  const collector = parts.collection?.collector;
+  parts.log.level = settings.logLevel;
+  if (index === 'script') return await startScript(settings, { collector, log: parts.log });
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
   const loaded = await OnnxModel.load(join(settings.root, model.path), model);
   const { sharesRuns } = await tryModel(loaded);
   const batching = { sharesRuns, waitingMax, rowsMax: settings.batchRowsMax };
-  return new InlineScorer(loaded, { batching, collector: collection?.collector });
+  return { scorer: new InlineScorer(loaded, { batching, collector }), ready: { kind: 'ready', sharesRuns } };
 }
 
-async function answer(scorer: InlineScorer, { header, body }: Frame, pipe: Socket): Promise<void> {
+/** Loads all models of the image, for the script to run. */
+async function startScript(
+  settings: ScoringSettings,
+  parts: { readonly collector: Collector | undefined; readonly log: Logger },
+): Promise<Loaded> {
+  const script = await loadScript(join(settings.root, scriptPath));
+  const models = [];
+  for (const model of settings.config.models) {
+    const path = join(settings.root, model.path);
+    models.push({ path, loaded: await OnnxModel.load(path, model) });
+  }
+  const scorer = await ScriptScorer.start(script, { models, ...parts });
+  const { signature } = scorer.model;
+  return { scorer, ready: { kind: 'ready', sharesRuns: false, script: { signature, raw: script.raw } } };
+}
+
+async function answer(scorer: Scorer, { header, body }: Frame, pipe: Socket): Promise<void> {
   const { id, timeLeftMs, timeoutMs, ...call } = header as WorkerRequest;
   const wanted = { abandoned: false, deadlineAtMs: performance.now() + timeLeftMs, timeoutMs };
   try {
     const scored = await scorer.score({ ...call, body, wanted });
-    const { contentType, jsonBytes, body: answered } = scored.answer;
-    const { times, batchRequests } = scored;
-    const more = jsonBytes === undefined ? {} : { jsonBytes };
+    const { body: answered, ...said } = scored.answer;
+    const { times, batchRequests, correlationId } = scored;
     writeFrame(
       pipe,
-      { kind: 'answer', id, contentType, times, batchRequests, ...more } satisfies WorkerAnswer,
+      { kind: 'answer', id, ...said, times, batchRequests, correlationId } satisfies WorkerAnswer,
       answered,
     );
   } catch (error) {

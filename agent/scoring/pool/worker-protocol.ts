@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../../../shared/errors.ts';
-import type { Protocol } from '../protocol/score-call.ts';
+import type { Signature } from '../../../shared/model/signature.ts';
+import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { StageTimes } from '../scorer.ts';
 import type { ScoringSettings } from '../settings.ts';
 
@@ -8,6 +9,8 @@ export interface WorkerReady {
   readonly kind: 'ready';
   /** Whether requests gain by sharing a run. */
   readonly sharesRuns: boolean;
+  /** What a script declares of itself. */
+  readonly script?: { readonly signature: Signature; readonly raw: boolean };
 }
 
 /** What a worker is asked; the request's bytes follow as the frame's body. */
@@ -19,6 +22,7 @@ export interface WorkerRequest {
   /** Time that is left for it. */
   readonly timeLeftMs: number;
   readonly timeoutMs: number;
+  readonly http?: HttpParts | undefined;
 }
 
 /** What a worker answers; the answer's bytes follow as the frame's body. */
@@ -29,6 +33,9 @@ export interface WorkerAnswer {
   readonly jsonBytes?: number;
   readonly times: StageTimes;
   readonly batchRequests: number;
+  readonly correlationId?: string | undefined;
+  readonly status?: number;
+  readonly headers?: readonly string[];
 }
 
 /** What a worker answers where it fails. */
@@ -46,8 +53,8 @@ export type WorkerMessage = WorkerReady | WorkerAnswer | WorkerFailure;
 export interface WorkerOrder {
   /** Of the server, which has read them. */
   readonly settings: ScoringSettings;
-  /** Position of its model in the service configuration. */
-  readonly model: number;
+  /** Position of its model in the service configuration, or the image's script. */
+  readonly model: number | 'script';
 }
 
 /** The argument that makes a process of this program a worker. */

@@ -40,7 +40,7 @@ function inputNamed({ signature }: ServiceModel, name: string): TensorSpec | und
 const text = new TextBuffer(64 * 1024);
 
 /** Writes `{"<output>": …}` for all outputs. */
-function writeScoreAnswer(outputs: readonly Tensor[]): Answer {
+export function writeScoreAnswer(outputs: readonly Tensor[]): Answer {
   text.clear();
   text.ascii('{');
   for (const [index, output] of outputs.entries()) {

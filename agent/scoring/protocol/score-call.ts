@@ -12,6 +12,17 @@ export interface ScoreCall {
   readonly jsonBytes: number | undefined;
   readonly requestId: string;
   readonly wanted: Wanted;
+  /** What came with the body, for scripts alone. */
+  readonly http?: HttpParts | undefined;
+}
+
+/** A request's parts beside its body. */
+export interface HttpParts {
+  readonly method: string;
+  /** Behind the `?`, or empty. */
+  readonly query: string;
+  /** By name in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 /** An answer, ready to be sent. */
@@ -21,6 +32,10 @@ export interface Answer {
   readonly body: string | Uint8Array;
   /** Bytes of JSON at the start of the body, where binary tensors follow it. */
   readonly jsonBytes?: number;
+  /** @default 200 */
+  readonly status?: number;
+  /** More headers: name, value, name, value, … */
+  readonly headers?: readonly string[];
 }
 
 /** A request that was read: what to run, and how to write what comes of it. */

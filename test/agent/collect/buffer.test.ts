@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { openBuffer } from '../../../agent/collect/buffer-file.ts';
+import { Collector, type CommitRequest } from '../../../agent/collect/collector.ts';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { until } from '../../until.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
@@ -54,6 +55,36 @@ test('rows that are too wide for a table are dropped by name', async () => {
   expect(readLedger(rig.databasePath).streams).toMatchObject([
     { collected: 1, buffered: 0, dropped: { 'too-wide': 1 } },
   ]);
+});
+
+test('a request of many rows is cut into blocks, in order', async () => {
+  await using rig = await openCollect();
+  const rows = 50_000;
+  const data = Float32Array.from({ length: rows * 2 }, (_, index) => Math.floor(index / 2));
+  rig.collector.collect({ ...scoredRows(1, 1), tensors: [{ name: 'x', type: 'float32', shape: [rows, 2], data }] });
+  rig.collector.flush();
+  await rig.drain();
+  const [blob] = rig.blobs.values();
+  expect(rowsOf(blob).map(([x]) => Number(x))).toEqual(Array.from({ length: rows }, (_, row) => row));
+  expect(rowsOf(blob).every((row) => row[2] === 'c-1')).toBe(true);
+});
+
+test('rows that come faster than the disk takes them are dropped by name, and memory stays bounded', async () => {
+  const posted: CommitRequest[] = [];
+  const collector = new Collector({
+    channel: { post: (request) => void posted.push(request), onReceipt: () => {} },
+    workspace: 's/r/w',
+    service: 'digits',
+    pendingBytesMax: 256 * 1024,
+  });
+  collector.collect(scoredRows(100_000, 1));
+  collector.flush();
+  const blocks = posted.flatMap((request) => request.blocks);
+  const kept = blocks.reduce((sum, { rows }) => sum + rows, 0);
+  expect(blocks.reduce((sum, { packed }) => sum + packed.byteLength, 0)).toBeLessThan(400 * 1024);
+  expect(posted.flatMap(({ drops }) => drops)).toMatchObject([{ reason: 'overload', rows: 100_000 - kept }]);
+  expect(collector.counts).toEqual({ committed: 0, dropped: 100_000 - kept });
+  expect(await collector.close(10)).toBe(false);
 });
 
 test('what was collected reaches the buffer by itself within milliseconds', async () => {

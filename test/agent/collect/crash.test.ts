@@ -16,14 +16,19 @@ import { rowsOf, type StoredBlob, storeIn } from './collect-rig.ts';
 const rounds = Number(process.env['CRASH_ROUNDS'] ?? 6);
 const seed = Number(process.env['CRASH_SEED'] ?? Date.now() % 100_000);
 
+const collectingProcess = new URL('./collecting-process.ts', import.meta.url);
+const drainingProcess = new URL('./draining-process.ts', import.meta.url);
+
 interface Running {
   readonly process: ChildProcess;
   output(): string;
 }
 
-function start(file: string, args: readonly string[], as?: { uid: number; gid: number }): Running {
-  const path = fileURLToPath(new URL(file, import.meta.url));
-  const child = spawn(process.execPath, [path, ...args], { stdio: ['ignore', 'pipe', 'inherit'], ...as });
+function start(file: URL, args: readonly string[], as?: { uid: number; gid: number }): Running {
+  const child = spawn(process.execPath, [fileURLToPath(file), ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    ...as,
+  });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   return { process: child, output: () => output };
@@ -54,8 +59,8 @@ test(
     };
     const counted = new Map<string, number>();
     for (let run = 1; run <= rounds; run += 1) {
-      const collecting = start('./collecting-process.ts', [databasePath, String(run)]);
-      const draining = start('./draining-process.ts', [databasePath, storage]);
+      const collecting = start(collectingProcess, [databasePath, String(run)]);
+      const draining = start(drainingProcess, [databasePath, storage]);
       await until(() => committedIn(collecting.output()) > 0);
       const delays = [nextRandom() * 150, nextRandom() * 150];
       await Promise.all([sleep(delays[0]).then(() => kill(draining)), sleep(delays[1]).then(() => kill(collecting))]);
@@ -99,15 +104,15 @@ test.skipIf(!canBeAnotherUser)(
     const databasePath = join(folder.path, 'collect.db');
     await chmod(folder.path, 0o755);
     await chown(folder.path, 10_001, 10_001);
-    const first = start('./collecting-process.ts', [databasePath, '1'], { uid: 10_001, gid: 10_001 });
+    const first = start(collectingProcess, [databasePath, '1'], { uid: 10_001, gid: 10_001 });
     await until(() => committedIn(first.output()) > 0);
     await kill(first);
     // The last one that closes removes the write-ahead log; root makes it again, and must not keep it for itself.
     const blobs = new Map<string, StoredBlob>();
     await drainBuffer({ databasePath, destination: storeIn(blobs), seal: 'all', signal: AbortSignal.timeout(10_000) });
-    const draining = start('./draining-process.ts', [databasePath, join(folder.path, 'storage')]);
+    const draining = start(drainingProcess, [databasePath, join(folder.path, 'storage')]);
     await until(() => draining.output().includes('drained'));
-    const second = start('./collecting-process.ts', [databasePath, '2'], { uid: 10_001, gid: 10_001 });
+    const second = start(collectingProcess, [databasePath, '2'], { uid: 10_001, gid: 10_001 });
     await until(() => committedIn(second.output()) > 100);
     for (const suffix of ['', '-wal', '-shm']) expect((await stat(databasePath + suffix)).uid).toBe(10_001);
     await until(() => globSync('storage/**/*.csv', { cwd: folder.path }).length > 0);

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { drainBuffer } from '../../../agent/collect/uploader.ts';
+import { FerryError } from '../../../shared/errors.ts';
 import { openCollect, rowsOf, scoredRows, storeIn } from './collect-rig.ts';
 
 test('drainBuffer() sends every row once, in order, in Azure ML’s columns and folders', async () => {
@@ -113,8 +114,8 @@ test('drainBuffer() fails with the signal’s reason and keeps the rows', async 
 test('drainBuffer() and readLedger() find nothing where there is no buffer, and make none', async () => {
   await using rig = await openCollect();
   const databasePath = `${rig.databasePath}-missing`;
-  expect(await rig.drain({ databasePath })).toEqual({ rows: 0, blobs: 0, bytes: 0, streams: [] });
-  expect(readLedger(databasePath)).toEqual({ bufferedBytes: 0, streams: [] });
+  expect(await rig.drain({ databasePath })).toEqual({ rows: 0, blobs: 0, bytes: 0, streams: [], refused: [] });
+  expect(readLedger(databasePath)).toEqual({ bufferedBytes: 0, streams: [], damaged: [] });
   expect(
     await drainBuffer({
       databasePath,
@@ -123,4 +124,31 @@ test('drainBuffer() and readLedger() find nothing where there is no buffer, and 
       signal: AbortSignal.timeout(1000),
     }),
   ).toMatchObject({ rows: 0 });
+});
+
+test('drainBuffer() puts a batch that storage refuses aside after five times, and sends the others', async () => {
+  await using rig = await openCollect();
+  rig.collector.collect(scoredRows(1, 13));
+  rig.collector.collect({ ...scoredRows(1, 1), designation: 'predictions' });
+  rig.collector.flush();
+  const storage = storeIn(rig.blobs);
+  const destination: typeof storage = {
+    upload: async (blob, signal) => {
+      if (Buffer.from(blob.content).includes('c-13'))
+        throw new FerryError('STORAGE_REFUSED', 'Cannot upload: 13 is refused');
+      await storage.upload(blob, signal);
+    },
+  };
+  const first = await rig.drain({ destination });
+  expect(first).toMatchObject({ rows: 1, refused: [{ reason: 'Cannot upload: 13 is refused', quarantined: false }] });
+  rig.collector.collect(scoredRows(2, 2));
+  rig.collector.flush();
+  for (const quarantined of [false, false, false, true]) {
+    expect(await rig.drain({ destination })).toMatchObject({ rows: 0, refused: [{ quarantined }] });
+  }
+  expect(await rig.drain({ destination })).toMatchObject({ rows: 2, refused: [] });
+  expect(readLedger(rig.databasePath).streams).toMatchObject([
+    { designation: 'inputs', collected: 3, uploaded: 2, buffered: 0, quarantined: 1, dropped: {} },
+    { designation: 'predictions', collected: 1, uploaded: 1, buffered: 0, quarantined: 0, dropped: {} },
+  ]);
 });

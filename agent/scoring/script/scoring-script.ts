@@ -1,0 +1,103 @@
+import { pathToFileURL } from 'node:url';
+import { z } from 'zod';
+import { FerryError } from '../../../shared/errors.ts';
+import { type Signature, tensorSchema } from '../../../shared/model/signature.ts';
+import type { Designation } from '../../collect/stream.ts';
+import type { Tensor, TensorData } from '../../collect/tensor.ts';
+
+/** Where in an image its scoring script is, bundled into one file. An image without it serves its models as they are. */
+export const scriptPath = '/app/score.mjs';
+
+/** Values of a tensor, row-major, as a script gets and gives them. */
+export interface ScriptTensor {
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+/** A model of the image, to be run by a script. */
+export interface ScriptModel {
+  readonly version: number;
+  /** File of the model. */
+  readonly path: string;
+  readonly signature: Signature;
+  /** Runs it; one tensor an input, one an output, by name. */
+  run(inputs: Readonly<Record<string, ScriptTensor>>): Promise<Record<string, ScriptTensor>>;
+}
+
+/** What `init` gets. */
+export interface InitContext {
+  /** The models of the image; of several versions the highest. */
+  readonly models: Readonly<Record<string, ScriptModel>>;
+}
+
+/** What `run` gets beside its input. */
+export interface RunContext extends InitContext {
+  readonly requestId: string;
+  /** Of the request, in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Aborted when the request's time is over. */
+  readonly signal: AbortSignal;
+  /** Milliseconds that are left for the request. */
+  readonly timeLeftMs: number;
+  /**
+   * Collects rows; they come into the file of their designation.
+   * @returns the correlation id of the rows: the one given, or a new one
+   */
+  collect(
+    designation: Designation,
+    tensors: Readonly<Record<string, ScriptTensor & Pick<Tensor, 'type'>>>,
+    options?: { readonly correlationId?: string },
+  ): string;
+}
+
+/** A request as it came, for a script that says `raw`. */
+export interface RawRequest {
+  readonly method: string;
+  /** Behind the `?`, or empty. */
+  readonly query: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+const scriptSchema = z.object({
+  init: z.custom<(context: InitContext) => unknown>(isFunction, '"init" is no function').optional(),
+  run: z.custom<(input: unknown, context: RunContext) => unknown>(isFunction, '"run" is no function'),
+  /** The input is tensors of these types: read, checked and described in Swagger. Else it is the JSON document of the body. */
+  inputs: z.array(tensorSchema).min(1).optional(),
+  /** `run` gives tensors by these names. Else it gives anything that JSON can say. */
+  outputs: z.array(tensorSchema).min(1).optional(),
+  /** `run` gets a {@link RawRequest} of any method, and gives status, headers and body. */
+  raw: z.boolean().default(false),
+});
+
+/** A script as it exports itself. */
+export type ScoringScript = z.infer<typeof scriptSchema>;
+
+/**
+ * Loads a script.
+ * @throws {FerryError} IMAGE_INVALID when it cannot be loaded, or does not export what a script must
+ */
+export async function loadScript(path: string): Promise<ScoringScript> {
+  let exported: unknown;
+  try {
+    exported = await import(pathToFileURL(path).href);
+  } catch (cause) {
+    throw new FerryError('IMAGE_INVALID', `Cannot load the scoring script "${path}"`, { cause });
+  }
+  const parsed = scriptSchema.safeParse({ ...(exported as object) });
+  if (!parsed.success) {
+    const found = parsed.error.issues.map(({ message }) => message).join('; ');
+    throw new FerryError('IMAGE_INVALID', `Cannot use the scoring script "${path}": ${found}`);
+  }
+  if (parsed.data.raw && parsed.data.inputs !== undefined) {
+    throw new FerryError(
+      'IMAGE_INVALID',
+      `Cannot use the scoring script "${path}": it has "inputs" and is raw, one of them was wanted`,
+    );
+  }
+  return parsed.data;
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function';
+}
