@@ -20,6 +20,7 @@ import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
 import { deviceRoutes } from './rest/devices.ts';
 import type { Route } from './rest/route.ts';
+import { jobRoutes } from './rest/jobs.ts';
 import { openRestServer } from './rest/server.ts';
 import { twinRoutes } from './rest/twins.ts';
 import { Store } from './store.ts';
@@ -110,7 +111,10 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       ? undefined
       : cleanup.use(await listenPlain({ host, port: options.plainAmqpPort, accept: (socket) => amqp.accept(socket) }));
   const running = new AbortController();
-  cleanup.defer(() => running.abort());
+  cleanup.defer(() => {
+    running.abort();
+    parts.jobs.stop();
+  });
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
     gateway.sweep();
     parts.commands.sweep();
@@ -165,8 +169,9 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
   return [
     ...deviceRoutes(parts.sources),
     ...bulkRoutes(parts),
-    ...twinRoutes({ ...parts, jobRows: () => [] }),
+    ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
     ...configurationRoutes(parts),
+    ...jobRoutes(parts.jobs),
     ...deviceSideRoutes(parts),
     ...controlRoutes({ ...parts, drop: (address) => gateway.drop(address), dropAll: () => gateway.dropAll() }),
   ];
