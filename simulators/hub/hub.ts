@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { addressKey } from './identity/identity.ts';
 import { type PolicyName, openPolicies } from './identity/policies.ts';
 import { AmqpGateway } from './amqp/gateway.ts';
 import type { StoredEvent } from './events.ts';
+import type { Faults } from './faults.ts';
 import { feedbackOf } from './feedback.ts';
 import { type Listener, listen, listenPlain } from './listener.ts';
 import type { Message } from './message.ts';
@@ -45,6 +47,8 @@ export interface HubOptions {
   readonly certificates: Certificates;
   /** Where devices upload files to; without one uploads are refused as by a hub that has no storage configured. */
   readonly storage?: StorageAccount;
+  /** The CAs (PEM) whose certificates devices of type `certificateAuthority` may show. @default none */
+  readonly deviceCaPem?: string;
   /** How often deployments are evaluated, in milliseconds; the real hub does every five minutes. @default at every change */
   readonly evaluateEveryMs?: number;
   readonly clock?: Clock;
@@ -68,6 +72,10 @@ export interface Hub extends AsyncDisposable {
   onFileUploaded(listener: (notification: FileNotification) => void): void;
   /** Puts a message into a device's queue. @throws {HubError} DeviceNotFound, DeviceMaximumQueueDepthExceeded */
   sendCommand(deviceId: string, message: Message): void;
+  /** Says whether a device (or `device/module`) is connected. */
+  isConnected(client: string): boolean;
+  /** What can be made to go wrong. */
+  readonly faults: Pick<Faults, 'settings' | 'change' | 'clear'>;
   /** Says how often a device (or `device/module`) has connected since the start. */
   connectCount(client: string): number;
   /** Waits until every deployment has reached the twins that it is for. */
@@ -90,7 +98,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const name = options.name ?? 'modelferry';
   const isHubHost = hubHosts(name);
   const policies = openPolicies(store);
-  const access = new Access({ registry: parts.registry, policies, clock, isHubHost, authorities: [] });
+  const authorities = readAuthorities(options.deviceCaPem ?? '');
+  const access = new Access({ registry: parts.registry, policies, clock, isHubHost, authorities });
   const gateway = new MqttGateway({ services: parts, access, clock, log, isHubHost });
   const amqp = new AmqpGateway({ parts, access, log, name });
   connectParts(parts, gateway);
@@ -150,11 +159,18 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       parts.registry.device(deviceId);
       parts.commands.enqueue(deviceId, message);
     },
+    isConnected: (client) => gateway.isConnected(client),
+    faults: parts.faults,
     connectCount: (client) => gateway.connectCounts.get(client) ?? 0,
     settled: () => parts.evaluator.settled(),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function readAuthorities(pem: string): readonly X509Certificate[] {
+  const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return certificates.map((text) => new X509Certificate(text));
 }
 
 /** Says which host names are this hub's, in user names and tokens: any port, any case. */
@@ -206,7 +222,12 @@ function evaluateWhen(
   const { registry, twins, configurations, evaluator } = parts;
   const { everyMs } = when;
   if (everyMs !== undefined) {
-    repeat({ ...when, everyMs }, () => evaluator.markAll());
+    configurations.countSeldom();
+    repeat({ ...when, everyMs }, async () => {
+      evaluator.markAll();
+      await evaluator.settled();
+      configurations.count();
+    });
     return;
   }
   registry.events.on('changed', (deviceId) => evaluator.mark(deviceId));
@@ -217,13 +238,13 @@ function evaluateWhen(
 /** Does something again and again until the signal ends it. */
 function repeat(
   every: { readonly clock: Clock; readonly everyMs: number; readonly signal: AbortSignal },
-  work: () => void,
+  work: () => void | Promise<void>,
 ): void {
   const { clock, everyMs, signal } = every;
   const loop = async (): Promise<void> => {
     while (!signal.aborted) {
       await clock.sleep(everyMs, signal);
-      work();
+      await work();
     }
   };
   loop().catch((error: unknown) => {
