@@ -44,6 +44,8 @@ export interface HubOptions {
    * `UseDevelopmentEmulator=true`, and then without TLS. 0 is any free port. @default none
    */
   readonly plainAmqpPort?: number;
+  /** More TLS ports, each serving all: the standard ones for clients that take no other. @default none */
+  readonly morePorts?: readonly number[];
   readonly certificates: Certificates;
   /** Where devices upload files to; without one uploads are refused as by a hub that has no storage configured. */
   readonly storage?: StorageAccount;
@@ -107,14 +109,9 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     await openRestServer({ routes: routesOf(parts, gateway), access, clock, log, faults: parts.faults }),
   );
   serveWebSocket({ server: rest.server, mqtt: gateway, amqp });
-  const listener: Listener = cleanup.use(
-    await listen({
-      host,
-      port: options.port ?? 0,
-      certificates: options.certificates,
-      protocols: { mqtt: gateway, amqp, http: rest.server },
-    }),
-  );
+  const endpoint = { host, certificates: options.certificates, protocols: { mqtt: gateway, amqp, http: rest.server } };
+  const listener: Listener = cleanup.use(await listen({ ...endpoint, port: options.port ?? 0 }));
+  for (const port of options.morePorts ?? []) cleanup.use(await listen({ ...endpoint, port }));
   const plain =
     options.plainAmqpPort === undefined
       ? undefined

@@ -58,7 +58,7 @@ export function assemble(options: {
     twins,
     presence,
     commands,
-    events: new EventLog({ clock }),
+    events: new EventLog({ store, clock }),
     notices: new Notices({ store, clock }),
     uploads: new Uploads({ store, clock, log, account: storage }),
     sessions: new Sessions(store),

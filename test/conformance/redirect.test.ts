@@ -6,7 +6,7 @@ import { openHubRig } from './hub-rig.ts';
 
 /** What a user writes for Azure: nothing in it knows of a simulator. */
 const program = `
-  const { Registry, Client } = require('azure-iothub');
+  const { Registry, Client, Amqp, AmqpWs } = require('azure-iothub');
   const { Client: Device, Message } = require('azure-iot-device');
   const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
   const service = process.env.SERVICE;
@@ -20,10 +20,12 @@ const program = `
       await device.sendEvent(new Message(transport.name));
       await device.close();
     }
-    const client = Client.fromConnectionString(service);
-    await client.open();
-    await client.send('device-1', 'hello');
-    await client.close();
+    for (const transport of [Amqp, AmqpWs]) {
+      const client = Client.fromConnectionString(service, transport);
+      await client.open();
+      await client.send('device-1', 'hello');
+      await client.close();
+    }
     console.log('done');
     process.exit(0);
   })().catch((error) => { console.error(error); process.exit(1); });
@@ -44,5 +46,5 @@ test('a program written for azure-devices.net runs against the simulator without
   });
   expect(stdout.trim()).toBe('done');
   expect(rig.hub.readEvents().map(({ message }) => message.body.toString())).toEqual(['Mqtt', 'MqttWs']);
-  expect((await rig.registry.get('device-1')).responseBody).toMatchObject({ cloudToDeviceMessageCount: 1 });
+  expect((await rig.registry.get('device-1')).responseBody).toMatchObject({ cloudToDeviceMessageCount: 2 });
 });
