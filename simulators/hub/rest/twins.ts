@@ -91,7 +91,7 @@ export const invocationSchema = z.object({
     .min(1)
     .max(100)
     .regex(/^[^/+#?\p{Cc}]+$/u, 'must be a part of a topic'),
-  payload: z.unknown(),
+  payload: z.unknown().optional(),
   responseTimeoutInSeconds: z.number().int().min(5).max(300).nullish(),
   connectTimeoutInSeconds: z.number().int().min(0).max(300).nullish(),
 });
