@@ -25,6 +25,9 @@ export interface Command {
   lock: { readonly token: string; readonly untilMs: number } | undefined;
 }
 
+/** A cloud-to-device message that somebody has taken: as it was then, with the lock that ends it. */
+export type TakenCommand = Readonly<Omit<Command, 'lock'>> & { readonly lock: NonNullable<Command['lock']> };
+
 /** Limits of the service. @see https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-c2d */
 const queueMax = 50;
 const deliveryCountMax = 10;
@@ -112,14 +115,15 @@ export class Commands {
    * Takes the next message of a device that nobody holds, and locks it.
    * @param lockMs how long it is locked; forever (until abandoned) when not given
    */
-  receive(deviceId: string, lockMs = Number.POSITIVE_INFINITY): Command | undefined {
+  receive(deviceId: string, lockMs = Number.POSITIVE_INFINITY): TakenCommand | undefined {
     this.#sweepQueue(deviceId);
     const command = this.#queues.get(deviceId)?.find(({ lock }) => lock === undefined);
     if (command === undefined) return undefined;
     command.deliveryCount += 1;
-    command.lock = { token: randomUUID(), untilMs: this.#clock.nowMs() + lockMs };
+    const lock = { token: randomUUID(), untilMs: this.#clock.nowMs() + lockMs };
+    command.lock = lock;
     this.#put(command);
-    return command;
+    return { ...command, lock };
   }
 
   /** Ends a message that the device has taken. @throws {HubError} DeviceMessageLockLost */

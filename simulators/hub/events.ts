@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { Clock } from '../../shared/clock.ts';
 import type { Message, Sender } from './message.ts';
+import type { Store } from './store.ts';
 
 /** A message that the built-in endpoint holds. */
 export interface StoredEvent {
@@ -23,6 +24,10 @@ const heldBytesMax = 64 * 1024 * 1024;
 /** How long a message is held: the default retention. */
 const retentionMs = 24 * 60 * 60 * 1000;
 
+interface KeptEvent extends Omit<StoredEvent, 'message'> {
+  readonly message: Omit<Message, 'body'> & { readonly body: string };
+}
+
 interface EventLogEvents {
   readonly event: [event: StoredEvent];
 }
@@ -30,10 +35,11 @@ interface EventLogEvents {
 /**
  * The built-in endpoint: what devices sent, in order, for back ends to read.
  *
- * Invariants: what one device sent stays in order, in one partition; sequence numbers have no gap; held bytes are bounded.
+ * Invariants: what is acknowledged is in the store; what one device sent stays in order, in one partition; sequence numbers have no gap; held bytes are bounded.
  */
 export class EventLog {
   readonly events = new EventEmitter<EventLogEvents>();
+  readonly #store: Store;
   readonly #clock: Clock;
   readonly #partitions: { events: StoredEvent[]; next: number }[] = Array.from({ length: partitionCount }, () => ({
     events: [],
@@ -41,8 +47,16 @@ export class EventLog {
   }));
   #heldBytes = 0;
 
-  constructor(options: { readonly clock: Clock }) {
+  constructor(options: { readonly store: Store; readonly clock: Clock }) {
+    this.#store = options.store;
     this.#clock = options.clock;
+    for (const kept of this.#store.read<KeptEvent>('event').values()) {
+      const event = { ...kept, message: { ...kept.message, body: Buffer.from(kept.message.body, 'base64') } };
+      this.#partitions[event.partition]?.events.push(event);
+      this.#heldBytes += event.message.body.length;
+    }
+    // Names begin with the partition and then the sequence number, so each partition comes in order.
+    for (const partition of this.#partitions) partition.next = (partition.events.at(-1)?.sequence ?? -1) + 1;
     // One listener a reading back end; their number is theirs.
     this.events.setMaxListeners(0);
   }
@@ -59,6 +73,8 @@ export class EventLog {
       source,
       message,
     };
+    const kept: KeptEvent = { ...event, message: { ...message, body: message.body.toString('base64') } };
+    this.#store.put('event', nameOf(event), kept);
     partition.next += 1;
     partition.events.push(event);
     this.#heldBytes += message.body.length;
@@ -86,7 +102,10 @@ export class EventLog {
   #drop(): void {
     const oldestMs = this.#clock.nowMs() - retentionMs;
     for (const partition of this.#partitions) {
-      while (partition.events[0] !== undefined && partition.events[0].enqueuedMs < oldestMs) this.#dropFirst(partition);
+      // The newest stays: it says where the sequence numbers go on after a restart.
+      while (partition.events.length > 1 && (partition.events[0]?.enqueuedMs ?? oldestMs) < oldestMs) {
+        this.#dropFirst(partition);
+      }
     }
     while (this.#heldBytes > heldBytesMax) {
       const largest = this.#partitions.reduce((one, other) => (other.events.length > one.events.length ? other : one));
@@ -96,8 +115,14 @@ export class EventLog {
 
   #dropFirst(partition: { events: StoredEvent[] }): void {
     const event = partition.events.shift();
-    this.#heldBytes -= event?.message.body.length ?? 0;
+    if (event === undefined) return;
+    this.#heldBytes -= event.message.body.length;
+    this.#store.remove('event', nameOf(event));
   }
+}
+
+function nameOf({ partition, sequence }: StoredEvent): string {
+  return `${partition}/${String(sequence).padStart(12, '0')}`;
 }
 
 /** Gives the partition of a device: always the same. */

@@ -10,7 +10,7 @@ const numbers = {
   ArgumentInvalid: 400004,
   ArgumentNull: 400005,
   IotHubFormatError: 400006,
-  DeviceJobAlreadyExists: 409110,
+  JobAlreadyExists: 409110,
   InvalidConfigurationContent: 400141,
   InvalidConfigurationTargetCondition: 400142,
   InvalidConfigurationCustomMetricsQuery: 400143,

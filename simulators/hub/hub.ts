@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { addressKey } from './identity/identity.ts';
 import { type PolicyName, openPolicies } from './identity/policies.ts';
 import { AmqpGateway } from './amqp/gateway.ts';
 import type { StoredEvent } from './events.ts';
+import type { Faults } from './faults.ts';
 import { feedbackOf } from './feedback.ts';
 import { type Listener, listen, listenPlain } from './listener.ts';
 import type { Message } from './message.ts';
@@ -20,6 +22,7 @@ import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
 import { deviceRoutes } from './rest/devices.ts';
 import type { Route } from './rest/route.ts';
+import { jobRoutes } from './rest/jobs.ts';
 import { openRestServer } from './rest/server.ts';
 import { twinRoutes } from './rest/twins.ts';
 import { Store } from './store.ts';
@@ -41,9 +44,13 @@ export interface HubOptions {
    * `UseDevelopmentEmulator=true`, and then without TLS. 0 is any free port. @default none
    */
   readonly plainAmqpPort?: number;
+  /** More TLS ports, each serving all: the standard ones for clients that take no other. @default none */
+  readonly morePorts?: readonly number[];
   readonly certificates: Certificates;
   /** Where devices upload files to; without one uploads are refused as by a hub that has no storage configured. */
   readonly storage?: StorageAccount;
+  /** The CAs (PEM) whose certificates devices of type `certificateAuthority` may show. @default none */
+  readonly deviceCaPem?: string;
   /** How often deployments are evaluated, in milliseconds; the real hub does every five minutes. @default at every change */
   readonly evaluateEveryMs?: number;
   readonly clock?: Clock;
@@ -67,6 +74,10 @@ export interface Hub extends AsyncDisposable {
   onFileUploaded(listener: (notification: FileNotification) => void): void;
   /** Puts a message into a device's queue. @throws {HubError} DeviceNotFound, DeviceMaximumQueueDepthExceeded */
   sendCommand(deviceId: string, message: Message): void;
+  /** Says whether a device (or `device/module`) is connected. */
+  isConnected(client: string): boolean;
+  /** What can be made to go wrong. */
+  readonly faults: Pick<Faults, 'settings' | 'change' | 'clear'>;
   /** Says how often a device (or `device/module`) has connected since the start. */
   connectCount(client: string): number;
   /** Waits until every deployment has reached the twins that it is for. */
@@ -89,7 +100,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const name = options.name ?? 'modelferry';
   const isHubHost = hubHosts(name);
   const policies = openPolicies(store);
-  const access = new Access({ registry: parts.registry, policies, clock, isHubHost, authorities: [] });
+  const authorities = readAuthorities(options.deviceCaPem ?? '');
+  const access = new Access({ registry: parts.registry, policies, clock, isHubHost, authorities });
   const gateway = new MqttGateway({ services: parts, access, clock, log, isHubHost });
   const amqp = new AmqpGateway({ parts, access, log, name });
   connectParts(parts, gateway);
@@ -97,20 +109,18 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     await openRestServer({ routes: routesOf(parts, gateway), access, clock, log, faults: parts.faults }),
   );
   serveWebSocket({ server: rest.server, mqtt: gateway, amqp });
-  const listener: Listener = cleanup.use(
-    await listen({
-      host,
-      port: options.port ?? 0,
-      certificates: options.certificates,
-      protocols: { mqtt: gateway, amqp, http: rest.server },
-    }),
-  );
+  const endpoint = { host, certificates: options.certificates, protocols: { mqtt: gateway, amqp, http: rest.server } };
+  const listener: Listener = cleanup.use(await listen({ ...endpoint, port: options.port ?? 0 }));
+  for (const port of options.morePorts ?? []) cleanup.use(await listen({ ...endpoint, port }));
   const plain =
     options.plainAmqpPort === undefined
       ? undefined
       : cleanup.use(await listenPlain({ host, port: options.plainAmqpPort, accept: (socket) => amqp.accept(socket) }));
   const running = new AbortController();
-  cleanup.defer(() => running.abort());
+  cleanup.defer(() => {
+    running.abort();
+    parts.jobs.stop();
+  });
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
     gateway.sweep();
     parts.commands.sweep();
@@ -146,11 +156,18 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       parts.registry.device(deviceId);
       parts.commands.enqueue(deviceId, message);
     },
+    isConnected: (client) => gateway.isConnected(client),
+    faults: parts.faults,
     connectCount: (client) => gateway.connectCounts.get(client) ?? 0,
     settled: () => parts.evaluator.settled(),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function readAuthorities(pem: string): readonly X509Certificate[] {
+  const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return certificates.map((text) => new X509Certificate(text));
 }
 
 /** Says which host names are this hub's, in user names and tokens: any port, any case. */
@@ -165,8 +182,9 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
   return [
     ...deviceRoutes(parts.sources),
     ...bulkRoutes(parts),
-    ...twinRoutes({ ...parts, jobRows: () => [] }),
+    ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
     ...configurationRoutes(parts),
+    ...jobRoutes(parts.jobs),
     ...deviceSideRoutes(parts),
     ...controlRoutes({ ...parts, drop: (address) => gateway.drop(address), dropAll: () => gateway.dropAll() }),
   ];
@@ -201,7 +219,12 @@ function evaluateWhen(
   const { registry, twins, configurations, evaluator } = parts;
   const { everyMs } = when;
   if (everyMs !== undefined) {
-    repeat({ ...when, everyMs }, () => evaluator.markAll());
+    configurations.countSeldom();
+    repeat({ ...when, everyMs }, async () => {
+      evaluator.markAll();
+      await evaluator.settled();
+      configurations.count();
+    });
     return;
   }
   registry.events.on('changed', (deviceId) => evaluator.mark(deviceId));
@@ -212,13 +235,13 @@ function evaluateWhen(
 /** Does something again and again until the signal ends it. */
 function repeat(
   every: { readonly clock: Clock; readonly everyMs: number; readonly signal: AbortSignal },
-  work: () => void,
+  work: () => void | Promise<void>,
 ): void {
   const { clock, everyMs, signal } = every;
   const loop = async (): Promise<void> => {
     while (!signal.aborted) {
       await clock.sleep(everyMs, signal);
-      work();
+      await work();
     }
   };
   loop().catch((error: unknown) => {

@@ -11,6 +11,9 @@ const firstByteTimeoutMs = 30_000;
 /** Connections that may wait to be taken in while the hub is busy with others. */
 const backlog = 4096;
 
+/** Where the real hub has REST and WebSocket, MQTT, and AMQP; below 1024, so most users may not. */
+export const standardPorts: readonly number[] = [443, 8883, 5671];
+
 /** What a connection is given to once its first bytes say what it speaks. */
 export interface Protocols {
   readonly mqtt: MqttGateway;

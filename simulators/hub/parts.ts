@@ -8,6 +8,7 @@ import { EventLog } from './events.ts';
 import { Faults } from './faults.ts';
 import { Presence } from './identity/presence.ts';
 import { Registry } from './identity/registry.ts';
+import { Jobs } from './jobs.ts';
 import { Methods } from './methods.ts';
 import { Sessions } from './mqtt/sessions.ts';
 import { Notices } from './notices.ts';
@@ -29,6 +30,7 @@ export interface Parts {
   readonly methods: Methods;
   readonly configurations: Configurations;
   readonly evaluator: Evaluator;
+  readonly jobs: Jobs;
   readonly faults: Faults;
   readonly sources: Sources;
 }
@@ -48,6 +50,7 @@ export function assemble(options: {
   const presence = new Presence({ clock });
   const commands = new Commands({ store, clock });
   const sources: Sources = { registry, presence, countCommands: (deviceId) => commands.count(deviceId) };
+  const methods = new Methods();
   const configurations = new Configurations({ store, clock, sources });
   return {
     store,
@@ -55,11 +58,12 @@ export function assemble(options: {
     twins,
     presence,
     commands,
-    events: new EventLog({ clock }),
+    events: new EventLog({ store, clock }),
     notices: new Notices({ store, clock }),
     uploads: new Uploads({ store, clock, log, account: storage }),
     sessions: new Sessions(store),
-    methods: new Methods(),
+    methods,
+    jobs: new Jobs({ store, clock, log, sources, twins, methods }),
     configurations,
     evaluator: new Evaluator({ registry, twins, store, sources, configurations, log }),
     faults,

@@ -8,12 +8,12 @@ export type DocumentKind =
   | 'module'
   | 'twin'
   | 'configuration'
+  | 'event'
   | 'session'
   | 'command'
   | 'upload'
   | 'notification'
-  | 'job'
-  | 'counter';
+  | 'job';
 
 const schemaVersion = 1;
 

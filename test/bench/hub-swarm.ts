@@ -21,9 +21,13 @@ export interface SwarmOrder {
 /** How many connects are under way at once. */
 const concurrency = 64;
 let patches = 0;
+let answers = 0;
+const sockets: tls.TLSSocket[] = [];
 
-process.on('message', (order: SwarmOrder | 'patches') => {
+process.on('message', (order: SwarmOrder | 'patches' | 'report' | 'answers') => {
   if (order === 'patches') process.send?.({ patches });
+  else if (order === 'answers') process.send?.({ answers });
+  else if (order === 'report') reportAll();
   else void connectAll(order);
 });
 process.on('disconnect', () => process.exit(0));
@@ -42,6 +46,14 @@ async function connectAll({ port, caFile, clients }: SwarmOrder): Promise<void> 
   process.send?.({ connected: clients.length, ms: performance.now() - begin });
 }
 
+/** Reports one property of every client. */
+function reportAll(): void {
+  const payload = JSON.stringify({ lastDesiredVersion: 2, lastDesiredStatus: { code: 200, description: '' } });
+  const topic = '$iothub/twin/PATCH/properties/reported/?$rid=1';
+  const packet = generate({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false });
+  for (const socket of sockets) socket.write(packet);
+}
+
 async function connectOne(
   client: SwarmClient,
   to: { readonly port: number; readonly secureContext: tls.SecureContext },
@@ -52,12 +64,17 @@ async function connectOne(
   parser.on('packet', (packet: Packet) => {
     if (packet.cmd === 'connack') {
       if (packet.returnCode !== 0) reject(new Error(`CONNACK ${packet.returnCode}`));
-      const subscriptions = [{ topic: '$iothub/twin/PATCH/properties/desired/#', qos: 0 as const }];
+      const topics = ['$iothub/twin/PATCH/properties/desired/#', '$iothub/twin/res/#'];
+      const subscriptions = topics.map((topic) => ({ topic, qos: 0 as const }));
       socket.write(generate({ cmd: 'subscribe', messageId: 1, subscriptions }));
     } else if (packet.cmd === 'suback') resolve();
-    else if (packet.cmd === 'publish') patches += 1;
+    else if (packet.cmd === 'publish') {
+      if (packet.topic.startsWith('$iothub/twin/res/204/')) answers += 1;
+      else patches += 1;
+    }
   });
   socket.on('data', (chunk: Buffer) => parser.parse(chunk));
+  sockets.push(socket);
   socket.on('error', reject);
   socket.once('secureConnect', () => {
     const { clientId, username, password } = client;

@@ -22,7 +22,7 @@ export interface Figure {
 const modules = 5000;
 /** They connect in so many turns, the hub and the bare broker one after the other. */
 const turns = 5;
-const fanOutTimeoutMs = 60_000;
+const waitTimeoutMs = 60_000;
 
 /**
  * Measures the hub simulator against a bare aedes broker over the same TLS: connections a second, memory with all connected, and
@@ -53,13 +53,15 @@ export async function measureHub(options: { readonly modules?: number } = {}): P
   }
   const memory = { hub: await rssOf(hub), broker: await rssOf(broker) };
   const fanOutMs = await deployToAll({ service, swarm, count });
+  const reportMs = await reportFromAll({ swarm, count });
   const rate = { hub: (count / connectMs.hub) * 1000, broker: (count / connectMs.broker) * 1000 };
   return [
     { name: 'connections over TLS', value: rate.hub, unit: '1/s', reference: rate.broker, bar: { min: 0.6 } },
     { name: `memory with ${count} connected`, value: memory.hub / 1e6, unit: 'MB', bar: { max: 600 } },
-    { name: `memory of the bare broker`, value: memory.broker / 1e6, unit: 'MB' },
+    { name: 'memory of the bare broker', value: memory.broker / 1e6, unit: 'MB' },
     { name: `deployment to ${count} modules`, value: fanOutMs / 1000, unit: 's', bar: { max: 10 } },
     { name: 'desired patches', value: (count / fanOutMs) * 1000, unit: '1/s' },
+    { name: 'reported patches', value: (count / reportMs) * 1000, unit: '1/s' },
   ];
 }
 
@@ -84,12 +86,33 @@ async function deployToAll(of: {
     targetCondition: '*',
     content: { modulesContent: { $edgeAgent: { 'properties.desired': desired } } },
   });
+  return await reached(swarm, { what: 'patches', count, begin });
+}
+
+/** The agents of all modules report at once, as after a deployment. */
+async function reportFromAll({
+  swarm,
+  count,
+}: {
+  readonly swarm: ChildProcess;
+  readonly count: number;
+}): Promise<number> {
+  const begin = performance.now();
+  swarm.send('report');
+  return await reached(swarm, { what: 'answers', count, begin });
+}
+
+/** Waits until the swarm has counted so many, and gives how long that took. */
+async function reached(
+  swarm: ChildProcess,
+  { what, count, begin }: { readonly what: 'patches' | 'answers'; readonly count: number; readonly begin: number },
+): Promise<number> {
   for (;;) {
-    swarm.send('patches');
-    const { patches } = (await answer(swarm)) as { readonly patches: number };
+    swarm.send(what);
+    const counted = ((await answer(swarm)) as Readonly<Record<string, number>>)[what] ?? 0;
     const ms = performance.now() - begin;
-    if (patches >= count) return ms;
-    if (ms > fanOutTimeoutMs) throw new Error(`after ${ms} ms the deployment has reached ${patches} of ${count}`);
+    if (counted >= count) return ms;
+    if (ms > waitTimeoutMs) throw new Error(`after ${ms} ms there are ${counted} ${what} of ${count}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

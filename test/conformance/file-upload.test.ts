@@ -14,6 +14,10 @@ test('uploadToBlob() puts a file into the storage account, and a notification co
   await client.setOptions({ http: { agent: rig.agent } });
   const notifications: unknown[] = [];
   rig.hub.onFileUploaded((notification) => notifications.push(notification));
+  await rig.service.open();
+  const told: unknown[] = [];
+  const receiver = (await rig.service.getFileNotificationReceiver()).result as unknown as NodeJS.EventEmitter;
+  receiver.on('message', (message: { readonly data: Buffer }) => told.push(JSON.parse(message.data.toString())));
   await client.uploadToBlob('folder/rows.csv', Readable.from([Buffer.from('a,b\n1,2\n')]), 8);
   const credential = new StorageSharedKeyCredential(azurite.account.accountName, azurite.account.accountKey);
   const service = new BlobServiceClient(`https://${azurite.account.blobHost}`, credential);
@@ -25,6 +29,10 @@ test('uploadToBlob() puts a file into the storage account, and a notification co
     blobName: 'device-1/folder/rows.csv',
     blobSizeInBytes: 8,
   });
+  // The same comes to back ends over AMQP.
+  await until(() => told.length === 1);
+  expect(told).toEqual(notifications);
+  await rig.service.close();
 });
 
 test('the 11th upload under way is refused, and one that ended makes room', async () => {

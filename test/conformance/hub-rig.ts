@@ -146,7 +146,8 @@ export async function request(
 ): Promise<RestAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<RestAnswer>();
   const body = typeof call.body === 'string' || call.body === undefined ? call.body : JSON.stringify(call.body);
-  const headers = { 'content-type': 'application/json', ...call.headers };
+  const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+  const headers = { 'content-type': 'application/json', ...length, ...call.headers };
   const sent = https.request({ agent, method: call.method, path: call.path, headers }, (response) => {
     const chunks: Buffer[] = [];
     response.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -1,8 +1,8 @@
-import type { EventContext, Sender } from 'rhea';
+import rhea, { type EventContext, type Sender } from 'rhea';
 import { type EventLog, type StoredEvent, partitionCount } from '../events.ts';
-import { dataSection } from './data-section.ts';
 import type { Result } from './gateway.ts';
-import { amqpTypes } from './types.ts';
+
+const { types } = rhea;
 
 /** The built-in endpoint, as the Event Hubs protocol shows it. */
 export interface EventHub {
@@ -35,7 +35,6 @@ function describe(
   request: Readonly<Record<string, unknown>>,
   { events, name, createdMs }: { readonly events: EventLog; readonly name: string; readonly createdMs: number },
 ): Result {
-  const types = amqpTypes();
   if (request['operation'] !== 'READ' || String(request['name']).toLowerCase() !== name.toLowerCase()) {
     return { status: 404, description: 'There is no such entity', body: undefined };
   }
@@ -112,7 +111,6 @@ function startReading(
 
 /** @see https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-construct */
 function encode({ sequence, enqueuedMs, sender, source, message }: StoredEvent): Parameters<Sender['send']>[0] {
-  const types = amqpTypes();
   const { system, properties, body } = message;
   const { deviceId, moduleId } = sender.address;
   const enqueued = types.wrap_timestamp(enqueuedMs);
@@ -137,6 +135,6 @@ function encode({ sequence, enqueuedMs, sender, source, message }: StoredEvent):
       'iothub-enqueuedtime': enqueued,
       'iothub-message-source': source,
     },
-    body: dataSection(body),
+    body: rhea.message.data_section(body),
   };
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { Connection, Container, EventContext, Receiver, Sender } from 'rhea';
+import rhea, { type Connection, type Container, type EventContext, type Receiver, type Sender } from 'rhea';
 import type { Logger } from '../../../shared/log.ts';
 import { HubError } from '../hub-error.ts';
 import type { Access } from '../identity/access.ts';
@@ -33,7 +33,7 @@ export class AmqpGateway {
   readonly #access: Access;
   readonly #log: Logger;
   readonly #eventHub: EventHub;
-  #container: Promise<Container> | undefined;
+  readonly #container = createContainer();
 
   constructor(options: {
     readonly parts: AmqpParts;
@@ -49,17 +49,7 @@ export class AmqpGateway {
 
   /** Takes in a stream that speaks AMQP. */
   accept(socket: Duplex): void {
-    this.#open(socket).catch((error: unknown) => {
-      this.#log.error({ err: error }, 'an AMQP connection could not be taken in');
-      socket.destroy();
-    });
-  }
-
-  async #open(socket: Duplex): Promise<void> {
-    // Loaded at the first connection: most hubs never see one.
-    this.#container ??= createContainer();
-    const container = await this.#container;
-    const connection = container.create_connection(connectionOptions) as AcceptingConnection;
+    const connection = this.#container.create_connection(connectionOptions) as AcceptingConnection;
     this.#serve(connection);
     connection.accept(socket);
   }
@@ -132,8 +122,7 @@ interface AcceptingConnection extends Connection {
   accept(socket: Duplex): void;
 }
 
-async function createContainer(): Promise<Container> {
-  const { default: rhea } = await import('rhea');
+function createContainer(): Container {
   const container = rhea.create_container({ id: 'iot-hub' });
   container.sasl_server_mechanisms.enable_anonymous();
   container.options['receiver_options'] = { autoaccept: false, credit_window: creditWindow };

@@ -1,6 +1,5 @@
-import type { EventContext, Sender } from 'rhea';
+import rhea, { type EventContext, type Sender } from 'rhea';
 import type { Notice, NoticeKind, Notices } from '../notices.ts';
-import { dataSection } from './data-section.ts';
 
 /** Sends notices on a link as far as its receiver asks for them; what it does not accept goes back into the queue. */
 export function openNoticeLink(sender: Sender, of: { readonly notices: Notices; readonly kind: NoticeKind }): void {
@@ -12,7 +11,7 @@ export function openNoticeLink(sender: Sender, of: { readonly notices: Notices; 
       if (notice === undefined) return;
       const delivery = sender.send({
         content_type: 'application/vnd.microsoft.iothub.feedback.json',
-        body: dataSection(JSON.stringify(notice.body)),
+        body: rhea.message.data_section(Buffer.from(JSON.stringify(notice.body))),
       });
       sent.set(delivery.id, notice);
     }

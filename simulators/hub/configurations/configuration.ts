@@ -48,7 +48,7 @@ export const configurationBodySchema = z.object({
   id: z.string(),
   schemaVersion: z.string().nullish(),
   labels: z.record(z.string().max(labelCharsMax), z.string().max(labelCharsMax)).nullish(),
-  content: z.unknown(),
+  content: z.unknown().optional(),
   targetCondition: z.string().nullish(),
   priority: z.number().int().min(0).max(2_147_483_647).nullish(),
   metrics: z.object({ queries: z.record(z.string(), z.string()).nullish() }).nullish(),

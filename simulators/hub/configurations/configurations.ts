@@ -20,6 +20,12 @@ import { Counter, systemQueries } from './metrics.ts';
 /** A paid hub's quota. @see https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-quotas-throttling */
 const configurationsMax = 100;
 
+/** What the metrics of a configuration came to. */
+interface Counts {
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly systemMetrics: Readonly<Record<string, number>>;
+}
+
 interface ConfigurationsEvents {
   /** What targets whom may be another now. */
   readonly changed: [];
@@ -36,6 +42,7 @@ export class Configurations {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #sources: Sources;
+  #counted: Map<string, Counts> | undefined;
   #lastSequence = 0;
 
   constructor(options: { readonly store: Store; readonly clock: Clock; readonly sources: Sources }) {
@@ -115,16 +122,31 @@ export class Configurations {
     this.events.emit('changed');
   }
 
-  /** Gives a configuration as callers see it, its metrics counted now or taken from an earlier count. */
+  /** From now on metrics are counted when {@link count} is called, and not when somebody asks. */
+  countSeldom(): void {
+    this.#counted ??= new Map();
+  }
+
+  /** Counts the metrics of all configurations. */
+  count(): void {
+    const counter = new Counter(this.#sources);
+    const all = [...this.all.values()];
+    this.#counted = new Map(all.map((configuration) => [configuration.id, countsOf(configuration, counter)]));
+  }
+
+  /** Gives a configuration as callers see it. */
   document(configuration: Configuration, counter = new Counter(this.#sources)): Record<string, unknown> {
     const { sequence: _sequence, metrics, content, ...rest } = configuration;
-    const queries = systemQueries(configuration);
+    const counts =
+      this.#counted === undefined
+        ? countsOf(configuration, counter)
+        : (this.#counted.get(configuration.id) ?? { metrics: {}, systemMetrics: {} });
     return {
       ...rest,
       content,
       contentType: 'assignments',
-      metrics: { queries: metrics, results: counter.count(metrics) },
-      systemMetrics: { queries, results: counter.count(queries) },
+      metrics: { queries: metrics, results: counts.metrics },
+      systemMetrics: { queries: systemQueries(configuration), results: counts.systemMetrics },
     };
   }
 
@@ -155,4 +177,11 @@ export class Configurations {
     this.events.emit('changed');
     return configuration;
   }
+}
+
+function countsOf(configuration: Configuration, counter: Counter): Counts {
+  return {
+    metrics: counter.count(configuration.metrics),
+    systemMetrics: counter.count(systemQueries(configuration)),
+  };
 }

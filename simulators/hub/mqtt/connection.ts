@@ -6,7 +6,7 @@ import {
   type Packet,
   generate,
 } from 'mqtt-packet';
-import type { Commands, Command } from '../commands.ts';
+import type { Commands, TakenCommand } from '../commands.ts';
 import type { EventLog } from '../events.ts';
 import type { Faults } from '../faults.ts';
 import { HubError, newTrackingId } from '../hub-error.ts';
@@ -62,7 +62,7 @@ export class Connection {
   readonly #services: DeviceServices;
   readonly #session: Session;
   readonly #clean: boolean;
-  readonly #inflight = new Map<number, Command>();
+  readonly #inflight = new Map<number, TakenCommand>();
   #lastPacketId = 0;
   #will: Message | undefined;
 
@@ -139,9 +139,7 @@ export class Connection {
 
   /** Settles what was under way when the connection has ended. */
   ended(): void {
-    for (const { deviceId, lock } of this.#inflight.values()) {
-      if (lock !== undefined) this.#services.commands.abandon(deviceId, lock.token);
-    }
+    for (const command of this.#inflight.values()) this.#settle(command, 'abandon');
     this.#inflight.clear();
     if (this.#will !== undefined) this.#store(this.#will);
   }
@@ -157,7 +155,7 @@ export class Connection {
     if (qos === undefined || this.address.moduleId !== undefined) return;
     while (this.#inflight.size < inflightMax) {
       const command = this.#services.commands.receive(this.address.deviceId);
-      if (command?.lock === undefined) return;
+      if (command === undefined) return;
       const { message, deviceId } = command;
       const system = { to: `/devices/${deviceId}/messages/devicebound`, ...message.system };
       const topic = commandTopic(deviceId, writeBag({ system, properties: message.properties }));
@@ -288,18 +286,24 @@ export class Connection {
 
   #onPuback(messageId: number): void {
     const command = this.#inflight.get(messageId);
-    if (command?.lock === undefined) return;
+    if (command === undefined) return;
     this.#inflight.delete(messageId);
-    this.#services.commands.complete(command.deviceId, command.lock.token);
+    this.#settle(command, 'complete');
     this.sendCommands();
   }
 
+  #settle({ deviceId, lock }: TakenCommand, how: 'complete' | 'abandon'): void {
+    try {
+      this.#services.commands[how](deviceId, lock.token);
+    } catch (error) {
+      // It ended while it was on its way: purged, or gone with its device.
+      if (!(error instanceof HubError)) throw error;
+    }
+  }
+
+  /** A call without a payload goes out as `null`: the SDK fails at an empty body. */
   #sendMethod(call: MethodCall): void {
-    this.#publish(
-      'methods',
-      methodTopic(call.method, call.requestId),
-      call.payload === undefined ? '' : JSON.stringify(call.payload),
-    );
+    this.#publish('methods', methodTopic(call.method, call.requestId), JSON.stringify(call.payload ?? null));
   }
 
   #keepSession(): void {

@@ -59,9 +59,9 @@ export class MqttGateway {
     this.#isHubHost = options.isHubHost;
   }
 
-  /** How many clients are connected. */
-  get size(): number {
-    return this.#connections.size;
+  /** Says whether a client is connected. @param key as {@link addressKey} gives it */
+  isConnected(key: string): boolean {
+    return this.#connections.has(key);
   }
 
   connectionOf(address: Address): Connection | undefined {

@@ -1,8 +1,8 @@
-import type { Command } from '../commands.ts';
+import type { TakenCommand } from '../commands.ts';
 import { timeOf } from '../time.ts';
 
 /** Gives the headers that a message to a device has over HTTPS; its entity tag is the token of its lock. */
-export function commandHeaders(command: Command): Readonly<Record<string, string>> {
+export function commandHeaders(command: TakenCommand): Readonly<Record<string, string>> {
   const { message, lock } = command;
   const { system, properties } = message;
   const own = Object.entries({
@@ -18,7 +18,7 @@ export function commandHeaders(command: Command): Readonly<Record<string, string
   return {
     ...Object.fromEntries([...own, ...application]),
     'content-type': 'application/octet-stream',
-    etag: `"${lock?.token ?? ''}"`,
+    etag: `"${lock.token}"`,
     'iothub-to': `/devices/${command.deviceId}/messages/devicebound`,
     'iothub-sequencenumber': String(command.sequence),
     'iothub-deliverycount': String(command.deliveryCount - 1),

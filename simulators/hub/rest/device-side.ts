@@ -149,7 +149,7 @@ function commandRoutes(commands: Commands): readonly Route[] {
       allowed: deviceOnly,
       handle: (call) => {
         const command = commands.receive(param(call, 'deviceId'), lockMs);
-        if (command?.lock === undefined) return { status: 204 };
+        if (command === undefined) return { status: 204 };
         return { status: 200, body: command.message.body, headers: commandHeaders(command) };
       },
     },

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { Clock } from '../../../shared/clock.ts';
@@ -29,6 +30,7 @@ export async function openRestServer(options: RestOptions): Promise<{ readonly s
   const app = fastify({
     bodyLimit: bodyBytesMax,
     routerOptions: { ignoreTrailingSlash: true, caseSensitive: false, maxParamLength: 1024 },
+    clientErrorHandler: (error, socket) => refuseMalformed({ error, socket, clock: options.clock }),
     // Clients are cut when the hub closes; nothing is to wait for them.
     forceCloseConnections: true,
   });
@@ -128,25 +130,41 @@ async function sendError(
 ): Promise<unknown> {
   const hubError = asHubError(error);
   if (hubError.status >= 500 && !(error instanceof HubError)) options.log.error({ err: error }, 'a request failed');
-  const { errorName, number, message, status } = hubError;
-  const now = new Date(options.clock.nowMs()).toISOString();
-  const trackingId = newTrackingId();
-  const [date = '', time = ''] = now.split('T');
-  const [year, month, day] = date.split('-');
-  const body = nested.has(errorName)
-    ? {
-        Message: JSON.stringify({ errorCode: number, trackingId, message, info: {}, timestampUtc: now }),
-        ExceptionMessage: '',
-      }
-    : {
-        // The SDK cuts the message at semicolons.
-        Message: `ErrorCode:${errorName};${message.replaceAll(';', ',')}`,
-        ExceptionMessage: `Tracking ID:${trackingId}-G:0-TimeStamp:${month}/${day}/${year} ${time.slice(0, 8)}`,
-      };
+  const { errorName, status } = hubError;
   return await reply
     .code(status)
     .headers({ 'content-type': 'application/json; charset=utf-8', 'iothub-errorcode': errorName })
-    .send(JSON.stringify(body));
+    .send(JSON.stringify(envelopeOf(hubError, options.clock)));
+}
+
+/** Answers what is no HTTP, also when it follows a request that was. */
+function refuseMalformed(of: { readonly error: Error; readonly socket: Duplex; readonly clock: Clock }): void {
+  const { error, socket, clock } = of;
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = JSON.stringify(
+    envelopeOf(new HubError('IotHubFormatError', `The request is no HTTP: ${error.message}`), clock),
+  );
+  const headers = `Connection: close\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}`;
+  socket.end(`HTTP/1.1 400 Bad Request\r\niothub-errorcode: IotHubFormatError\r\n${headers}\r\n\r\n${body}`);
+}
+
+function envelopeOf({ errorName, number, message }: HubError, clock: Clock): Record<string, string> {
+  const now = new Date(clock.nowMs()).toISOString();
+  const trackingId = newTrackingId();
+  if (nested.has(errorName)) {
+    const inner = { errorCode: number, trackingId, message, info: {}, timestampUtc: now };
+    return { Message: JSON.stringify(inner), ExceptionMessage: '' };
+  }
+  const [date = '', time = ''] = now.split('T');
+  const [year, month, day] = date.split('-');
+  return {
+    // The SDK cuts the message at semicolons.
+    Message: `ErrorCode:${errorName};${message.replaceAll(';', ',')}`,
+    ExceptionMessage: `Tracking ID:${trackingId}-G:0-TimeStamp:${month}/${day}/${year} ${time.slice(0, 8)}`,
+  };
 }
 
 function asHubError(error: unknown): HubError {

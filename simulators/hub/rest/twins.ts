@@ -1,18 +1,15 @@
 import { z } from 'zod';
 import { type Sources, deviceRows, moduleRows, twinDocument } from '../documents.ts';
-import { HubError } from '../hub-error.ts';
 import type { Address } from '../identity/identity.ts';
-import { type JsonObject, isObject } from '../json.ts';
-import type { Methods } from '../methods.ts';
+import { type Json, type JsonObject, isObject } from '../json.ts';
+import type { Invocation, Methods } from '../methods.ts';
 import { type Collection, parseQuery } from '../query/parser.ts';
-import { type Continuation, type KeyedRow, runQuery } from '../query/run.ts';
+import { type KeyedRow, runQuery } from '../query/run.ts';
 import type { Twins } from '../twins/twins.ts';
+import { readContinuation, readPageSize, writeContinuation } from './pages.ts';
 import { type Answer, type Call, type Route, param, readBody } from './route.ts';
 
 const serviceOnly = { service: ['ServiceConnect'] } as const;
-
-/** Sizes of a query's page, in rows. */
-const pageRows = { fallback: 100, max: 1000 } as const;
 
 /** The parts of the hub that these routes work with. */
 export interface TwinRouteOptions {
@@ -75,12 +72,7 @@ function routesOf(path: string, options: TwinRouteOptions): readonly Route[] {
         const body = readBody(call, invocationSchema);
         const address = addressOf(call);
         sources.registry.at(address);
-        const result = await methods.invoke(address, {
-          method: body.methodName,
-          payload: body.payload as never,
-          responseTimeoutMs: (body.responseTimeoutInSeconds ?? 30) * 1000,
-          connectTimeoutMs: (body.connectTimeoutInSeconds ?? 0) * 1000,
-        });
+        const result = await methods.invoke(address, invocationOf(body));
         return { status: 200, body: { status: result.status, payload: result.payload ?? null } };
       },
     },
@@ -99,10 +91,20 @@ export const invocationSchema = z.object({
     .min(1)
     .max(100)
     .regex(/^[^/+#?\p{Cc}]+$/u, 'must be a part of a topic'),
-  payload: z.unknown(),
+  payload: z.unknown().optional(),
   responseTimeoutInSeconds: z.number().int().min(5).max(300).nullish(),
   connectTimeoutInSeconds: z.number().int().min(0).max(300).nullish(),
 });
+
+/** Makes of a request what the device is to be asked. */
+export function invocationOf(body: z.infer<typeof invocationSchema>): Invocation {
+  return {
+    method: body.methodName,
+    payload: body.payload as Json | undefined,
+    responseTimeoutMs: (body.responseTimeoutInSeconds ?? 30) * 1000,
+    connectTimeoutMs: (body.connectTimeoutInSeconds ?? 0) * 1000,
+  };
+}
 
 /** What came out of `JSON.parse` is JSON. */
 function objectIn(value: unknown): JsonObject | undefined {
@@ -112,8 +114,6 @@ function objectIn(value: unknown): JsonObject | undefined {
 function addressOf(call: Call): Address {
   return { deviceId: param(call, 'deviceId'), moduleId: call.params['moduleId'] };
 }
-
-const continuationSchema = z.object({ after: z.string(), given: z.number().int().min(0), query: z.string() });
 
 function query(call: Call, options: TwinRouteOptions): Answer {
   const { query: text } = readBody(call, z.object({ query: z.string() }));
@@ -139,27 +139,4 @@ function rowsOf(from: Collection, { sources, jobRows }: TwinRouteOptions): Itera
 function itemType(from: Collection, isWhole: boolean): string {
   if (!isWhole) return 'Raw';
   return from === 'devices.jobs' ? 'DeviceJob' : 'Twin';
-}
-
-function readPageSize(text: string | undefined): number {
-  if (text === undefined || text === '') return pageRows.fallback;
-  if (!/^\d{1,9}$/.test(text) || Number(text) < 1) {
-    throw new HubError('ArgumentInvalid', 'The header "x-ms-max-item-count" must be a whole number of at least 1');
-  }
-  return Math.min(Number(text), pageRows.max);
-}
-
-function writeContinuation(next: Continuation, query: string): string {
-  return Buffer.from(JSON.stringify({ ...next, query })).toString('base64');
-}
-
-function readContinuation(token: string | undefined, query: string): Continuation | undefined {
-  if (token === undefined || token === '') return undefined;
-  try {
-    const parsed = continuationSchema.parse(JSON.parse(Buffer.from(token, 'base64').toString('utf8')));
-    if (parsed.query === query) return parsed;
-  } catch {
-    // Refused below, together with a token of another query.
-  }
-  throw new HubError('ArgumentInvalid', 'The header "x-ms-continuation" is not that of this query');
 }

@@ -1,0 +1,121 @@
+import https from 'node:https';
+import tls from 'node:tls';
+import { generate } from 'mqtt-packet';
+import { expect, test } from 'vitest';
+import { createLogger } from '../../../shared/log.ts';
+import { type HubRig, openHubRig } from '../../conformance/hub-rig.ts';
+import { Random } from '../../random.ts';
+import { temporaryFolder } from '../../temporary-folder.ts';
+import { mqttInput, restInput } from './fuzz-inputs.ts';
+
+/** Inputs of each protocol; together they are what is promised. */
+const inputs = { mqtt: 60_000, rest: 40_000 } as const;
+const packetsPerConnection = 30;
+const seed = Number(process.env['FUZZ_SEED'] ?? 20_261_122);
+
+test(
+  `100,000 inputs of seed ${seed} over MQTT and REST leave the hub serving and its state intact`,
+  { timeout: 180_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    const errors: string[] = [];
+    const log = createLogger('hub', {
+      level: 'warn',
+      format: 'json',
+      destination: { write: (line) => void errors.push(line) },
+    });
+    await using rig = await openHubRig({ folder: folder.path, log });
+    await rig.registry.create({ deviceId: 'kept', capabilities: { iotEdge: true } });
+    await rig.registry.updateTwin('kept', { tags: { site: 'a' }, properties: { desired: { interval: 5 } } }, '*');
+    await rig.registry.create({ deviceId: 'fuzz' });
+    const before = (await rig.registry.getTwin('kept')).responseBody;
+    const random = new Random(seed);
+    const answered = new Map<number, number>();
+    await Promise.all([fuzzMqtt(rig, random), fuzzRest(rig, { random, answered })]);
+    expect(errors.filter((line) => !line.includes('cannot be applied'))).toEqual([]);
+    const { deviceEtag: _etag, ...after } = (await rig.registry.getTwin('kept')).responseBody as typeof before & {
+      deviceEtag: string;
+    };
+    expect(before).toMatchObject(after);
+    // What was sent got somewhere: through CONNECT, into the endpoint, past the token.
+    expect(rig.hub.connectCount('fuzz')).toBeGreaterThan(1000);
+    expect(rig.hub.readEvents().length).toBeGreaterThan(5000);
+    expect(answered.get(200)).toBeGreaterThan(1000);
+    const client = await rig.device('after');
+    expect((await client.getTwin()).properties.desired).toMatchObject({ $version: 1 });
+  },
+);
+
+async function fuzzMqtt(rig: HubRig, random: Random): Promise<void> {
+  const { SharedAccessSignature } = await import('azure-iot-common');
+  const key = /SharedAccessKey=(.+)$/.exec(rig.hub.deviceConnectionString('fuzz'))?.[1] ?? '';
+  const resource = encodeURIComponent(`${rig.hub.hostName}/devices/fuzz`);
+  const password = SharedAccessSignature.create(
+    resource,
+    undefined as never,
+    key,
+    Math.ceil(Date.now() / 1000) + 3600,
+  ).toString();
+  const connect = generate({
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 4,
+    clientId: 'fuzz',
+    clean: true,
+    keepalive: 60,
+    username: `${rig.hub.hostName}/fuzz/?api-version=2021-04-12`,
+    password: Buffer.from(password),
+  });
+  let session: Buffer | undefined;
+  let sent = 0;
+  while (sent < inputs.mqtt) {
+    const socket = tls.connect({ host: '127.0.0.1', port: rig.hub.port, servername: 'localhost', session });
+    socket.on('session', (ticket: Buffer) => (session = ticket));
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.on('error', () => undefined);
+    socket.resume();
+    const packets = Array.from({ length: packetsPerConnection }, () => mqttInput(random));
+    sent += packets.length;
+    if (!random.oneIn(10)) packets.unshift(connect);
+    // Cut anywhere: packets come in pieces, as they do.
+    const all = Buffer.concat(packets);
+    const at = random.below(all.length);
+    socket.write(all.subarray(0, at));
+    socket.end(all.subarray(at));
+    await closed;
+  }
+}
+
+async function fuzzRest(
+  rig: HubRig,
+  { random, answered }: { readonly random: Random; readonly answered: Map<number, number> },
+): Promise<void> {
+  const agent = new https.Agent({
+    keepAlive: true,
+    maxSockets: 4,
+    host: '127.0.0.1',
+    port: rig.hub.port,
+    servername: 'localhost',
+  });
+  const authorization = rig.sign('iothubowner');
+  let sent = 0;
+  const worker = async (): Promise<void> => {
+    while (sent < inputs.rest) {
+      sent += 1;
+      const input = restInput(random);
+      const status = await new Promise<number>((resolve, reject) => {
+        const headers = { authorization, ...input.headers, 'content-length': Buffer.byteLength(input.body) };
+        const request = https.request({ agent, method: input.method, path: input.path, headers }, (response) => {
+          response.resume();
+          response.once('end', () => resolve(response.statusCode ?? 0));
+        });
+        request.once('error', (cause) => reject(new Error(`no answer to ${JSON.stringify(input)}`, { cause })));
+        request.end(input.body);
+      });
+      answered.set(status, (answered.get(status) ?? 0) + 1);
+      if (status >= 500) throw new Error(`${status} for ${JSON.stringify(input)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
+  agent.destroy();
+}
