@@ -4,6 +4,7 @@ import type { ContainerEngine } from '../shared/containers/engine.ts';
 import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
+import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired, type DesiredState } from './desired-state.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
@@ -13,7 +14,7 @@ import { ImageStore } from './images/image-store.ts';
 import { answerMethod } from './methods.ts';
 import { ModuleWatch } from './module-watch.ts';
 import { Reconciler } from './reconciler.ts';
-import { signInFor } from './images/registry-sign-in.ts';
+import { credentialFor } from './images/credential-for.ts';
 import { reportedState } from './report.ts';
 import { type Drain, uploadAll, uploadEvery } from './upload-timer.ts';
 
@@ -46,7 +47,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
   const agentStartedAt = new Date().toISOString();
   const state = await AgentState.open(options.stateFolder);
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
-  await using engine = await openOwnEngine(options, state, images.folder);
+  await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
   const lastGood = await state.readDesired(device.deviceId);
 
@@ -128,7 +129,7 @@ async function workUntil(signal: AbortSignal, { options, state, reconciler, hub 
 }
 
 /** Opens the engine that is wanted; what `auto` once chose stays chosen, because the modules are there. */
-async function openOwnEngine(options: RunOptions, state: AgentState, layout: string): Promise<ContainerEngine> {
+async function openOwnEngine(options: RunOptions, state: AgentState, layout: LayoutStore): Promise<ContainerEngine> {
   const { log } = options;
   const identity = await state.readIdentity();
   const wanted = options.engine === 'auto' ? (identity.engine ?? 'auto') : options.engine;
@@ -147,10 +148,10 @@ async function openOwnEngine(options: RunOptions, state: AgentState, layout: str
 
 function ensureOptions(desired: DesiredState, image: string, signal: AbortSignal): Parameters<ImageStore['ensure']>[1] {
   const uses = desired.modules.filter((module) => module.image === image);
-  const signIn = signInFor(image, desired.manifest.runtime.settings.registryCredentials ?? {});
+  const credential = credentialFor(image, desired.manifest.runtime.settings.registryCredentials ?? {});
   return {
     pullPolicy: uses.every(({ imagePullPolicy }) => imagePullPolicy === 'never') ? 'never' : 'on-create',
-    ...(signIn === undefined ? {} : { signIn }),
+    ...(credential === undefined ? {} : { credential }),
     signal,
   };
 }

@@ -130,7 +130,7 @@ test('runAgent() reports 500 with the reason when an image cannot be had, and th
   const before = await until(() => pidOf(rig, 'digits'));
   const missing = `${rig.registry.host}/test@sha256:${'0'.repeat(64)}`;
   const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image: missing } }), 500);
-  expect(lastDesiredStatus?.description).toContain('it has no such thing');
+  expect(lastDesiredStatus?.description).toContain('has no such image');
   expect(await pidOf(rig, 'digits')).toBe(before);
 });
 

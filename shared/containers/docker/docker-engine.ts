@@ -3,6 +3,7 @@ import type { Digest } from '../../digest.ts';
 import { withDeadline } from '../../deadline.ts';
 import { FerryError, messageOf, systemCodeOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import type { LayoutStore } from '../../oci/layout-store.ts';
 import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
 import { containerAccount, giveFolder, isRoot, parseAccount } from '../process/account.ts';
 import { containerBody, nameLabel, ownerLabel } from './container-body.ts';
@@ -12,7 +13,7 @@ import { splitStreams } from './split-streams.ts';
 /** The settings of {@link DockerEngine.open}. */
 export interface DockerEngineOptions {
   /** OCI image layout that images are taken from. */
-  readonly layout: string;
+  readonly layout: LayoutStore;
   /** Tells this owner's containers from all others on the same engine: letters and digits. */
   readonly owner: string;
   /** Network that containers are put in, where they find each other by name; made when it is not there. @default Docker's own */

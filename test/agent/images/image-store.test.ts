@@ -95,7 +95,13 @@ class BadRegistry implements AsyncDisposable {
     const { cutAfterBytes, ignoresRanges, lies } = this.faults;
     const from = ignoresRanges ? 0 : Number(/bytes=(\d+)-/.exec(headers.range ?? '')?.[1] ?? 0);
     const bytes = isBlob && lies ? Buffer.alloc(content.bytes.length) : content.bytes.subarray(from);
-    response.writeHead(from > 0 ? 206 : 200, { 'content-type': content.type, 'content-length': bytes.length });
+    const { length } = content.bytes;
+    const range = from > 0 ? { 'content-range': `bytes ${from}-${length - 1}/${length}` } : {};
+    response.writeHead(from > 0 ? 206 : 200, {
+      'content-type': content.type,
+      'content-length': bytes.length,
+      ...range,
+    });
     if (isBlob && cutAfterBytes !== undefined && bytes.length > cutAfterBytes) {
       this.sentBytes += cutAfterBytes;
       // Ended, not reset: what was sent also arrives, so that each byte can be counted.
@@ -173,7 +179,7 @@ test('pain 2, a pull on a slow link starts from zero: ImageStore.ensure() goes o
   // What Node had taken off the wire but not yet handed on when the connection broke is asked for again: up to its buffer.
   expect(starts[1]).toBeGreaterThan(200_000 - 65_536);
   expect(starts[2]).toBeGreaterThan(400_000 - 2 * 65_536);
-  expect(await readFile(join(store.folder, 'blobs', ...digestOf(layer).split(':')))).toEqual(layer);
+  expect(await readFile(join(store.layout.folder, 'blobs', ...digestOf(layer).split(':')))).toEqual(layer);
 });
 
 test('ImageStore.ensure() goes on with what a killed agent left', async () => {
@@ -182,11 +188,11 @@ test('ImageStore.ensure() goes on with what a killed agent left', async () => {
   const layer = randomBytes(300_000);
   const image = `${registry.host}/app@${registry.putImage(layer)}`;
   const store = await openStore(folder.path);
-  await mkdir(join(store.folder, 'partial'));
-  await writeFile(join(store.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
+  await mkdir(join(store.layout.folder, 'partial'));
+  await writeFile(join(store.layout.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
   await store.ensure(image, options);
   expect(registry.requests).toContain(`/v2/app/blobs/${digestOf(layer)} bytes=250000-`);
-  expect(await readdir(join(store.folder, 'partial'))).toEqual([]);
+  expect(await readdir(join(store.layout.folder, 'partial'))).toEqual([]);
 });
 
 test('ImageStore.ensure() takes the whole from a registry that knows no ranges', async () => {
@@ -196,8 +202,8 @@ test('ImageStore.ensure() takes the whole from a registry that knows no ranges',
   const image = `${registry.host}/app@${registry.putImage(layer)}`;
   registry.faults.ignoresRanges = true;
   const store = await openStore(folder.path);
-  await mkdir(join(store.folder, 'partial'));
-  await writeFile(join(store.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
+  await mkdir(join(store.layout.folder, 'partial'));
+  await writeFile(join(store.layout.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
   await expect(store.ensure(image, options)).resolves.toMatch(/^sha256:/);
 });
 
@@ -210,8 +216,8 @@ test('ImageStore.ensure() throws away what has another digest, and a later pull 
   registry.faults.lies = true;
   await expect(store.ensure(image, options)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
   registry.faults.lies = false;
-  await mkdir(join(store.folder, 'partial'), { recursive: true });
-  await appendFile(join(store.folder, 'partial', digestOf(layer).replace(':', '-')), randomBytes(100));
+  await mkdir(join(store.layout.folder, 'partial'), { recursive: true });
+  await appendFile(join(store.layout.folder, 'partial', digestOf(layer).replace(':', '-')), randomBytes(100));
   await expect(store.ensure(image, options)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
   await expect(store.ensure(image, options)).resolves.toMatch(/^sha256:/);
 });
@@ -250,7 +256,9 @@ test('ImageStore.ensure() signs in with the name and password that it is given',
   registry.faults.signIn = signIn;
   const store = await openStore(folder.path);
   await expect(store.ensure(image, options)).rejects.toMatchObject({ code: 'REGISTRY_REFUSED' });
-  await expect(store.ensure(image, { ...options, signIn })).resolves.toMatch(/^sha256:/);
+  await expect(store.ensure(image, { ...options, credential: { kind: 'password', ...signIn } })).resolves.toMatch(
+    /^sha256:/,
+  );
 });
 
 test('ImageStore.ensure() says what is wrong: no such image, no registry, not to be pulled, no name of an image', async () => {
