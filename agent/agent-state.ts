@@ -11,12 +11,10 @@ const identitySchema = z.object({
   engine: z.enum(['docker', 'process']).optional(),
 });
 
-const desiredSchema = z.object({ deviceId: z.string(), desired: z.unknown() });
-
 /** What the agent has to know of itself over restarts. */
 export type AgentIdentity = z.infer<typeof identitySchema>;
 
-/** The agent's folder of state: which agent it is, and the last good desired state. Every file is replaced whole and durably. */
+/** The agent's folder of state. Every file in it is replaced whole and durably. */
 export class AgentState {
   readonly folder: string;
 
@@ -40,6 +38,11 @@ export class AgentState {
     return join(this.folder, 'modules');
   }
 
+  /** File of the desired states that are and were in force. */
+  get desiredFile(): string {
+    return join(this.folder, 'desired.json');
+  }
+
   /** File of the counts of restarts. */
   get watchFile(): string {
     return join(this.folder, 'modules.json');
@@ -56,17 +59,6 @@ export class AgentState {
 
   async writeIdentity(identity: AgentIdentity): Promise<void> {
     await writeDurably(join(this.folder, 'agent.json'), JSON.stringify(identity), { mode: 0o600 });
-  }
-
-  /** Reads the last good desired properties of a device; nothing where there are none, or another device's. */
-  async readDesired(deviceId: string): Promise<unknown> {
-    const found = desiredSchema.safeParse(await readJson(join(this.folder, 'desired.json')));
-    return found.data?.deviceId === deviceId ? found.data.desired : undefined;
-  }
-
-  /** Keeps the last good desired properties. They may hold passwords of registries, so nobody else may read them. */
-  async writeDesired(deviceId: string, desired: unknown): Promise<void> {
-    await writeDurably(join(this.folder, 'desired.json'), JSON.stringify({ deviceId, desired }), { mode: 0o600 });
   }
 }
 

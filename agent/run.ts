@@ -5,8 +5,10 @@ import type { DeviceConnectionString } from '../shared/edge/connection-string.ts
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
+import { askReady } from './ask-ready.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired, type DesiredState } from './desired-state.ts';
+import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
@@ -49,11 +51,13 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
-  const lastGood = await state.readDesired(device.deviceId);
+  const generations = await Generations.open(state.desiredFile, device.deviceId);
 
   const reconciler = new Reconciler({
     engine,
     watch,
+    generations,
+    askReady,
     stageImage: async (desired, image, stageSignal) => {
       const digest = await images.ensure(image, ensureOptions(desired, image, stageSignal));
       await engine.prepareImage(digest, stageSignal);
@@ -67,12 +71,8 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
   });
   const hub = new Hub({
     device,
-    knownToHub: lastGood !== undefined,
-    onDesired: async (desired) => {
-      const reading = readDesired(desired);
-      if (reading.code === 200) await state.writeDesired(device.deviceId, desired);
-      reconciler.setDesired(reading);
-    },
+    knownToHub: generations.current !== undefined,
+    onDesired: (desired) => reconciler.setDesired(readDesired(desired), desired),
     onMethod: methodHandler(
       { engine, restart: (module, methodSignal) => reconciler.restart(module, methodSignal) },
       log,
@@ -80,7 +80,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
     clock: systemClock,
     log,
   });
-  if (lastGood !== undefined) reconciler.setDesired(readDesired(lastGood));
+  reconciler.resume();
   await workUntil(signal, { options, state, reconciler, hub });
 }
 

@@ -165,3 +165,18 @@ test('runAgent() refuses to go on with a key that the hub has never known', asyn
   const connectionString = rig.connectionString.replace(/SharedAccessKey=.*/, `SharedAccessKey=${btoa('wrong')}`);
   await expect(rig.startAgent({ connectionString }).ended).rejects.toMatchObject({ code: 'HUB_UNAUTHORIZED' });
 });
+
+test('pain 3, a bad image is not rolled back: runAgent() brings back what ran before a module that ends again and again', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage(), env: { WORD: 'good' } } }), 200);
+  const bad = await rig.putImage('echo "cannot load the model"; exit 3');
+  const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image: bad } }), 500, 25_000);
+  expect(lastDesiredStatus?.description).toMatch(
+    /Taken back.*"digits".*ended by itself 2 times.*exit code 3.*cannot load the model/s,
+  );
+  await until(async () => {
+    const answer = await rig.callMethod('GetModuleLogs', { schemaVersion: '1.0', items: { id: 'digits' } });
+    return JSON.stringify(answer.payload).includes('good');
+  });
+});
