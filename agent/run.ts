@@ -8,6 +8,7 @@ import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askReady } from './ask-ready.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired, type DesiredState } from './desired-state.ts';
+import { fitReport } from './fit-report.ts';
 import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
@@ -65,7 +66,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
     },
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => moduleEnvironment(device, module),
-    onLook: (look) => hub.report(reportedState({ ...look, agentStartedAt, agentVersion: options.version })),
+    onLook: (look) => hub.report(fitReport(reportedState({ ...look, agentStartedAt, agentVersion: options.version }))),
     clock: systemClock,
     log,
   });

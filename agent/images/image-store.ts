@@ -1,3 +1,4 @@
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import type { Digest } from '../../shared/digest.ts';
@@ -23,6 +24,8 @@ export interface EnsureOptions {
 
 /** Blobs that are got at the same time. */
 const parallelBlobs = 4;
+/** What is left free on the disk, in bytes, for the modules' data and logs. */
+const reserveBytes = 64 * 1024 * 1024;
 /** How often the progress of a pull is logged, in milliseconds. */
 const progressEveryMs = 5_000;
 
@@ -96,6 +99,7 @@ export class ImageStore {
     }
     const total = missing.reduce((sum, { size }) => sum + size, 0);
     const image = formatReference(reference);
+    if (missing.length > 0) await this.#checkRoom(image, { missing: total, manifest });
     this.#log.info({ image, blobs: missing.length, bytes: total }, 'pulling');
     let got = 0;
     let toldAtMs = this.#clock.monotonicMs();
@@ -115,6 +119,19 @@ export class ImageStore {
         signal: blobSignal,
         onBytes,
       }),
+    );
+  }
+
+  /** Sees that the image and what an engine makes of it will fit, before the link is used for it. */
+  async #checkRoom(image: string, size: { readonly missing: number; readonly manifest: Manifest }): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#layout.folder);
+    const unpacked = size.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+    const wanted = size.missing + unpacked + reserveBytes;
+    if (bavail * bsize >= wanted) return;
+    throw new FerryError(
+      'DISK_FULL',
+      `Cannot pull "${image}": ${bavail * bsize} bytes are free in "${this.#layout.folder}", ${wanted} were wanted`,
+      { next: 'Free some space there; the pull is tried again by itself.' },
     );
   }
 }

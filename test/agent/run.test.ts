@@ -1,4 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { edgeManifest } from '../../shared/edge/build-manifest.ts';
@@ -179,4 +181,52 @@ test('pain 3, a bad image is not rolled back: runAgent() brings back what ran be
     const answer = await rig.callMethod('GetModuleLogs', { schemaVersion: '1.0', items: { id: 'digits' } });
     return JSON.stringify(answer.payload).includes('good');
   });
+});
+
+/** A registry that takes every question and never answers. */
+async function openSilentRegistry(): Promise<
+  { readonly image: string; readonly asked: () => number } & AsyncDisposable
+> {
+  let asked = 0;
+  const server = createServer(() => (asked += 1)).listen(0, '127.0.0.1');
+  await until(() => server.listening);
+  return {
+    image: `127.0.0.1:${(server.address() as AddressInfo).port}/test@sha256:${'1'.repeat(64)}`,
+    asked: () => asked,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+test('pain 4, a crashed module is not started again during a pull: runAgent() starts it again', async () => {
+  await using rig = await Rig.open();
+  await using silent = await openSilentRegistry();
+  await using _agent = rig.startAgent();
+  const image = await rig.putImage();
+  await rig.reported(await rig.deploy({ digits: { image } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  await rig.deploy({ digits: { image }, slow: { image: silent.image } });
+  await until(() => silent.asked() > 0);
+  process.kill(Number(before), 'SIGKILL');
+  const after = await until(
+    async () => {
+      const pid = await pidOf(rig, 'digits');
+      return pid !== before && pid;
+    },
+    { timeoutMs: 20_000 },
+  );
+  expect(after).toMatch(/^\d+\n$/);
+  expect(silent.asked()).toBe(1);
+});
+
+test('runAgent() lets a newer deployment win over one whose image is being pulled', async () => {
+  await using rig = await Rig.open();
+  await using silent = await openSilentRegistry();
+  await using _agent = rig.startAgent();
+  await rig.deploy({ digits: { image: silent.image } });
+  await until(() => silent.asked() > 0);
+  const { modules } = await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
 });

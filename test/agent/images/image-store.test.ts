@@ -53,13 +53,17 @@ class BadRegistry implements AsyncDisposable {
   }
 
   /** Puts an image of one layer, and gives its digest. */
-  putImage(layer: Buffer, platform: { os: string; architecture: string } = thisPlatform): Digest {
+  putImage(
+    layer: Buffer,
+    platform: { os: string; architecture: string } = thisPlatform,
+    size = layer.byteLength,
+  ): Digest {
     const config = encodeJson({ ...platform, rootfs: { type: 'layers', diff_ids: [digestOf(layer)] } });
     const manifest = encodeJson({
       schemaVersion: 2,
       mediaType: mediaTypes.manifest,
       config: { mediaType: mediaTypes.config, digest: this.#put('blobs', config), size: config.byteLength },
-      layers: [{ mediaType: mediaTypes.layer, digest: this.#put('blobs', layer), size: layer.byteLength }],
+      layers: [{ mediaType: mediaTypes.layer, digest: this.#put('blobs', layer), size }],
     });
     return this.#put('manifests', manifest, mediaTypes.manifest);
   }
@@ -286,4 +290,16 @@ test('ImageStore.ensure() ends at once when it is told to', async () => {
   await until(() => registry.requests.some((request) => request.includes('bytes=')));
   ending.abort(new Error('enough'));
   await expect(pull).rejects.toThrow('enough');
+});
+
+test('pain 15, a disk that is full: ImageStore.ensure() does not begin to get what will not fit', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const image = `${registry.host}/app@${registry.putImage(Buffer.from('x'), thisPlatform, 2 ** 50)}`;
+  const pull = (await openStore(folder.path)).ensure(image, options);
+  await expect(pull).rejects.toMatchObject({
+    code: 'DISK_FULL',
+    message: expect.stringMatching(/\d+ bytes are free.*wanted/),
+  });
+  expect(registry.requests.some((request) => request.includes('/blobs/'))).toBe(false);
 });
