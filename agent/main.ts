@@ -13,6 +13,7 @@ interface RunFlags {
   readonly engine: 'auto' | 'docker' | 'process';
   readonly ca?: string;
   readonly keepModules?: boolean;
+  readonly removeModules?: boolean;
   readonly uploadEvery: number;
   readonly logFormat?: 'text' | 'json';
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -32,7 +33,8 @@ program
     new Option('--engine <name>', 'what runs the modules').choices(['auto', 'docker', 'process']).default('auto'),
   )
   .option('--ca <file>', 'certificate authority to trust beside the known ones, as PEM')
-  .option('--keep-modules', 'let the modules run on when the agent ends')
+  .addOption(new Option('--keep-modules', 'let the modules run on when the agent ends').conflicts('removeModules'))
+  .option('--remove-modules', 'remove the modules from the engine when the agent ends; their data stays')
   .option('--upload-every <seconds>', 'how often collected rows are sent', parseSeconds, 60)
   .addOption(
     new Option('--log-format <format>', 'how log lines look (default: text on a terminal)').choices(['text', 'json']),
@@ -71,7 +73,7 @@ async function run(flags: RunFlags): Promise<void> {
       device,
       stateFolder: flags.state,
       engine: flags.engine,
-      keepModules: flags.keepModules ?? false,
+      modulesAtEnd: flags.keepModules ? 'run on' : flags.removeModules ? 'remove' : 'stop',
       uploadEveryMs: flags.uploadEvery * 1000,
       version,
       log,

@@ -1,12 +1,14 @@
 import type { Clock } from '../shared/clock.ts';
 import type { ContainerEngine, ContainerState } from '../shared/containers/engine.ts';
 import { withDeadline } from '../shared/deadline.ts';
+import { isDigest } from '../shared/digest.ts';
 import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { type ApplyContext, execute, type OrderedStep } from './apply/executors.ts';
 import type { DesiredReading, DesiredState } from './desired-state.ts';
 import { Failures } from './failures.ts';
 import type { Generations } from './generations.ts';
+import { madeFrom } from './labels.ts';
 import type { ModuleWatch } from './module-watch.ts';
 import { type CurrentState, type ObservedModule, plan } from './plan.ts';
 import { type AskReady, Probation } from './probation.ts';
@@ -175,17 +177,21 @@ export class Reconciler {
     await this.#stager[Symbol.asyncDispose]();
   }
 
-  /** Ends all modules, and tells how things are then. What fails to end is logged and left. */
-  async stopAll(): Promise<void> {
+  /** Ends all modules, and removes them from the engine if that is wanted. What fails to end is logged and left. */
+  async stopAll(then: 'stop' | 'remove'): Promise<void> {
     const { engine, log, watch } = this.#options;
-    const running = (await this.#list()).filter(({ status }) => status === 'running');
+    const containers = await this.#list();
     await Promise.all(
-      running.map(async ({ name }) => {
+      containers.map(async ({ name, status, labels }) => {
         try {
-          await engine.stop(name, { graceMs: stopAllGraceMs });
+          if (status === 'running') await engine.stop(name, { graceMs: stopAllGraceMs });
           watch.noteStopped(name);
+          if (then === 'stop') return;
+          await engine.remove(name);
+          const image = madeFrom(labels).imageDigest;
+          if (isDigest(image)) await engine.forgetImage(image);
         } catch (error) {
-          log.error({ module: name, why: messageOf(error) }, 'could not stop the module');
+          log.error({ module: name, why: messageOf(error) }, `could not ${then} the module`);
         }
       }),
     );

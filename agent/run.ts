@@ -27,13 +27,16 @@ export interface RunOptions {
   /** Folder of the agent's own; two agents never share one. */
   readonly stateFolder: string;
   readonly engine: 'auto' | 'docker' | 'process';
-  /** Lets modules run on when the agent ends. */
-  readonly keepModules: boolean;
+  /** What becomes of the modules when the agent ends. */
+  readonly modulesAtEnd: ModulesAtEnd;
   /** How often collected rows are sent, in milliseconds. */
   readonly uploadEveryMs: number;
   readonly version: string;
   readonly log: Logger;
 }
+
+/** Modules may run on, be stopped so that the next start finds them, or be removed from the engine with their images; data always stays. */
+export type ModulesAtEnd = 'run on' | 'stop' | 'remove';
 
 /** Network that modules find each other in; IoT Edge's. */
 const network = 'azure-iot-edge';
@@ -117,7 +120,7 @@ async function workUntil(signal: AbortSignal, { options, state, reconciler, hub 
   ]);
   if (refusal === undefined) {
     log.info('ending');
-    if (!options.keepModules) await reconciler.stopAll();
+    if (options.modulesAtEnd !== 'run on') await reconciler.stopAll(options.modulesAtEnd);
     await uploadAll({ ...upload, signal: AbortSignal.timeout(lastUploadMaxMs) });
     await reconciler.tellEnd();
     await hub.flush(AbortSignal.timeout(lastUploadMaxMs)).catch((error: unknown) => {

@@ -72,7 +72,7 @@ test('runAgent() reports 406 and unknown modules when it ends, and ends them', a
 test('runAgent() takes up modules that were kept, without starting them anew', async () => {
   await using rig = await Rig.open();
   const image = await rig.putImage();
-  const first = rig.startAgent({ keepModules: true });
+  const first = rig.startAgent({ modulesAtEnd: 'run on' });
   const version = await rig.deploy({ digits: { image } });
   await rig.reported(version, 200);
   const before = await until(() => pidOf(rig, 'digits'));
@@ -181,6 +181,43 @@ test('pain 3, a bad image is not rolled back: runAgent() brings back what ran be
     const answer = await rig.callMethod('GetModuleLogs', { schemaVersion: '1.0', items: { id: 'digits' } });
     return JSON.stringify(answer.payload).includes('good');
   });
+});
+
+/** Gives what a Docker engine has of the owner that an agent's state names. */
+async function dockerContainers(rig: Rig): Promise<{ Id: string; State: string }[]> {
+  const { owner } = JSON.parse(await readFile(join(rig.stateFolder, 'agent.json'), 'utf8')) as { owner: string };
+  const { default: Docker } = await import('dockerode');
+  const filters = JSON.stringify({ label: [`modelferry.owner=${owner}`] });
+  return new Docker().listContainers({ all: true, filters });
+}
+
+const dockerIsThere = await (async () => {
+  const { default: Docker } = await import('dockerode');
+  return new Docker().ping().then(
+    () => true,
+    () => false,
+  );
+})();
+if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the agent with Docker are skipped');
+
+test.skipIf(!dockerIsThere)('runAgent() with Docker runs, takes up, replaces and at last removes modules', async () => {
+  await using rig = await Rig.open();
+  const [first, second] = [await rig.putImage(), await rig.putImage(`${waitingScript}\n# second`)];
+  const before = rig.startAgent({ engine: 'docker', modulesAtEnd: 'run on' });
+  const version = await rig.deploy({ digits: { image: first } });
+  await rig.reported(version, 200, 25_000);
+  const [running] = await dockerContainers(rig);
+  expect(running?.State).toBe('running');
+  await before.stop();
+  const agent = rig.startAgent({ engine: 'docker' });
+  await rig.reported(version, 200, 25_000);
+  expect((await dockerContainers(rig)).map(({ Id }) => Id)).toEqual([running?.Id]);
+  await rig.reported(await rig.deploy({ digits: { image: second } }), 200, 25_000);
+  const after = await dockerContainers(rig);
+  expect(after).toMatchObject([{ State: 'running' }]);
+  expect(after[0]?.Id).not.toBe(running?.Id);
+  await agent.stop();
+  expect(await dockerContainers(rig)).toEqual([]);
 });
 
 /** A registry that takes every question and never answers. */
