@@ -33,6 +33,11 @@ export class AgentState {
     return join(this.folder, 'images');
   }
 
+  /** File of when images were last used. */
+  get imageUsageFile(): string {
+    return join(this.folder, 'image-usage.json');
+  }
+
   /** Folder with a folder for each module. */
   get modulesFolder(): string {
     return join(this.folder, 'modules');

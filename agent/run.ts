@@ -13,7 +13,9 @@ import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
+import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
+import { ImageUsage } from './images/image-usage.ts';
 import { answerMethod } from './methods.ts';
 import { ModuleWatch } from './module-watch.ts';
 import { Reconciler } from './reconciler.ts';
@@ -55,6 +57,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
+  const usage = await ImageUsage.open(state.imageUsageFile);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
 
   const reconciler = new Reconciler({
@@ -65,6 +68,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
     stageImage: async (desired, image, stageSignal) => {
       const digest = await images.ensure(image, ensureOptions(desired, image, stageSignal));
       await engine.prepareImage(digest, stageSignal);
+      await usage.note([digest], systemClock.nowMs());
       return digest;
     },
     modulesFolder: state.modulesFolder,
@@ -85,7 +89,8 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
     log,
   });
   reconciler.resume();
-  await workUntil(signal, { options, state, reconciler, hub });
+  const clearing = { engine, images, usage, clock: systemClock, log };
+  await workUntil(signal, { options, state, reconciler, hub, clearing });
 }
 
 /** The parts that work at the same time. */
@@ -94,9 +99,11 @@ interface Parts {
   readonly state: AgentState;
   readonly reconciler: Reconciler;
   readonly hub: Hub;
+  readonly clearing: ClearImagesOptions;
 }
 
-async function workUntil(signal: AbortSignal, { options, state, reconciler, hub }: Parts): Promise<void> {
+async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
+  const { options, state, reconciler, hub, clearing } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -116,6 +123,7 @@ async function workUntil(signal: AbortSignal, { options, state, reconciler, hub 
   });
   await Promise.all([
     reconciler.run(work.signal),
+    clearImagesDaily(clearing, work.signal),
     uploadEvery({ ...upload, everyMs: options.uploadEveryMs, clock: systemClock, signal: work.signal }),
   ]);
   if (refusal === undefined) {

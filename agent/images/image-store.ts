@@ -77,6 +77,12 @@ export class ImageStore {
     return descriptor.digest;
   }
 
+  /** Removes an image, and the blobs that no other one has; does nothing when it is not here. */
+  async forget(image: Digest): Promise<void> {
+    for (const repository of await this.#layout.repositories()) await this.#layout.removeManifest(repository, image);
+    await this.#layout.collectGarbage();
+  }
+
   /** Finds an image that is here. What stands in the layout's index is here wholly. */
   async #find(reference: Reference): Promise<Digest | undefined> {
     const repository = repositoryOf(reference);

@@ -65,7 +65,7 @@ export class DockerEngine implements ContainerEngine {
     const reference = registry.reference(image);
     await this.#do(`take over the image "${image}"`, async () => {
       const progress = await this.#docker.pull(reference, signal === undefined ? {} : { abortSignal: signal });
-      await this.#followPull(progress);
+      await this.#followPull(progress, signal);
       // Its own name for it, because the registry's port is another the next time; the tag also keeps it from being pruned.
       await this.#docker.getImage(reference).tag({ repo: imageRepository, tag: imageTag(image) });
       await this.#docker.getImage(reference).remove();
@@ -180,8 +180,9 @@ export class DockerEngine implements ContainerEngine {
   }
 
   /** Waits for the end of a pull; Docker says in the stream, not by a status, that one has failed. */
-  async #followPull(progress: NodeJS.ReadableStream): Promise<void> {
+  async #followPull(progress: NodeJS.ReadableStream, signal?: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
     this.#docker.modem.followProgress(progress, (error: Error | null) => (error === null ? resolve() : reject(error)));
     await promise;
   }
