@@ -37,7 +37,7 @@ export async function clearImagesDaily(options: ClearImagesOptions, signal: Abor
 }
 
 /**
- * Removes images that no module has used for seven days, from the engine and from the device's own. An image that a container is made
+ * Removes images that no module has used for seven days, from the engine and from the device's own, and downloads that were given up. An image that a container is made
  * from is in use, whether that runs or not.
  */
 export async function clearImages({ engine, images, usage, clock, log }: ClearImagesOptions): Promise<void> {
@@ -47,6 +47,7 @@ export async function clearImages({ engine, images, usage, clock, log }: ClearIm
     if (isDigest(imageDigest)) inUse.add(imageDigest);
   }
   await usage.note(inUse, clock.nowMs());
+  await images.forgetUnfinished(clock.nowMs() - keepUnusedMs);
   for (const image of usage.unusedFor(keepUnusedMs, clock.nowMs())) {
     await engine.forgetImage(image);
     await images.forget(image);

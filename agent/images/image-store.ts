@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises';
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import type { Digest } from '../../shared/digest.ts';
@@ -83,6 +83,19 @@ export class ImageStore {
     await this.#layout.collectGarbage();
   }
 
+  /** Removes unfinished downloads that nothing was added to since a time: of images that are no longer wanted. */
+  async forgetUnfinished(untouchedSinceMs: number): Promise<void> {
+    for (const name of await readdir(this.#partialFolder).catch(() => [])) {
+      const path = join(this.#partialFolder, name);
+      const { mtimeMs } = await stat(path);
+      if (mtimeMs < untouchedSinceMs) await rm(path, { force: true });
+    }
+  }
+
+  get #partialFolder(): string {
+    return join(this.#layout.folder, 'partial');
+  }
+
   /** Finds an image that is here. What stands in the layout's index is here wholly. */
   async #find(reference: Reference): Promise<Digest | undefined> {
     const repository = repositoryOf(reference);
@@ -120,7 +133,7 @@ export class ImageStore {
         registry,
         repository: reference.repository,
         blob,
-        partialFolder: join(this.#layout.folder, 'partial'),
+        partialFolder: this.#partialFolder,
         path: this.#layout.blobPath(blob.digest),
         signal: blobSignal,
         onBytes,

@@ -267,3 +267,15 @@ test('runAgent() lets a newer deployment win over one whose image is being pulle
   const { modules } = await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
   expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
 });
+
+test('runAgent() ends in time while an image is being pulled', async () => {
+  await using rig = await Rig.open();
+  await using silent = await openSilentRegistry();
+  const agent = rig.startAgent();
+  await rig.deploy({ digits: { image: silent.image } });
+  await until(() => silent.asked() > 0);
+  const before = performance.now();
+  await agent.stop();
+  expect(performance.now() - before).toBeLessThan(5_000);
+  expect((await rig.twin()).properties.reported.lastDesiredStatus?.code).toBe(406);
+});

@@ -1,4 +1,4 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { clearImages } from '../../../agent/images/clear-images.ts';
@@ -51,4 +51,18 @@ test('ImageUsage outlives a restart, and a damaged file makes nothing old', asyn
   expect([again.unusedFor(500, 1_400), again.unusedFor(500, 1_500)]).toEqual([[], [image]]);
   await writeFile(path, '{"sha256:');
   expect((await ImageUsage.open(path)).unusedFor(0, Number.MAX_SAFE_INTEGER)).toEqual([]);
+});
+
+test('clearImages() removes what is left of a download that nobody went on with', async () => {
+  await using folder = await temporaryFolder();
+  const images = await ImageStore.open(join(folder.path, 'images'), { clock: systemClock, log });
+  const engine = await ProcessEngine.open({ layout: images.layout, folder: join(folder.path, 'engine'), log });
+  const usage = await ImageUsage.open(join(folder.path, 'usage.json'));
+  const partial = join(images.layout.folder, 'partial');
+  await mkdir(partial);
+  await writeFile(join(partial, 'old'), 'x');
+  await utimes(join(partial, 'old'), 0, 0);
+  await writeFile(join(partial, 'young'), 'x');
+  await clearImages({ engine, images, usage, clock: systemClock, log });
+  expect(await readdir(partial)).toEqual(['young']);
 });
