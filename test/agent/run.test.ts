@@ -191,6 +191,12 @@ async function dockerContainers(rig: Rig): Promise<{ Id: string; State: string }
   return new Docker().listContainers({ all: true, filters });
 }
 
+async function removeDockerImage(image: string): Promise<void> {
+  const { default: Docker } = await import('dockerode');
+  const digest = image.slice(image.indexOf('@') + 1);
+  await new Docker().getImage(`modelferry.local/image:${digest.replace(':', '-')}`).remove();
+}
+
 const dockerIsThere = await (async () => {
   const { default: Docker } = await import('dockerode');
   return new Docker().ping().then(
@@ -218,6 +224,8 @@ test.skipIf(!dockerIsThere)('runAgent() with Docker runs, takes up, replaces and
   expect(after[0]?.Id).not.toBe(running?.Id);
   await agent.stop();
   expect(await dockerContainers(rig)).toEqual([]);
+  // The agent itself removes what was replaced only after days.
+  await removeDockerImage(first);
 });
 
 /** A registry that takes every question and never answers. */
