@@ -3,6 +3,11 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeDurably } from '../shared/durable-file.ts';
+import { FerryError, isFerryError } from '../shared/errors.ts';
+import { FileLock } from '../shared/file-lock.ts';
+
+/** How long an agent waits for one that is just ending, in milliseconds. */
+const lockTimeoutMs = 5_000;
 
 const identitySchema = z.object({
   /** Tells this agent's containers from others on the same engine. */
@@ -51,6 +56,29 @@ export class AgentState {
   /** File of the counts of restarts. */
   get watchFile(): string {
     return join(this.folder, 'modules.json');
+  }
+
+  /**
+   * Does work while no other agent uses the folder.
+   * @throws {FerryError} IN_USE when one does
+   */
+  async whileAlone<T>(work: () => Promise<T>): Promise<T> {
+    let begun = false;
+    try {
+      const lock = new FileLock(join(this.folder, 'agent.lock'));
+      return await lock.run(
+        () => {
+          begun = true;
+          return work();
+        },
+        { timeoutMs: lockTimeoutMs },
+      );
+    } catch (error) {
+      if (begun || !isFerryError(error, 'TIMEOUT')) throw error;
+      throw new FerryError('IN_USE', `Cannot use the folder "${this.folder}": another agent runs on it`, {
+        next: 'End that agent, or give --state another folder.',
+      });
+    }
   }
 
   /** Reads which agent this is; a new one where that was never written. */

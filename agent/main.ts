@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { parseDeviceConnectionString } from '../shared/edge/connection-string.ts';
-import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
+import { FerryError } from '../shared/errors.ts';
 import { createLogger } from '../shared/log.ts';
+import { exitCodes, runProgram, usageText } from '../shared/process-entry.ts';
 
 /** The flags of `agent run`, as commander gives them. */
 interface RunFlags {
@@ -13,7 +15,6 @@ interface RunFlags {
   readonly engine: 'auto' | 'docker' | 'process';
   readonly ca?: string;
   readonly keepModules?: boolean;
-  readonly removeModules?: boolean;
   readonly uploadEvery: number;
   readonly logFormat?: 'text' | 'json';
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -22,37 +23,42 @@ interface RunFlags {
 const connectionStringVariable = 'FERRY_DEVICE_CONNECTION_STRING';
 const version = '0.1.0';
 
-const program = new Command('ferry agent').description('Runs on a device what the hub deploys to it.');
-program
-  .command('run')
-  .description('run the agent in the foreground until it is told to end')
-  .option('--connection-string <text>', `connection string of the device (or ${connectionStringVariable})`)
-  .option('--connection-string-file <file>', 'file that holds the connection string')
-  .option('--state <folder>', 'folder of the agent', '/var/lib/modelferry')
-  .addOption(
-    new Option('--engine <name>', 'what runs the modules').choices(['auto', 'docker', 'process']).default('auto'),
-  )
-  .option('--ca <file>', 'certificate authority to trust beside the known ones, as PEM')
-  .addOption(new Option('--keep-modules', 'let the modules run on when the agent ends').conflicts('removeModules'))
-  .option('--remove-modules', 'remove the modules from the engine when the agent ends; their data stays')
-  .option('--upload-every <seconds>', 'how often collected rows are sent', parseSeconds, 60)
-  .addOption(
-    new Option('--log-format <format>', 'how log lines look (default: text on a terminal)').choices(['text', 'json']),
-  )
-  .addOption(
-    new Option('--log-level <level>', 'least severe log lines to write')
-      .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-      .default('info'),
-  )
-  .action(run);
+await runProgram(main);
 
-program.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
-for (const command of program.commands) command.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.stderr.write(`${describe(error)}\n`);
-  process.exitCode = isFerryError(error, 'USAGE') ? 2 : 1;
+async function main(args: readonly string[]): Promise<number> {
+  const program = new Command('ferry agent')
+    .description('Runs on a device what the hub deploys to it.')
+    .exitOverride()
+    .configureOutput({ outputError: (message, write) => write(usageText(message)) });
+  program
+    .command('run')
+    .description('run the agent in the foreground until it is told to end')
+    .option('--connection-string <text>', `connection string of the device (or ${connectionStringVariable})`)
+    .option('--connection-string-file <file>', 'file that holds the connection string')
+    .option('--state <folder>', 'folder of the agent', '/var/lib/modelferry')
+    .addOption(
+      new Option('--engine <name>', 'what runs the modules').choices(['auto', 'docker', 'process']).default('auto'),
+    )
+    .option('--ca <file>', 'certificate authority to trust beside the known ones, as PEM')
+    .option('--keep-modules', 'let the modules run on when the agent ends')
+    .option('--upload-every <seconds>', 'how often collected rows are sent', parseSeconds, 60)
+    .addOption(
+      new Option('--log-format <format>', 'how log lines look (default: text on a terminal)').choices(['text', 'json']),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'least severe log lines to write')
+        .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .default('info'),
+    )
+    .action(run);
+  program
+    .command('reset')
+    .description('take the agent off this device: its modules, their images, and its folder with rows not yet uploaded')
+    .requiredOption('--state <folder>', 'folder of the agent')
+    .option('--json', 'print one JSON document')
+    .action(reset);
+  await program.parseAsync(args, { from: 'user' });
+  return exitCodes.done;
 }
 
 async function run(flags: RunFlags): Promise<void> {
@@ -71,9 +77,9 @@ async function run(flags: RunFlags): Promise<void> {
   await runAgent(
     {
       device,
-      stateFolder: flags.state,
+      stateFolder: resolve(flags.state),
       engine: flags.engine,
-      modulesAtEnd: flags.keepModules ? 'run on' : flags.removeModules ? 'remove' : 'stop',
+      keepModules: flags.keepModules ?? false,
       uploadEveryMs: flags.uploadEvery * 1000,
       version,
       log,
@@ -82,6 +88,13 @@ async function run(flags: RunFlags): Promise<void> {
   );
   // The device SDK leaves timers behind that would keep the process for minutes.
   process.exit(0);
+}
+
+async function reset(flags: { readonly state: string; readonly json?: boolean }): Promise<void> {
+  const { resetAgent } = await import('./reset.ts');
+  const report = await resetAgent(resolve(flags.state), createLogger('agent', { level: 'warn' }));
+  const text = `Removed ${report.modules.length} modules, ${report.images.length} images, and "${flags.state}".`;
+  process.stdout.write(`${flags.json === true ? JSON.stringify(report, undefined, 2) : text}\n`);
 }
 
 function readConnectionString({ connectionString, connectionStringFile }: RunFlags): string {
@@ -110,11 +123,4 @@ function parseSeconds(text: string): number {
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0 && seconds <= 86_400) return seconds;
   throw new InvalidArgumentError('A number of seconds over 0 and up to 86400 is wanted.');
-}
-
-function describe(error: unknown): string {
-  if (!isFerryError(error)) return `error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
-  const cause = error.cause === undefined ? '' : `\n  cause: ${messageOf(error.cause)}`;
-  const next = error.next === undefined ? '' : `\n  next: ${error.next}`;
-  return `error ${error.code}: ${error.message}${cause}${next}`;
 }

@@ -1,14 +1,12 @@
 import type { Clock } from '../shared/clock.ts';
 import type { ContainerEngine, ContainerState } from '../shared/containers/engine.ts';
 import { withDeadline } from '../shared/deadline.ts';
-import { isDigest } from '../shared/digest.ts';
 import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { type ApplyContext, execute, type OrderedStep } from './apply/executors.ts';
 import type { DesiredReading, DesiredState } from './desired-state.ts';
 import { Failures } from './failures.ts';
 import type { Generations } from './generations.ts';
-import { madeFrom } from './labels.ts';
 import type { ModuleWatch } from './module-watch.ts';
 import { type CurrentState, type ObservedModule, plan } from './plan.ts';
 import { type AskReady, Probation } from './probation.ts';
@@ -177,21 +175,17 @@ export class Reconciler {
     await this.#stager[Symbol.asyncDispose]();
   }
 
-  /** Ends all modules, and removes them from the engine if that is wanted. What fails to end is logged and left. */
-  async stopAll(then: 'stop' | 'remove'): Promise<void> {
+  /** Ends all modules. What fails to end is logged and left. */
+  async stopAll(): Promise<void> {
     const { engine, log, watch } = this.#options;
-    const containers = await this.#list();
+    const running = (await this.#list()).filter(({ status }) => status === 'running');
     await Promise.all(
-      containers.map(async ({ name, status, labels }) => {
+      running.map(async ({ name }) => {
         try {
-          if (status === 'running') await engine.stop(name, { graceMs: stopAllGraceMs });
+          await engine.stop(name, { graceMs: stopAllGraceMs });
           watch.noteStopped(name);
-          if (then === 'stop') return;
-          await engine.remove(name);
-          const image = madeFrom(labels).imageDigest;
-          if (isDigest(image)) await engine.forgetImage(image);
         } catch (error) {
-          log.error({ module: name, why: messageOf(error) }, `could not ${then} the module`);
+          log.error({ module: name, why: messageOf(error) }, 'could not stop the module');
         }
       }),
     );

@@ -29,16 +29,13 @@ export interface RunOptions {
   /** Folder of the agent's own; two agents never share one. */
   readonly stateFolder: string;
   readonly engine: 'auto' | 'docker' | 'process';
-  /** What becomes of the modules when the agent ends. */
-  readonly modulesAtEnd: ModulesAtEnd;
+  /** Lets modules run on when the agent ends. */
+  readonly keepModules: boolean;
   /** How often collected rows are sent, in milliseconds. */
   readonly uploadEveryMs: number;
   readonly version: string;
   readonly log: Logger;
 }
-
-/** Modules may run on, be stopped so that the next start finds them, or be removed from the engine with their images; data always stays. */
-export type ModulesAtEnd = 'run on' | 'stop' | 'remove';
 
 /** Network that modules find each other in; IoT Edge's. */
 const network = 'azure-iot-edge';
@@ -49,11 +46,16 @@ const lastUploadMaxMs = 2_000;
  * Runs the agent until the signal is aborted: first what was last good, from the device's own disk, then what the hub says.
  * @throws {FerryError} HUB_UNAUTHORIZED when the hub refuses a device that it has never let in
  * @throws {FerryError} ENGINE_FAILED when the engine that is wanted does not answer
+ * @throws {FerryError} IN_USE when another agent runs on the same folder
  */
 export async function runAgent(options: RunOptions, signal: AbortSignal): Promise<void> {
+  const state = await AgentState.open(options.stateFolder);
+  await state.whileAlone(() => runAlone(options, state, signal));
+}
+
+async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const state = await AgentState.open(options.stateFolder);
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
@@ -128,7 +130,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
   ]);
   if (refusal === undefined) {
     log.info('ending');
-    if (options.modulesAtEnd !== 'run on') await reconciler.stopAll(options.modulesAtEnd);
+    if (!options.keepModules) await reconciler.stopAll();
     await uploadAll({ ...upload, signal: AbortSignal.timeout(lastUploadMaxMs) });
     await reconciler.tellEnd();
     await hub.flush(AbortSignal.timeout(lastUploadMaxMs)).catch((error: unknown) => {

@@ -2,12 +2,13 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The programs that the project consists of; they meet on the wire and never import each other. */
-export type ProgramName = 'ferry' | 'agent' | 'simulators' | 'scoring';
+export type ProgramName = 'ferry' | 'agent' | 'quickstart' | 'scoring' | 'simulators';
 
 /** Where each program is: its source in a checkout, its bundle (beside this one) in the published package. */
 const places: Record<ProgramName, { readonly source: string; readonly bundle: string }> = {
   ferry: { source: '../cloud/main.ts', bundle: './ferry.mjs' },
   agent: { source: '../agent/main.ts', bundle: './agent.mjs' },
+  quickstart: { source: '../simulators/quickstart/main.ts', bundle: './quickstart.mjs' },
   simulators: { source: '../simulators/main.ts', bundle: './simulators.mjs' },
   scoring: { source: '../agent/scoring/main.ts', bundle: './scoring.mjs' },
 };

@@ -71,6 +71,10 @@ export class TextBuffer {
 
   /** Appends a finite float32. */
   float32(value: number): void {
+    if (value === 0) {
+      this.ascii(Object.is(value, -0) ? '-0' : '0');
+      return;
+    }
     const size = Math.abs(value);
     if (size < 1e-6 || size >= 1e15) {
       this.#float32Slowly(value);
@@ -152,8 +156,9 @@ export class TextBuffer {
     this.#length = end;
   }
 
+  /** For sizes that are rare; the smallest have less than 6 digits. */
   #float32Slowly(value: number): void {
-    for (let precision = 6; precision <= 9; precision += 1) {
+    for (let precision = 1; precision <= 9; precision += 1) {
       const rounded = Number(value.toPrecision(precision));
       if (Math.fround(rounded) !== value) continue;
       this.number(rounded);

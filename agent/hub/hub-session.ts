@@ -78,7 +78,7 @@ export class HubSession implements AsyncDisposable {
     const rest = Object.fromEntries(
       Object.entries(reported).filter(([name]) => !['update', '$version', '$metadata'].includes(name)),
     );
-    return { desired: structuredClone(desired) as unknown, reported: structuredClone(rest) };
+    return { desired: structuredClone(desired), reported: structuredClone(rest) };
   }
 
   /** Sends a patch of the reported properties, and comes back when the hub has taken it. */

@@ -28,6 +28,11 @@ export class InlineScorer implements Scorer {
     this.#collector = options.collector;
   }
 
+  /** Whether requests share runs. */
+  get sharesRuns(): boolean {
+    return this.#batcher.sharesRuns;
+  }
+
   get waiting(): number {
     return this.#batcher.waiting;
   }
@@ -42,6 +47,10 @@ export class InlineScorer implements Scorer {
     if (this.#collector !== undefined) this.#collect(call.requestId, request.feeds, outputs);
     const times = { parseMs: parsedMs - startMs, queueMs, runMs, writeMs: performance.now() - ranMs };
     return { answer, times, batchRequests: requests };
+  }
+
+  close(): void {
+    // A session lives as long as its process.
   }
 
   #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): void {

@@ -4,38 +4,33 @@ import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
 import { commitThreadRole, runCommitThread } from '../collect/commit-thread.ts';
 import type { ScoringServer } from './server.ts';
+import { workerRole } from './pool/worker-protocol.ts';
 import { readSettings } from './settings.ts';
 
 /** Where the root of the image is, seen from `/opt/modelferry/server.mjs`; tests and the process engine say it themselves. */
 const rootFromBundle = '../..';
 
+const entry = new URL(import.meta.url);
+
 /**
  * The scoring server. This module is the entry of every thread of it, since a bundle is one file: each finds what it is here.
  */
-if (isMainThread) await serve();
+if (isMainThread && process.argv[2] === workerRole) await work();
+else if (isMainThread) await serve();
 else if ((workerData as { role?: string }).role === commitThreadRole) runCommitThread();
 
 async function serve(): Promise<void> {
   const startMs = performance.now();
   const log = createLogger('scoring', { format: 'json' });
   try {
-    const root = process.env['MODELFERRY_ROOT'] ?? resolve(import.meta.dirname, rootFromBundle);
-    const settings = readSettings(root, process.env);
+    const settings = readSettings(imageRoot(), process.env);
     log.level = settings.logLevel;
-    // Only this thread needs ONNX Runtime and HTTP.
+    // Only the processes that score need ONNX Runtime; threads and this file start without it.
     const { ScoringServer } = await import('./server.ts');
-    const server = await ScoringServer.start({ settings, log, entry: new URL(import.meta.url) });
+    const server = await ScoringServer.start({ settings, log, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
-    log.info(
-      {
-        port: server.port,
-        host: settings.host,
-        service: settings.service,
-        models,
-        startMs: Math.round(performance.now() - startMs),
-      },
-      'ready',
-    );
+    const { service, host } = settings;
+    log.info({ port: server.port, host, service, models, startMs: Math.round(performance.now() - startMs) }, 'ready');
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping');
@@ -43,11 +38,31 @@ async function serve(): Promise<void> {
       });
     }
   } catch (error) {
-    if (isFerryError(error)) log.fatal({ code: error.code, next: error.next }, messageOf(error));
-    else log.fatal({ err: error }, 'could not start');
-    // 3: Azure ML's server ends so where a model cannot be initialised.
-    process.exit(3);
+    fail(error, log);
   }
+}
+
+/** Scores for a server that is another process; signals are the server's to handle, it ends this process by their pipe. */
+async function work(): Promise<void> {
+  const log = createLogger('scoring-worker', { format: 'json' });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => {});
+  try {
+    const { runWorkerProcess } = await import('./pool/worker-process.ts');
+    await runWorkerProcess({ log, entry });
+  } catch (error) {
+    fail(error, log);
+  }
+}
+
+function imageRoot(): string {
+  return process.env['MODELFERRY_ROOT'] ?? resolve(import.meta.dirname, rootFromBundle);
+}
+
+function fail(error: unknown, log: Logger): never {
+  if (isFerryError(error)) log.fatal({ code: error.code, next: error.next }, messageOf(error));
+  else log.fatal({ err: error }, 'could not start');
+  // 3: Azure ML's server ends so where a model cannot be initialised.
+  process.exit(3);
 }
 
 async function stop(server: ScoringServer, log: Logger): Promise<never> {

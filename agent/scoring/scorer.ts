@@ -28,4 +28,6 @@ export interface Scorer {
    * @throws {FerryError} REQUEST_INVALID, OVERLOADED, TIMEOUT, INTERRUPTED when nobody wants the answer any more, or SCORING_FAILED
    */
   score(call: ScoreCall): Promise<Scored>;
+  /** Gives back what it holds. */
+  close(): void;
 }

@@ -1,13 +1,8 @@
-import { join } from 'node:path';
 import type { Logger } from '../../shared/log.ts';
-import { bufferFileName } from '../collect/buffer-file.ts';
-import { Collector } from '../collect/collector.ts';
-import { type CommitThread, startCommitThread } from '../collect/commit-thread.ts';
+import { Collection } from './collection.ts';
 import { Listener } from './http/listener.ts';
-import { InlineScorer } from './inline-scorer.ts';
 import { ScoringMetrics } from './metrics.ts';
-import { OnnxModel } from './model/onnx-model.ts';
-import { hasRowDimension } from './model/rows.ts';
+import { placeModel } from './place-model.ts';
 import { ServedModels } from './served-models.ts';
 import type { ScoringSettings } from './settings.ts';
 
@@ -22,28 +17,25 @@ export interface ScoringServerOptions {
 /** How long requests in flight get to end: below the 10 s after which a container engine kills. */
 const drainTimeoutMs = 8_000;
 
-/** How long the last rows get to reach the disk, after that. */
-const commitTimeoutMs = 1_500;
-
-/** Requests that may wait for a model on one thread. */
-const waitingMax = 1024;
-
-/** Rows of one run that several requests share. */
-const batchRowsMax = 256;
-
-/** Bytes that a device gives to rows which wait for upload. */
-const bufferBytesMax = 1024 * 1024 * 1024;
+interface ServerParts {
+  readonly listener: Listener;
+  readonly models: ServedModels;
+  readonly collection: Collection | undefined;
+  readonly state: { ready: boolean };
+}
 
 /** A scoring server that is ready. */
 export class ScoringServer implements AsyncDisposable {
   readonly #listener: Listener;
+  readonly #models: ServedModels;
   readonly #collection: Collection | undefined;
   readonly #state: { ready: boolean };
 
-  private constructor(listener: Listener, collection: Collection | undefined, state: { ready: boolean }) {
-    this.#listener = listener;
-    this.#collection = collection;
-    this.#state = state;
+  private constructor(parts: ServerParts) {
+    this.#listener = parts.listener;
+    this.#models = parts.models;
+    this.#collection = parts.collection;
+    this.#state = parts.state;
   }
 
   /**
@@ -51,17 +43,14 @@ export class ScoringServer implements AsyncDisposable {
    * @throws {FerryError} MODEL_INVALID, PORT_IN_USE
    */
   static async start({ settings, log, entry }: ScoringServerOptions): Promise<ScoringServer> {
-    const collection = settings.collectInto === undefined ? undefined : startCollection(settings, { log, entry });
+    const collection = Collection.start(settings, { log, entry });
     const scorers = await Promise.all(
-      settings.config.models.map(async (model) => {
-        const loaded = await OnnxModel.load(join(settings.root, model.path), model);
-        const batching = { sharesRuns: hasRowDimension(model.signature), waitingMax, rowsMax: batchRowsMax };
-        return new InlineScorer(loaded, { batching, collector: collection?.collector });
-      }),
+      settings.config.models.map((_, index) => placeModel(index, { settings, log, entry, collection })),
     );
+    const models = new ServedModels(scorers);
     const state = { ready: true };
     const listener = await Listener.start(settings, {
-      models: new ServedModels(scorers),
+      models,
       metrics: new ScoringMetrics(),
       readings: () => [
         {
@@ -87,7 +76,12 @@ export class ScoringServer implements AsyncDisposable {
       corsOrigins: settings.corsOrigins,
       log,
     });
-    return new ScoringServer(listener, collection, state);
+    return new ScoringServer({ listener, models, collection, state });
+  }
+
+  /** The models with what scores them. */
+  get models(): ServedModels {
+    return this.#models;
   }
 
   get port(): number {
@@ -101,28 +95,12 @@ export class ScoringServer implements AsyncDisposable {
   async stop(): Promise<boolean> {
     this.#state.ready = false;
     const complete = await this.#listener.drain(drainTimeoutMs);
-    const durable = (await this.#collection?.collector.close(commitTimeoutMs)) ?? true;
-    await this.#collection?.thread.stop();
+    for (const scorer of this.#models.all) scorer.close();
+    const durable = (await this.#collection?.close()) ?? true;
     return complete && durable;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-interface Collection {
-  readonly collector: Collector;
-  readonly thread: CommitThread;
-}
-
-function startCollection(settings: ScoringSettings, { log, entry }: { log: Logger; entry: URL }): Collection {
-  const thread = startCommitThread({
-    entry,
-    databasePath: join(settings.collectInto ?? '.', bufferFileName),
-    quota: { bytesMax: bufferBytesMax, policy: 'drop-oldest' },
-    onFailure: (reason) => log.error({ reason }, 'could not write to the collection buffer; it is tried again'),
-  });
-  const { workspace, service } = settings;
-  return { collector: new Collector({ channel: thread, workspace, service }), thread };
 }

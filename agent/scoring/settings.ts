@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
+import { coresAvailable } from './pool/cpu-limit.ts';
 import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
 
 /** What the scoring server is told at its start. */
@@ -20,6 +21,14 @@ export interface ScoringSettings {
   /** Folder of the collection buffer, where collection is on. */
   readonly collectInto: string | undefined;
   readonly corsOrigins: readonly string[];
+  /** Worker processes of a model that is too slow for the listening thread. */
+  readonly workers: number;
+  /** Memory of one worker, beyond which it is replaced. */
+  readonly workerBytesMax: number | undefined;
+  /** Rows of one run that several requests share. */
+  readonly batchRowsMax: number;
+  /** Requests that may wait for one model; one more is refused. */
+  readonly waitingMax: number;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 }
 
@@ -35,6 +44,10 @@ const environmentSchema = z.object({
   SCORING_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
   AML_MODEL_DC_STORAGE_ENABLED: trueOrFalse.default(false),
   AML_CORS_ORIGINS: z.string().default(''),
+  WORKER_COUNT: z.coerce.number().int().min(1).max(256).optional(),
+  MODELFERRY_WORKER_BYTES_MAX: z.coerce.number().int().positive().optional(),
+  MODELFERRY_BATCH_ROWS_MAX: z.coerce.number().int().positive().default(256),
+  MODELFERRY_WAITING_MAX: z.coerce.number().int().positive().default(1024),
   MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
   MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
   MODELFERRY_WORKSPACE: z
@@ -78,6 +91,10 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    workers: given.WORKER_COUNT ?? coresAvailable(),
+    workerBytesMax: given.MODELFERRY_WORKER_BYTES_MAX,
+    batchRowsMax: given.MODELFERRY_BATCH_ROWS_MAX,
+    waitingMax: given.MODELFERRY_WAITING_MAX,
     logLevel: given.MODELFERRY_LOG_LEVEL,
   };
 }

@@ -131,7 +131,3 @@ export const edgeManifestSchema = z.strictObject({
 export type EdgeModule = z.infer<typeof edgeModuleSchema>;
 /** The desired properties of `$edgeAgent`, defaults filled in. */
 export type EdgeAgentDesired = z.infer<typeof edgeAgentDesiredSchema>;
-/** The desired properties of `$edgeHub`, defaults filled in. */
-export type EdgeHubDesired = z.infer<typeof edgeHubDesiredSchema>;
-/** A whole deployment manifest, defaults filled in. */
-export type EdgeManifest = z.infer<typeof edgeManifestSchema>;

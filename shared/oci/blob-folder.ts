@@ -1,11 +1,14 @@
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type Digest, Digester } from '../digest.ts';
 import { syncFolder } from '../durable-file.ts';
-import { FerryError, systemCodeOf } from '../errors.ts';
+import { FerryError, isFerryError, systemCodeOf } from '../errors.ts';
 import { writeFailure } from './disk-full.ts';
-import { isProcessAlive, processMark } from './process-mark.ts';
+import { writeHashed } from './hashed-write.ts';
+import { isLeftover, PartialBlobs } from './partial-blobs.ts';
+import { processMark } from './process-mark.ts';
 import { checkExpected, type Expected } from './verified.ts';
 
 /** Bytes to store: at once, or piece by piece. */
@@ -26,25 +29,27 @@ export interface BlobRange {
   readonly end?: number;
 }
 
-/** Small pieces are gathered to writes of about so many bytes: a layer of many small files would else be all system calls. */
-const writeBytes = 1024 * 1024;
+/** How much is read at once, in bytes. */
+const readBytes = 1024 * 1024;
 
 /**
  * The blobs of an image layout: `blobs/sha256/<64 digits>`.
  *
  * Invariants:
  * - a file under a digest's name has that digest, wholly and durably: it is written aside, checked, synced, then renamed;
- * - a file aside belongs to the process that its name tells; when that is gone, {@link BlobFolder.sweep} removes it.
+ * - a file aside belongs to the process that its name tells; when that is gone, {@link BlobFolder.sweep} removes it,
+ *   or another goes on with it where it is a part of a blob that broke off.
  */
 export class BlobFolder {
   /** `blobs/sha256` of the layout. */
   readonly folder: string;
   readonly #aside: string;
-  #count = 0;
+  readonly #partial: PartialBlobs;
 
   constructor(layoutFolder: string) {
     this.folder = join(layoutFolder, 'blobs', 'sha256');
     this.#aside = join(layoutFolder, '.ingest');
+    this.#partial = new PartialBlobs(this.#aside, randomBytes(6).toString('hex'));
   }
 
   async create(): Promise<void> {
@@ -52,10 +57,10 @@ export class BlobFolder {
     await mkdir(this.#aside, { recursive: true });
   }
 
-  /** Removes what processes left that died while writing. */
+  /** Removes what processes left that died while writing, but for parts of blobs that may still be gone on with. */
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#aside)) {
-      if (!isProcessAlive(name.split('.')[0] ?? '')) await rm(join(this.#aside, name), { force: true });
+      if (await isLeftover(this.#aside, name, Date.now())) await rm(join(this.#aside, name), { force: true });
     }
   }
 
@@ -76,7 +81,7 @@ export class BlobFolder {
     if (file === undefined) {
       throw new FerryError('IMAGE_NOT_FOUND', `Cannot read "${digest}": there is no such blob in "${this.folder}"`);
     }
-    return file.createReadStream({ start, highWaterMark: writeBytes, ...(end === undefined ? {} : { end: end - 1 }) });
+    return file.createReadStream({ start, highWaterMark: readBytes, ...(end === undefined ? {} : { end: end - 1 }) });
   }
 
   /**
@@ -90,7 +95,7 @@ export class BlobFolder {
       if (!(source instanceof Uint8Array)) await source[Symbol.asyncIterator]().return?.();
       return { digest: expected.digest, size: expected.size };
     }
-    const aside = join(this.#aside, `${processMark()}.${(this.#count += 1)}`);
+    const aside = join(this.#aside, `${processMark()}.${randomBytes(6).toString('hex')}`);
     try {
       const written = await this.#writeAside(aside, source instanceof Uint8Array ? [source] : source, signal);
       if (expected !== undefined) checkExpected(written, expected, 'what was to be stored');
@@ -101,6 +106,43 @@ export class BlobFolder {
       await rm(aside, { force: true });
       throw writeFailure(error, `store a blob in "${this.folder}"`);
     }
+  }
+
+  /**
+   * Stores a blob that may break off on its way: what has come is kept, and gone on with by the next who wants the same blob, in
+   * this process or, when this one is gone, in another.
+   * @param source gives the bytes from a place on
+   * @throws {FerryError} DIGEST_MISMATCH when it is not what was expected; nothing of it is kept
+   * @throws {FerryError} DISK_FULL when there is no room; nothing is left behind then
+   */
+  async putResumably(
+    source: (start: number) => AsyncIterable<Uint8Array>,
+    expected: Expected,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    if (await this.#renew(expected)) return;
+    using part = await this.#partial.claim(expected.digest);
+    if (part === undefined) {
+      await this.put(source(0), { expected, ...(signal === undefined ? {} : { signal }) });
+      return;
+    }
+    for (;;) {
+      const hadBytes = await this.#bytesOf(part.path);
+      try {
+        return await this.#complete(part.path, source, expected, signal);
+      } catch (error) {
+        const failure = writeFailure(error, `store a blob in "${this.folder}"`);
+        const isWrong = isFerryError(failure, 'DIGEST_MISMATCH');
+        const isOfNoUse = isWrong || isFerryError(failure, 'DISK_FULL') || (await this.#bytesOf(part.path)) === 0;
+        if (isOfNoUse) await rm(part.path, { force: true });
+        // What an earlier try had left may be what is wrong, after a power cut: then it comes wholly once more.
+        if (!isWrong || hadBytes === 0) throw failure;
+      }
+    }
+  }
+
+  async #bytesOf(path: string): Promise<number> {
+    return (await stat(path).catch(absent))?.size ?? 0;
   }
 
   /** Says whether the blob is there, and makes it young so that no clean-up takes it before it is referred to. */
@@ -119,50 +161,34 @@ export class BlobFolder {
   ): Promise<{ digest: Digest; bytes: number }> {
     const digester = new Digester();
     await using file = await open(aside, 'wx', 0o644);
-    let gathered: Uint8Array[] = [];
-    let gatheredBytes = 0;
-    let writing: Promise<void> = Promise.resolve();
-    const flush = async (): Promise<void> => {
-      await writing;
-      writing = writeAll(file, gathered);
-      // Awaited at the next flush, so that hashing and reading go on meanwhile; a failure is not lost by it.
-      writing.catch(() => undefined);
-      gathered = [];
-      gatheredBytes = 0;
-    };
-    try {
-      for await (const piece of source) {
-        signal?.throwIfAborted();
-        gathered.push(piece);
-        gatheredBytes += piece.byteLength;
-        const due = gatheredBytes >= writeBytes ? flush() : undefined;
-        digester.update(piece);
-        await due;
-      }
-      await flush();
-    } finally {
-      await writing;
-    }
+    await writeHashed(file, source, digester, signal);
     await file.datasync();
     return digester.finish();
   }
-}
 
-/** Writes buffers wholly: a write that takes only a part is gone on with. */
-async function writeAll(file: FileHandle, buffers: readonly Uint8Array[]): Promise<void> {
-  let left = buffers.filter((buffer) => buffer.byteLength > 0);
-  while (left.length > 0) {
-    let { bytesWritten } = await file.writev(left.slice(0, buffersMax));
-    left = left.flatMap((buffer) => {
-      const taken = Math.min(bytesWritten, buffer.byteLength);
-      bytesWritten -= taken;
-      return taken === buffer.byteLength ? [] : [buffer.subarray(taken)];
-    });
+  /** Adds what is missing to a part, after hashing what it has, and makes it the blob. */
+  async #complete(
+    path: string,
+    source: (start: number) => AsyncIterable<Uint8Array>,
+    expected: Expected,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const digester = new Digester();
+    {
+      await using file = await open(path, 'a+', 0o644);
+      const { size } = await file.stat();
+      if (size > 0) {
+        const had = file.createReadStream({ start: 0, highWaterMark: readBytes, autoClose: false });
+        for await (const piece of had as AsyncIterable<Uint8Array>) digester.update(piece);
+      }
+      if (size < expected.size) await writeHashed(file, source(size), digester, signal);
+      await file.datasync();
+    }
+    checkExpected(digester.finish(), expected, 'what was to be stored');
+    await rename(path, this.pathOf(expected.digest));
+    await syncFolder(this.folder);
   }
 }
-
-/** How many buffers one write takes: IOV_MAX of Linux and macOS. */
-const buffersMax = 1024;
 
 function absent(error: unknown): undefined {
   if (systemCodeOf(error) === 'ENOENT') return undefined;

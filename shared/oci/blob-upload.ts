@@ -41,7 +41,10 @@ export async function uploadBlob(
       options.signal?.throwIfAborted();
       // An upload that the registry has forgotten, or that broke off where it cannot be gone on with, begins again.
       const isWorthIt = upload.isLost || (upload.hasBegun && isRetryableFailure(error));
-      if (attempt >= attemptsMax || !isWorthIt) throw error;
+      if (attempt >= attemptsMax || !isWorthIt) {
+        await upload.cancel();
+        throw error;
+      }
       await transport.waitToRetry(attempt - 1, error, options.signal);
     }
   }
@@ -88,6 +91,13 @@ class BlobUpload {
     const chunkBytes = Math.max(this.#options.chunkBytes ?? defaultChunkBytes, leastBytes);
     if (this.#blob.size > chunkBytes) await this.#sendChunks(chunkBytes);
     await this.#finish();
+  }
+
+  /** Tells the registry that nobody will go on with it; one that cannot be told forgets it in time. */
+  async cancel(): Promise<void> {
+    if (this.#location === undefined || this.#isLost) return;
+    const statuses = [200, 202, 204, 400, 401, 403, 404, 405];
+    await this.#send('DELETE', this.#location, { statuses, attemptsMax: 1 }).catch(() => undefined);
   }
 
   async #sendChunks(chunkBytes: number): Promise<void> {
@@ -147,7 +157,7 @@ class BlobUpload {
   }
 
   async #send(
-    method: 'GET' | 'PATCH' | 'POST' | 'PUT',
+    method: 'DELETE' | 'GET' | 'PATCH' | 'POST' | 'PUT',
     target: string | URL,
     request: {
       readonly statuses: readonly number[];

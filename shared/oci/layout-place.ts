@@ -17,7 +17,8 @@ export function layoutPlace(store: LayoutStore): ImageSource & ImageDestination 
     // All repositories of a layout share their blobs, so there is never anything to mount.
     mountBlob: async () => false,
     putBlob: async (_repository, blob, open, { signal, onProgress }) => {
-      await store.putBlob(report(open(0, blob.size), onProgress), { expected: blob, signal });
+      const source = (start: number): AsyncIterable<Uint8Array> => report(open(start, blob.size), start, onProgress);
+      await store.putBlobResumably(source, blob, signal);
     },
     putManifest: async (repository, tag, { bytes, mediaType }) => {
       await store.putManifest(repository, tag, bytes, mediaType);
@@ -35,9 +36,10 @@ async function* read(
 
 async function* report(
   source: AsyncIterable<Uint8Array>,
+  start: number,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array, void, void> {
-  let bytes = 0;
+  let bytes = start;
   for await (const piece of source) {
     yield piece;
     bytes += piece.byteLength;

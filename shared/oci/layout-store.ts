@@ -1,15 +1,16 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { type Digest, digestOf } from '../digest.ts';
 import { writeDurably } from '../durable-file.ts';
-import { FerryError, systemCodeOf } from '../errors.ts';
+import { FerryError } from '../errors.ts';
 import { FileLock } from '../file-lock.ts';
 import { BlobFolder, type BlobRange, type BlobSource, type PutBlobOptions } from './blob-folder.ts';
 import type { Descriptor } from './descriptor.ts';
 import { writeFailure } from './disk-full.ts';
 import { type Garbage, reachableFrom, removeUnreached } from './layout-garbage.ts';
+import { parseFile, readIfThere } from './layout-file.ts';
 import { entryOf, findEntry, withManifest, withoutManifest, withoutTag } from './layout-index.ts';
 import {
   childrenOf,
@@ -22,6 +23,7 @@ import {
 } from './manifest.ts';
 import { mediaTypes } from './media-types.ts';
 import { checkRepository, checkTag } from './reference.ts';
+import type { Expected } from './verified.ts';
 
 /** OCI image-spec 1.1, image-layout.md, "oci-layout file". */
 const layoutFileSchema = z.looseObject({ imageLayoutVersion: z.string() });
@@ -75,6 +77,21 @@ export class LayoutStore {
    */
   putBlob(source: BlobSource, options: PutBlobOptions = {}): Promise<{ digest: Digest; size: number }> {
     return this.#blobs.put(source, options);
+  }
+
+  /**
+   * Stores a blob that may break off on its way, such as one that is pulled over a bad link: what has come is kept and gone on
+   * with by the next call for the same blob, from this object or, when this process is gone, from another one.
+   * @param source gives the bytes from a place on
+   * @throws {FerryError} DIGEST_MISMATCH when it is not what was expected; nothing of it is kept
+   * @throws {FerryError} DISK_FULL when there is no room; nothing is left behind then
+   */
+  putBlobResumably(
+    source: (start: number) => AsyncIterable<Uint8Array>,
+    expected: Expected,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    return this.#blobs.putResumably(source, expected, signal);
   }
 
   async hasBlob(digest: Digest): Promise<boolean> {
@@ -272,27 +289,4 @@ export class LayoutStore {
   get #layoutPath(): string {
     return join(this.folder, 'oci-layout');
   }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCodeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-function parseFile<T>(path: string, content: string, schema: z.ZodType<T>): T {
-  let cause: unknown;
-  try {
-    const read = schema.safeParse(JSON.parse(content));
-    if (read.success) return read.data;
-    cause = read.error;
-  } catch (error) {
-    cause = error;
-  }
-  throw new FerryError('WORKSPACE_CORRUPT', `Cannot read "${path}": it is not what an OCI image layout has there`, {
-    cause,
-  });
 }

@@ -67,10 +67,10 @@ export class EventLog {
   }
 
   /** Gives what a partition holds from a sequence number on, oldest first. */
-  read(partition: number, fromSequence = 0): readonly StoredEvent[] {
+  read(partition: number, fromSequence = 0, max = Number.POSITIVE_INFINITY): readonly StoredEvent[] {
     const { events = [] } = this.#partitions[partition] ?? {};
-    const first = events[0]?.sequence ?? 0;
-    return events.slice(Math.max(0, fromSequence - first));
+    const first = Math.max(0, fromSequence - (events[0]?.sequence ?? 0));
+    return events.slice(first, first + max);
   }
 
   /** Gives all that is held, oldest first. */

@@ -18,6 +18,7 @@ const numbers = {
   InvalidFileUploadCorrelationId: 400301,
   ExpiredFileUploadCorrelationId: 400302,
   InvalidFileUploadCompletionStatus: 400303,
+  DeviceDefinedMultipleTimes: 400011,
   BulkRegistryOperationFailure: 400013,
   SystemModuleModifyUnauthorizedAccess: 401004,
   IotHubUnauthorizedAccess: 401002,

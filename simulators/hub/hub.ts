@@ -7,11 +7,14 @@ import type { Certificates } from '../certificates.ts';
 import { Access } from './identity/access.ts';
 import { addressKey } from './identity/identity.ts';
 import { type PolicyName, openPolicies } from './identity/policies.ts';
+import { AmqpGateway } from './amqp/gateway.ts';
 import type { StoredEvent } from './events.ts';
-import { type Listener, listen } from './listener.ts';
+import { feedbackOf } from './feedback.ts';
+import { type Listener, listen, listenPlain } from './listener.ts';
 import type { Message } from './message.ts';
 import { MqttGateway } from './mqtt/gateway.ts';
 import { type Parts, assemble } from './parts.ts';
+import { bulkRoutes } from './rest/bulk.ts';
 import { configurationRoutes } from './rest/configurations.ts';
 import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
@@ -20,6 +23,7 @@ import type { Route } from './rest/route.ts';
 import { openRestServer } from './rest/server.ts';
 import { twinRoutes } from './rest/twins.ts';
 import { Store } from './store.ts';
+import { serveWebSocket } from './websocket.ts';
 import type { FileNotification, StorageAccount } from './uploads.ts';
 
 /** The settings of {@link startHub}. */
@@ -32,6 +36,11 @@ export interface HubOptions {
   readonly host?: string;
   /** @default 0, any free port */
   readonly port?: number;
+  /**
+   * A port for AMQP without TLS, for clients of the built-in endpoint: `@azure/event-hubs` goes to a port of one's own only with
+   * `UseDevelopmentEmulator=true`, and then without TLS. 0 is any free port. @default none
+   */
+  readonly plainAmqpPort?: number;
   readonly certificates: Certificates;
   /** Where devices upload files to; without one uploads are refused as by a hub that has no storage configured. */
   readonly storage?: StorageAccount;
@@ -48,6 +57,8 @@ export interface Hub extends AsyncDisposable {
   readonly port: number;
   /** The service connection string of each shared access policy. */
   readonly connectionStrings: Readonly<Record<PolicyName, string>>;
+  /** The connection string of the built-in endpoint for Event Hubs clients, when there is a port for it. */
+  readonly eventHubConnectionString: string | undefined;
   /** Gives the connection string of a device. @throws {HubError} DeviceNotFound */
   deviceConnectionString(deviceId: string): string;
   /** Gives what devices have sent and the built-in endpoint still holds, oldest first. */
@@ -73,24 +84,31 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const store = new Store(folder === undefined ? undefined : join(folder, 'hub.db'));
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(store);
-  const isHubHost = hubHosts(options.name ?? 'modelferry');
   const parts = assemble({ store, clock: options.clock ?? systemClock, log, storage: options.storage });
   const { clock } = parts.faults;
+  const name = options.name ?? 'modelferry';
+  const isHubHost = hubHosts(name);
   const policies = openPolicies(store);
   const access = new Access({ registry: parts.registry, policies, clock, isHubHost, authorities: [] });
   const gateway = new MqttGateway({ services: parts, access, clock, log, isHubHost });
+  const amqp = new AmqpGateway({ parts, access, log, name });
   connectParts(parts, gateway);
   const rest = cleanup.use(
     await openRestServer({ routes: routesOf(parts, gateway), access, clock, log, faults: parts.faults }),
   );
+  serveWebSocket({ server: rest.server, mqtt: gateway, amqp });
   const listener: Listener = cleanup.use(
     await listen({
       host,
       port: options.port ?? 0,
       certificates: options.certificates,
-      protocols: { mqtt: gateway, http: rest.server },
+      protocols: { mqtt: gateway, amqp, http: rest.server },
     }),
   );
+  const plain =
+    options.plainAmqpPort === undefined
+      ? undefined
+      : cleanup.use(await listenPlain({ host, port: options.plainAmqpPort, accept: (socket) => amqp.accept(socket) }));
   const running = new AbortController();
   cleanup.defer(() => running.abort());
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
@@ -111,6 +129,10 @@ export async function startHub(options: HubOptions): Promise<Hub> {
         `HostName=${hostName};SharedAccessKeyName=${name};SharedAccessKey=${primaryKey}`,
       ]),
     ) as Record<PolicyName, string>,
+    eventHubConnectionString:
+      plain === undefined
+        ? undefined
+        : `Endpoint=sb://localhost:${plain.port};SharedAccessKeyName=service;SharedAccessKey=${policies.get('service')?.primaryKey ?? ''};EntityPath=${name};UseDevelopmentEmulator=true;`,
     deviceConnectionString: (deviceId) => {
       const { authentication } = parts.registry.device(deviceId).identity;
       const prefix = `HostName=${hostName};DeviceId=${deviceId}`;
@@ -142,6 +164,7 @@ function hubHosts(name: string): (host: string) => boolean {
 function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
   return [
     ...deviceRoutes(parts.sources),
+    ...bulkRoutes(parts),
     ...twinRoutes({ ...parts, jobRows: () => [] }),
     ...configurationRoutes(parts),
     ...deviceSideRoutes(parts),
@@ -151,9 +174,14 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
 
 /** Carries what happens in one part to those that have to know. */
 function connectParts(parts: Parts, gateway: MqttGateway): void {
-  const { registry, twins, commands, sessions, presence, uploads } = parts;
+  const { registry, twins, commands, sessions, presence, uploads, notices } = parts;
   twins.events.on('desired', (address, patch, version) => gateway.connectionOf(address)?.sendDesired(patch, version));
   commands.events.on('waiting', (deviceId) => gateway.connectionOf({ deviceId })?.sendCommands());
+  commands.events.on('ended', (command, outcome) => {
+    const record = feedbackOf(command, { outcome, nowMs: parts.faults.clock.nowMs(), registry });
+    if (record !== undefined) notices.add('feedback', [record]);
+  });
+  uploads.events.on('notification', (notification) => notices.add('filenotifications', notification));
   registry.events.on('credentials', (address) => gateway.drop(address));
   registry.events.on('removed', (address) => {
     gateway.drop(address);

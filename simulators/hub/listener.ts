@@ -1,8 +1,9 @@
 import type { Server as HttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import type { Certificates } from '../certificates.ts';
+import type { AmqpGateway } from './amqp/gateway.ts';
 import type { MqttGateway } from './mqtt/gateway.ts';
 
 /** A client that says nothing after its TLS handshake is cut after this long. */
@@ -13,6 +14,7 @@ const backlog = 4096;
 /** What a connection is given to once its first bytes say what it speaks. */
 export interface Protocols {
   readonly mqtt: MqttGateway;
+  readonly amqp: AmqpGateway;
   readonly http: HttpServer;
 }
 
@@ -50,14 +52,30 @@ export async function listen(options: {
   // A handshake that failed; the client knows.
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   const port = await bind(server, options);
-  return {
-    port,
-    [Symbol.asyncDispose]: async () => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of sockets) socket.destroy();
-      await closed;
-    },
-  };
+  return { port, [Symbol.asyncDispose]: async () => await close(server, sockets) };
+}
+
+/** Listens on a port without TLS. @throws {FerryError} PORT_IN_USE */
+export async function listenPlain(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly accept: (socket: net.Socket) => void;
+}): Promise<Listener> {
+  const sockets = new Set<net.Socket>();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => sockets.delete(socket));
+    options.accept(socket);
+  });
+  const port = await bind(server, options);
+  return { port, [Symbol.asyncDispose]: async () => await close(server, sockets) };
+}
+
+async function close(server: net.Server, sockets: ReadonlySet<net.Socket>): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  for (const socket of sockets) socket.destroy();
+  await closed;
 }
 
 function dispatch(socket: tls.TLSSocket, protocols: Protocols): void {
@@ -72,13 +90,14 @@ function dispatch(socket: tls.TLSSocket, protocols: Protocols): void {
     socket.unshift(first);
     // 0x10 is MQTT's CONNECT.
     if (first[0] === 0x10) protocols.mqtt.accept(socket, socket.getPeerX509Certificate()?.raw);
+    else if (first.subarray(0, 4).toString('latin1') === 'AMQP') protocols.amqp.accept(socket);
     else protocols.http.emit('connection', socket);
     return undefined;
   });
 }
 
 async function bind(
-  server: tls.Server,
+  server: net.Server,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();

@@ -10,6 +10,7 @@ import { Presence } from './identity/presence.ts';
 import { Registry } from './identity/registry.ts';
 import { Methods } from './methods.ts';
 import { Sessions } from './mqtt/sessions.ts';
+import { Notices } from './notices.ts';
 import type { Store } from './store.ts';
 import { Twins } from './twins/twins.ts';
 import { type StorageAccount, Uploads } from './uploads.ts';
@@ -22,6 +23,7 @@ export interface Parts {
   readonly presence: Presence;
   readonly commands: Commands;
   readonly events: EventLog;
+  readonly notices: Notices;
   readonly uploads: Uploads;
   readonly sessions: Sessions;
   readonly methods: Methods;
@@ -54,6 +56,7 @@ export function assemble(options: {
     presence,
     commands,
     events: new EventLog({ clock }),
+    notices: new Notices({ store, clock }),
     uploads: new Uploads({ store, clock, log, account: storage }),
     sessions: new Sessions(store),
     methods: new Methods(),

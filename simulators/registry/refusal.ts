@@ -1,3 +1,5 @@
+import { systemCodeOf } from '../../shared/errors.ts';
+
 /** The error codes of the OCI distribution-spec 1.1, "Error Codes", with the status that each is answered with here. */
 const statusOf = {
   BLOB_UNKNOWN: 404,
@@ -42,4 +44,10 @@ export class Refusal extends Error {
   toBody(): string {
     return JSON.stringify({ errors: [{ code: this.code, message: this.message }] });
   }
+}
+
+/** Says whether a failure is that the disk of the registry has no room. */
+export function isDiskFull(failure: unknown): boolean {
+  const code = systemCodeOf(failure);
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }

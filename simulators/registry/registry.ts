@@ -10,7 +10,7 @@ import type { Logger } from '../../shared/log.ts';
 import { type Answer, answerWith } from './answers.ts';
 import { Exchange } from './exchange.ts';
 import { Layout } from './layout.ts';
-import { Refusal } from './refusal.ts';
+import { isDiskFull, Refusal } from './refusal.ts';
 import { Repositories } from './repositories.ts';
 import { Uploads } from './uploads.ts';
 
@@ -160,7 +160,6 @@ async function serve(
 
 function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof Refusal) return error;
-  const code = systemCodeOf(error);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return undefined;
+  if (!isDiskFull(error)) return undefined;
   return new Refusal('BLOB_UPLOAD_INVALID', 'no space is left on the disk of the registry', { status: 507 });
 }

@@ -1,5 +1,5 @@
 import type { Exchange } from './exchange.ts';
-import { Refusal } from './refusal.ts';
+import { isDiskFull, Refusal } from './refusal.ts';
 import type { Repositories } from './repositories.ts';
 import { checkDigest, isName } from './route.ts';
 import type { Upload, Uploads } from './uploads.ts';
@@ -35,7 +35,7 @@ export class UploadEndpoint {
   async append(exchange: Exchange, repository: string, id: string): Promise<void> {
     const upload = this.#uploads.get(repository, id);
     checkContentRange(exchange, upload);
-    await upload.append(exchange.request);
+    await this.#take(exchange, upload);
     answerProgress(exchange, upload, 202);
   }
 
@@ -44,7 +44,7 @@ export class UploadEndpoint {
     const upload = this.#uploads.get(repository, id);
     const digest = checkDigest(exchange.query.get('digest') ?? '');
     checkContentRange(exchange, upload);
-    await upload.append(exchange.request);
+    await this.#take(exchange, upload);
     return this.#finish(exchange, upload, digest);
   }
 
@@ -69,6 +69,16 @@ export class UploadEndpoint {
     await this.#repositories.link(repository, digest);
     exchange.answer(201, { location: `/v2/${repository}/blobs/${digest}`, 'docker-content-digest': digest });
     return true;
+  }
+
+  /** Takes a request's body. What a full disk has no room for is given up, so that there is room again for others. */
+  async #take(exchange: Exchange, upload: Upload): Promise<void> {
+    try {
+      await upload.append(exchange.request);
+    } catch (error) {
+      if (isDiskFull(error)) await this.#uploads.discard(upload);
+      throw error;
+    }
   }
 
   async #finish(exchange: Exchange, upload: Upload, wanted: string): Promise<void> {

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { type ModulesAtEnd, runAgent } from '../../agent/run.ts';
+import { runAgent } from '../../agent/run.ts';
 import { edgeManifest, type ModuleToDeploy } from '../../shared/edge/build-manifest.ts';
 import { parseDeviceConnectionString, parseServiceConnectionString } from '../../shared/edge/connection-string.ts';
 import { createLogger } from '../../shared/log.ts';
@@ -39,7 +39,7 @@ export interface RunningAgent extends AsyncDisposable {
 /** How a test's agent differs from the usual one. */
 export interface AgentChanges {
   readonly engine?: 'docker' | 'process';
-  readonly modulesAtEnd?: ModulesAtEnd;
+  readonly keepModules?: boolean;
   readonly uploadEveryMs?: number;
   readonly connectionString?: string;
 }
@@ -185,7 +185,7 @@ export class Rig implements AsyncDisposable {
         device: parseDeviceConnectionString(changes.connectionString ?? this.connectionString),
         stateFolder: this.stateFolder,
         engine: changes.engine ?? 'process',
-        modulesAtEnd: changes.modulesAtEnd ?? (changes.engine === 'docker' ? 'remove' : 'stop'),
+        keepModules: changes.keepModules ?? false,
         uploadEveryMs: changes.uploadEveryMs ?? 3_600_000,
         version: 'test',
         log: createLogger('agent', { level: (process.env['AGENT_LOG'] ?? 'silent') as 'silent', format: 'text' }),

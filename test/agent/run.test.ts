@@ -3,7 +3,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { resetAgent } from '../../agent/reset.ts';
 import { edgeManifest } from '../../shared/edge/build-manifest.ts';
+import { createLogger } from '../../shared/log.ts';
 import { until } from '../until.ts';
 import { Rig, waitingScript } from './rig.ts';
 
@@ -72,7 +74,7 @@ test('runAgent() reports 406 and unknown modules when it ends, and ends them', a
 test('runAgent() takes up modules that were kept, without starting them anew', async () => {
   await using rig = await Rig.open();
   const image = await rig.putImage();
-  const first = rig.startAgent({ modulesAtEnd: 'run on' });
+  const first = rig.startAgent({ keepModules: true });
   const version = await rig.deploy({ digits: { image } });
   await rig.reported(version, 200);
   const before = await until(() => pidOf(rig, 'digits'));
@@ -183,11 +185,15 @@ test('pain 3, a bad image is not rolled back: runAgent() brings back what ran be
   });
 });
 
-/** Gives what a Docker engine has of the owner that an agent's state names. */
-async function dockerContainers(rig: Rig): Promise<{ Id: string; State: string }[]> {
-  const { owner } = JSON.parse(await readFile(join(rig.stateFolder, 'agent.json'), 'utf8')) as { owner: string };
+async function ownerOf(rig: Rig): Promise<string> {
+  const text = await readFile(join(rig.stateFolder, 'agent.json'), 'utf8');
+  return (JSON.parse(text) as { owner: string }).owner;
+}
+
+/** Gives what a Docker engine has of an agent's containers. */
+async function dockerContainers(rig: Rig, owner?: string): Promise<{ Id: string; State: string }[]> {
   const { default: Docker } = await import('dockerode');
-  const filters = JSON.stringify({ label: [`modelferry.owner=${owner}`] });
+  const filters = JSON.stringify({ label: [`modelferry.owner=${owner ?? (await ownerOf(rig))}`] });
   return new Docker().listContainers({ all: true, filters });
 }
 
@@ -206,27 +212,33 @@ const dockerIsThere = await (async () => {
 })();
 if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the agent with Docker are skipped');
 
-test.skipIf(!dockerIsThere)('runAgent() with Docker runs, takes up, replaces and at last removes modules', async () => {
-  await using rig = await Rig.open();
-  const [first, second] = [await rig.putImage(), await rig.putImage(`${waitingScript}\n# second`)];
-  const before = rig.startAgent({ engine: 'docker', modulesAtEnd: 'run on' });
-  const version = await rig.deploy({ digits: { image: first } });
-  await rig.reported(version, 200, 25_000);
-  const [running] = await dockerContainers(rig);
-  expect(running?.State).toBe('running');
-  await before.stop();
-  const agent = rig.startAgent({ engine: 'docker' });
-  await rig.reported(version, 200, 25_000);
-  expect((await dockerContainers(rig)).map(({ Id }) => Id)).toEqual([running?.Id]);
-  await rig.reported(await rig.deploy({ digits: { image: second } }), 200, 25_000);
-  const after = await dockerContainers(rig);
-  expect(after).toMatchObject([{ State: 'running' }]);
-  expect(after[0]?.Id).not.toBe(running?.Id);
-  await agent.stop();
-  expect(await dockerContainers(rig)).toEqual([]);
-  // The agent itself removes what was replaced only after days.
-  await removeDockerImage(first);
-});
+test.skipIf(!dockerIsThere)(
+  'runAgent() with Docker runs, takes up, replaces and stops modules, and resetAgent() removes them',
+  async () => {
+    await using rig = await Rig.open();
+    const [first, second] = [await rig.putImage(), await rig.putImage(`${waitingScript}\n# second`)];
+    const before = rig.startAgent({ engine: 'docker', keepModules: true });
+    const version = await rig.deploy({ digits: { image: first } });
+    await rig.reported(version, 200, 25_000);
+    const [running] = await dockerContainers(rig);
+    expect(running?.State).toBe('running');
+    await before.stop();
+    const agent = rig.startAgent({ engine: 'docker' });
+    await rig.reported(version, 200, 25_000);
+    expect((await dockerContainers(rig)).map(({ Id }) => Id)).toEqual([running?.Id]);
+    await rig.reported(await rig.deploy({ digits: { image: second } }), 200, 25_000);
+    const after = await dockerContainers(rig);
+    expect(after).toMatchObject([{ State: 'running' }]);
+    expect(after[0]?.Id).not.toBe(running?.Id);
+    await agent.stop();
+    expect(await dockerContainers(rig)).toMatchObject([{ State: 'exited' }]);
+    const owner = await ownerOf(rig);
+    await resetAgent(rig.stateFolder, createLogger('test', { level: 'silent' }));
+    expect(await dockerContainers(rig, owner)).toEqual([]);
+    // The agent itself removes what was replaced only after days.
+    await removeDockerImage(first);
+  },
+);
 
 /** A registry that takes every question and never answers. */
 async function openSilentRegistry(): Promise<

@@ -26,6 +26,8 @@ export interface HubRig extends AsyncDisposable {
   module(deviceId: string, moduleId: string): Promise<ModuleClient>;
   /** Opens the SDK's client of a system module, with its device's key. */
   systemModule(deviceId: string, moduleId: string): Promise<ModuleClient>;
+  /** Makes the SDK's service client with the token of a policy. */
+  serviceClient(policy: PolicyName): ServiceClient;
   /** Makes a service token of a policy. */
   sign(policy: PolicyName): string;
   /** Calls the REST interface as the owner. */
@@ -101,6 +103,10 @@ export async function openHubRig(options: Omit<HubOptions, 'certificates'> = {})
       opened.push(client);
       await client.open();
       return client;
+    },
+    serviceClient: (policy) => {
+      const own = { host: hub.hostName, sharedAccessSignature: signature(policy) } as never;
+      return new ServiceClient(new Amqp(own), new PinnedRestApiClient(own, agent));
     },
     sign: (policy) => signature(policy).toString(),
     rest: async (method, path, call) => {

@@ -21,6 +21,7 @@ const allowed = {
     'shared/errors.ts',
     'shared/file-lock.ts',
     'shared/log.ts',
+    'shared/process-entry.ts',
     'shared/programs.ts',
     'shared/tls-trust.ts',
   ],

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as NetServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FerryError, systemCodeOf } from '../../../shared/errors.ts';
 import { Exchange } from './exchange.ts';
@@ -25,6 +25,15 @@ const connectionsMax = 4096;
 /** Requests that are read or answered at the same time, each of which may hold a body. */
 const exchangesMax = 2048;
 
+/**
+ * After so many looks at which there was no request, nothing more is on its way. Looks, not time: while the thread is busy,
+ * requests wait unseen.
+ */
+const quietPollsMin = 10;
+
+/** How long new connections are taken where they do not end by themselves. */
+const lastConnectionsMs = 1000;
+
 /** How often it is looked whether the last request is answered. */
 const drainPollMs = 10;
 
@@ -34,6 +43,7 @@ export class Listener implements AsyncDisposable {
   readonly #options: RouterOptions;
   #exchanges = 0;
   #draining = false;
+  #quietPolls = 0;
 
   private constructor(options: RouterOptions) {
     this.#options = options;
@@ -77,16 +87,22 @@ export class Listener implements AsyncDisposable {
   }
 
   /**
-   * Takes no more connections, answers what is in flight, and ends.
+   * Answers what is in flight, and ends. The kernel has made connections, requests and all, that this process has not seen
+   * yet: it ends when no request has come for a moment, and every answer tells its client to come back on a new connection.
    * @returns whether all was answered in time
    */
   async drain(timeoutMs: number): Promise<boolean> {
     this.#draining = true;
-    this.#server.close();
-    const endMs = performance.now() + timeoutMs;
-    while (this.#exchanges > 0 && performance.now() < endMs) await sleep(drainPollMs);
+    const startMs = performance.now();
+    const endMs = startMs + timeoutMs;
+    while (performance.now() < endMs && this.#quietPolls < quietPollsMin) {
+      // Of net, not of http: that would cut connections whose request is on its way.
+      if (performance.now() > startMs + lastConnectionsMs) NetServer.prototype.close.call(this.#server);
+      await sleep(drainPollMs);
+      this.#quietPolls = this.#exchanges === 0 ? this.#quietPolls + 1 : 0;
+    }
     const complete = this.#exchanges === 0;
-    this.#server.closeIdleConnections();
+    this.#server.close();
     this.#server.closeAllConnections();
     return complete;
   }
@@ -98,6 +114,7 @@ export class Listener implements AsyncDisposable {
   #exchange(request: IncomingMessage, response: ServerResponse): void {
     const exchange = new Exchange(request, response);
     this.#exchanges += 1;
+    this.#quietPolls = 0;
     response.once('close', () => {
       this.#exchanges -= 1;
     });

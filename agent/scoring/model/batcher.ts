@@ -56,6 +56,11 @@ export class Batcher {
     this.#options = options;
   }
 
+  /** Whether requests share runs. */
+  get sharesRuns(): boolean {
+    return this.#options.sharesRuns;
+  }
+
   /** Requests that wait for their run. */
   get waiting(): number {
     return this.#waiting.length;

@@ -67,6 +67,12 @@ export class OnnxModel {
 }
 
 function toOnnx({ type, data, shape }: Tensor): OnnxTensor {
+  // onnxruntime-node 1.30 makes a Float16Array of float16 data, which its own native side then does not know: it takes the raw
+  // halves, from an object that looks like a tensor.
+  if (data instanceof Float16Array) {
+    const halves = new Uint16Array(data.buffer, data.byteOffset, data.length);
+    return { type, dims: shape, data: halves, location: 'cpu', size: data.length } as unknown as OnnxTensor;
+  }
   // The library's overloads name each type apart; ours is the same list of types with the same arrays.
   return new OnnxTensor(type as 'float32', data as Float32Array, shape);
 }

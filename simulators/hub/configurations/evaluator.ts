@@ -87,14 +87,15 @@ export class Evaluator {
 
   async #run(): Promise<void> {
     try {
-      while (this.#dirty.size > 0) {
+      // Waits first in any case: a run that ended at once would be kept as the one that goes on.
+      do {
         await nextTurn();
         const batch = [...this.#dirty].slice(0, devicesPerTurn);
         for (const deviceId of batch) this.#dirty.delete(deviceId);
         this.#store.together(() => {
           for (const deviceId of batch) this.#evaluateSafely(deviceId);
         });
-      }
+      } while (this.#dirty.size > 0);
     } finally {
       this.#running = undefined;
     }

@@ -67,6 +67,20 @@ export class Access {
   }
 
   /**
+   * Gives what a back end's token allows, for connections that ask once and then do many things.
+   * @throws {HubError} IotHubUnauthorizedAccess
+   */
+  permissionsOf(token: string): readonly Permission[] {
+    const sas = this.#readFresh(token);
+    const policy = this.#policies.get(sas.policy ?? '');
+    const keys = policy === undefined ? [] : [policy.primaryKey, policy.secondaryKey];
+    if (policy === undefined || !(isSignedWith(sas, keys) || isSignedWith(sas, keys, 'utf8'))) {
+      refuse('the token is of no policy of this hub');
+    }
+    return policy.permissions;
+  }
+
+  /**
    * Admits a device or module.
    * @throws {HubError} IotHubUnauthorizedAccess, DeviceNotFound when there is none or it is disabled
    */

@@ -39,7 +39,11 @@ export function readSas(text: string): Sas {
   if (resource === undefined || signature === undefined || expiry === undefined || !/^\d{1,12}$/.test(expiry)) {
     refuse('sr, sig and se were wanted in the shared access signature');
   }
-  const [host = '', ...path] = decode(resource).toLowerCase().split('/');
+  // Event Hubs' clients put their scheme before it.
+  const [host = '', ...path] = decode(resource)
+    .toLowerCase()
+    .replace(/^[a-z]+:\/\//, '')
+    .split('/');
   const policy = pairs.get('skn');
   return {
     rawResource: resource,
@@ -52,12 +56,19 @@ export function readSas(text: string): Sas {
   };
 }
 
-/** Says whether one of the keys (base64) made the signature. */
-export function isSignedWith(sas: Sas, keys: readonly (string | null)[]): boolean {
+/**
+ * Says whether one of the keys (base64) made the signature.
+ * @param encoding how a key becomes bytes: IoT Hub decodes it, Event Hubs takes its characters. @default 'base64'
+ */
+export function isSignedWith(
+  sas: Sas,
+  keys: readonly (string | null)[],
+  encoding: 'base64' | 'utf8' = 'base64',
+): boolean {
   const given = Buffer.from(sas.signature, 'base64');
   return keys.some((key) => {
     if (key === null) return false;
-    const hmac = createHmac('sha256', Buffer.from(key, 'base64'));
+    const hmac = createHmac('sha256', Buffer.from(key, encoding));
     const wanted = hmac.update(`${sas.rawResource}\n${sas.rawExpiry}`).digest();
     return given.length === wanted.length && timingSafeEqual(given, wanted);
   });
@@ -67,7 +78,11 @@ export function isSignedWith(sas: Sas, keys: readonly (string | null)[]): boolea
 export function covers(sas: Sas, path: readonly string[]): boolean {
   // Old clients end the audience with /api-version=…; what follows the identity is tolerated.
   const audience = sas.path.filter((segment) => !segment.startsWith('api-version='));
-  return audience.every((segment, index) => segment === path[index]?.toLowerCase());
+  return audience.every((segment, index) => {
+    const wanted = path[index]?.toLowerCase();
+    // The runtime of IoT Edge encodes a module's id before it encodes the whole.
+    return segment === wanted || (segment.includes('%') && decode(segment) === wanted);
+  });
 }
 
 function decode(text: string): string {

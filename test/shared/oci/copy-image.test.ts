@@ -12,6 +12,7 @@ import { RegistryClient } from '../../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../../shared/oci/registry-place.ts';
 import { startRig } from '../../simulators/registry/rig.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
+import { hasCommand, runCommand } from './commands.ts';
 import { hasDebianRegistry, startDebianRegistry } from './debian-registry.ts';
 import { startMisbehaving } from './misbehaving-registry.ts';
 import { smallImage } from './small-image.ts';
@@ -158,6 +159,25 @@ test('copyImage() ends all transfers when one fails or its signal is aborted', a
       signal: given.signal,
     }),
   ).rejects.toThrow('given up');
+});
+
+test('skopeo and docker read what copyImage() pushed to another registry', async ({ skip }) => {
+  if (!hasDebianRegistry) skip('docker-registry is not installed');
+  if (!(await hasCommand('skopeo'))) skip('there is no skopeo');
+  await using registry = await startDebianRegistry();
+  await using folder = await temporaryFolder();
+  const store = await LayoutStore.open(folder.path);
+  const image = await smallImage(store, 'digits', '1', randomBytes(8).toString('hex'));
+  await copyImage({
+    from: { place: layoutPlace(store), repository: 'digits', reference: '1' },
+    to: { place: registryPlace(new RegistryClient(registry.host)), repository: 'digits', tags: ['1'] },
+  });
+  const inspected = await runCommand('skopeo', ['inspect', '--tls-verify=false', `docker://${registry.host}/digits:1`]);
+  expect(JSON.parse(inspected)).toMatchObject({ Digest: image.digest });
+  if (!(await hasCommand('docker', 'info'))) return;
+  const name = `${registry.host}/digits@${image.digest}`;
+  expect(await runCommand('docker', ['pull', '-q', name])).toContain(image.digest);
+  await runCommand('docker', ['image', 'rm', '-f', name]);
 });
 
 async function indexOf(

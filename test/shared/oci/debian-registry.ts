@@ -8,8 +8,10 @@ import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
 import { hasCommand } from './commands.ts';
 
+const program: string = 'docker-registry';
+
 /** Whether Debian's `docker-registry` package is installed. */
-export const hasDebianRegistry = await hasCommand('docker-registry', '--version');
+export const hasDebianRegistry = await hasCommand(program, '--version');
 
 /** Starts Debian's `docker-registry`, the reference that our client has to get on with, over an empty folder. */
 export async function startDebianRegistry(): Promise<{ readonly host: string } & AsyncDisposable> {
@@ -26,7 +28,7 @@ storage:
 http: { addr: "127.0.0.1:${port}" }
 `,
   );
-  const child: ChildProcess = spawn('docker-registry', ['serve', configuration], { stdio: 'ignore' });
+  const child: ChildProcess = spawn(program, ['serve', configuration], { stdio: 'ignore' });
   const host = `localhost:${port}`;
   await until(async () => (await fetch(`http://${host}/v2/`)).ok, { what: 'an answer of docker-registry' });
   return {

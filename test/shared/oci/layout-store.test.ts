@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, utimes, writeFile, stat } from 'node:fs/promises';
+import { readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -108,6 +108,67 @@ test('LayoutStore.putBlob() keeps nothing when its source fails or it is aborted
   await expect(store.putBlob(failing)).rejects.toThrow('cut off');
   const signal = AbortSignal.abort(new Error('given up'));
   await expect(store.putBlob(Buffer.from('layer'), { signal })).rejects.toThrow('given up');
+  expect(await readdir(join(folder.path, '.ingest'))).toEqual([]);
+});
+
+test('LayoutStore.putBlobResumably() goes on where it broke off, and where a killed process did', async () => {
+  await using folder = await temporaryFolder();
+  const store = await LayoutStore.open(folder.path);
+  const bytes = Buffer.alloc(500_000, 'weights');
+  const blob = { digest: digestOf(bytes), size: bytes.byteLength };
+  const starts: number[] = [];
+  const breakingAt = (end: number) =>
+    async function* (start: number): AsyncGenerator<Uint8Array> {
+      starts.push(start);
+      yield* piecesOf(bytes.subarray(start, end), 1000);
+      if (end < bytes.byteLength) throw new Error('cut off');
+    };
+  await expect(store.putBlobResumably(breakingAt(100_000), blob)).rejects.toThrow('cut off');
+  await expect(store.putBlobResumably(breakingAt(200_000), blob)).rejects.toThrow('cut off');
+  // As another process leaves it that is gone.
+  const ingest = join(folder.path, '.ingest');
+  const [part = ''] = await readdir(ingest);
+  await rename(join(ingest, part), join(ingest, part.replace(/^\d+-\d+\.[0-9a-f]+/, '1-1.dead')));
+  const other = await LayoutStore.open(folder.path);
+  await other.putBlobResumably(breakingAt(bytes.byteLength), blob);
+  expect(starts).toEqual([0, 100_000, 200_000]);
+  expect(digestOf(await readFile(store.blobPath(blob.digest)))).toBe(blob.digest);
+  await other.putBlobResumably(breakingAt(bytes.byteLength), blob);
+  expect(starts).toHaveLength(3);
+  expect(await readdir(ingest)).toEqual([]);
+});
+
+test('LayoutStore.putBlobResumably() begins again when what was kept is wrong, and keeps nothing that is', async () => {
+  await using folder = await temporaryFolder();
+  const store = await LayoutStore.open(folder.path);
+  const bytes = Buffer.from('0123456789');
+  const blob = { digest: digestOf(bytes), size: bytes.byteLength };
+  const ingest = join(folder.path, '.ingest');
+  await writeFile(join(ingest, `1-1.dead.part-${blob.digest.slice('sha256:'.length)}`), 'xxx');
+  await store.putBlobResumably((start) => piecesOf(bytes.subarray(start), 4), blob);
+  expect(await store.readBlob(blob.digest)).toEqual(bytes);
+
+  const lie = { digest: digestOf('other'), size: bytes.byteLength };
+  const lying = store.putBlobResumably((start) => piecesOf(bytes.subarray(start), 4), lie);
+  await expect(lying).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+  // oxlint-disable-next-line require-yield -- nothing comes before it fails
+  const failing = async function* (): AsyncGenerator<Uint8Array> {
+    throw new Error('unreachable');
+  };
+  await expect(store.putBlobResumably(failing, lie)).rejects.toThrow('unreachable');
+  expect(await readdir(ingest)).toEqual([]);
+});
+
+test('LayoutStore.putBlobResumably() of one blob by several callers at once stores it once', async () => {
+  await using folder = await temporaryFolder();
+  const stores = [await LayoutStore.open(folder.path), await LayoutStore.open(folder.path)];
+  const bytes = Buffer.alloc(300_000, 'weights');
+  const blob = { digest: digestOf(bytes), size: bytes.byteLength };
+  const puts = [...stores, ...stores].map((store) =>
+    store.putBlobResumably((start) => piecesOf(bytes.subarray(start), 1000), blob),
+  );
+  await Promise.all(puts);
+  expect(digestOf(await readFile(stores[0]?.blobPath(blob.digest) ?? ''))).toBe(blob.digest);
   expect(await readdir(join(folder.path, '.ingest'))).toEqual([]);
 });
 

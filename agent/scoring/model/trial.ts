@@ -1,0 +1,67 @@
+import { allocate, elementCount, isText, type Tensor } from '../../collect/tensor.ts';
+import type { OnnxModel } from './onnx-model.ts';
+import { hasRowDimension, joinRows, sliceRows } from './rows.ts';
+
+/** What trying a model has shown. */
+export interface Trial {
+  /** Time of one run of one row. */
+  readonly runMs: number;
+  /** Whether rows that share a run get the same answers as alone, and sooner. */
+  readonly sharesRuns: boolean;
+}
+
+/** Runs until the time of one settles: the first ones allocate. */
+const warmUpRuns = 2;
+
+/** Two rows in one run must take less than this much of two runs; else sharing only makes each wait for the other. */
+const sharedCostMax = 0.8;
+
+/** Runs a model a few times on made-up rows: measuring it is surer than knowing its kind. */
+export async function tryModel(model: OnnxModel): Promise<Trial> {
+  const [first, second] = [sampleFeeds(model, 1), sampleFeeds(model, 2)];
+  const alone = [await model.run(first), await model.run(second)];
+  for (let run = 1; run < warmUpRuns; run += 1) await model.run(first);
+  const runMs = await timeOf(() => model.run(first));
+  if (!hasRowDimension(model.model.signature)) return { runMs, sharesRuns: false };
+  const joined = joinRows([first, second]);
+  const together = await model.run(joined);
+  const sharedMs = await timeOf(() => model.run(joined));
+  const same = alone.every((outputs, row) => sameValues(outputs, sliceRows(together, row, 1)));
+  return { runMs, sharesRuns: same && sharedMs < 2 * runMs * sharedCostMax };
+}
+
+async function timeOf(run: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  // A model that takes long is measured well by one run; a fast one needs the median of several.
+  for (let total = 0; total < 5 && times.length < 9; total += times.at(-1) ?? 0) {
+    const startMs = performance.now();
+    await run();
+    times.push(performance.now() - startMs);
+  }
+  return times.toSorted((left, right) => left - right)[Math.floor(times.length / 2)] ?? 0;
+}
+
+/** Makes inputs of one row with values that depend on the seed. Text and integers are zeros: they may be indices. */
+function sampleFeeds(model: OnnxModel, seed: number): Tensor[] {
+  return model.model.signature.inputs.map(({ name, type, shape: wanted }) => {
+    const shape = wanted.map((dimension) => (typeof dimension === 'number' ? dimension : 1));
+    const length = elementCount(shape);
+    if (type === 'string') return { name, type, shape, data: Array.from({ length }, () => '') };
+    const data = allocate(type, length);
+    if (type === 'float32' || type === 'float64') {
+      for (let index = 0; index < length; index += 1) data[index] = Math.sin(index * seed + seed);
+    }
+    return { name, type, shape, data };
+  });
+}
+
+/** Compares values bit by bit: answers must not depend on who else asks. */
+function sameValues(left: readonly Tensor[], right: readonly Tensor[]): boolean {
+  return left.every(({ data }, index) => {
+    const other = right[index]?.data ?? [];
+    if (data.length !== other.length) return false;
+    if (isText(data)) return data.every((text, at) => text === other[at]);
+    for (let at = 0; at < data.length; at += 1) if (!Object.is(data[at], other[at])) return false;
+    return true;
+  });
+}

@@ -1,0 +1,81 @@
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { type FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
+import type { Logger } from '../../../shared/log.ts';
+import { Collection } from '../collection.ts';
+import { InlineScorer } from '../inline-scorer.ts';
+import { OnnxModel } from '../model/onnx-model.ts';
+import { tryModel } from '../model/trial.ts';
+import { type Frame, FrameReader, writeFrame } from './frame.ts';
+import {
+  type WorkerAnswer,
+  type WorkerFailure,
+  type WorkerOrder,
+  workerPipe,
+  type WorkerReady,
+  type WorkerRequest,
+} from './worker-protocol.ts';
+
+/** The server sends no more than this at a time, so it is never reached. */
+const waitingMax = 1024;
+
+/** What a worker takes from the program around it. */
+export interface WorkerProcessOptions {
+  readonly log: Logger;
+  /** The program's main module. */
+  readonly entry: URL;
+}
+
+/**
+ * Scores in a process of its own: a model that takes long, hangs, crashes or grows harms nobody else. Its pipe to the server brings
+ * what to do, first the model and then requests; it ends when the pipe does.
+ * @throws {FerryError} MODEL_INVALID
+ */
+export async function runWorkerProcess(options: WorkerProcessOptions): Promise<void> {
+  const pipe = new Socket({ fd: workerPipe, readable: true, writable: true });
+  const { promise: ordered, resolve } = Promise.withResolvers<WorkerOrder>();
+  let onFrame = (frame: Frame): void => resolve(frame.header as WorkerOrder);
+  const reader = new FrameReader((frame) => onFrame(frame));
+  let close = (): Promise<unknown> => Promise.resolve();
+  pipe.on('data', (piece: Buffer) => reader.push(piece));
+  pipe.on('error', () => pipe.destroy());
+  pipe.on('close', () => void close().finally(() => process.exit(0)));
+  const order = await ordered;
+  const collection = Collection.start(order.settings, options);
+  close = () => collection?.close() ?? Promise.resolve();
+  const scorer = await loadScorer(order, { collection, log: options.log });
+  onFrame = (frame) => void answer(scorer, frame, pipe);
+  writeFrame(pipe, { kind: 'ready', sharesRuns: scorer.sharesRuns } satisfies WorkerReady);
+}
+
+async function loadScorer(
+  { settings, model: index }: WorkerOrder,
+  { collection, log }: { readonly collection: Collection | undefined; readonly log: Logger },
+): Promise<InlineScorer> {
+  log.level = settings.logLevel;
+  const model = settings.config.models[index];
+  if (model === undefined) throw new Error(`There is no model ${index}`);
+  const loaded = await OnnxModel.load(join(settings.root, model.path), model);
+  const { sharesRuns } = await tryModel(loaded);
+  const batching = { sharesRuns, waitingMax, rowsMax: settings.batchRowsMax };
+  return new InlineScorer(loaded, { batching, collector: collection?.collector });
+}
+
+async function answer(scorer: InlineScorer, { header, body }: Frame, pipe: Socket): Promise<void> {
+  const { id, timeLeftMs, timeoutMs, ...call } = header as WorkerRequest;
+  const wanted = { abandoned: false, deadlineAtMs: performance.now() + timeLeftMs, timeoutMs };
+  try {
+    const scored = await scorer.score({ ...call, body, wanted });
+    const { contentType, jsonBytes, body: answered } = scored.answer;
+    const { times, batchRequests } = scored;
+    const more = jsonBytes === undefined ? {} : { jsonBytes };
+    writeFrame(
+      pipe,
+      { kind: 'answer', id, contentType, times, batchRequests, ...more } satisfies WorkerAnswer,
+      answered,
+    );
+  } catch (error) {
+    const code: FerryError['code'] = isFerryError(error) ? error.code : 'SCORING_FAILED';
+    writeFrame(pipe, { kind: 'failure', id, code, message: messageOf(error) } satisfies WorkerFailure);
+  }
+}

@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import type { BlobEntry, DataContainer } from '../azure/data-container.ts';
+import { type BlobPath, type DataFilter, isInTime, isOfStream, parseBlobPath, pathPrefix } from './blob-path.ts';
+
+/** What a blob says in its metadata of the rows in it. */
+const rangeSchema = z.object({
+  rows: z.coerce.number().int().nonnegative(),
+  firstseq: z.coerce.number().int().nonnegative(),
+  lastseq: z.coerce.number().int().nonnegative(),
+  bufferid: z.string().min(1),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+
+/** Which rows of which buffer a blob holds. */
+export interface RowRange {
+  /** Id of the buffer that the rows were in; sequence numbers count within one and one stream, from 1. */
+  readonly bufferId: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** Fewer than the range spans where rows of it were dropped before the upload. */
+  readonly rows: number;
+  /** Of the blob's content, hexadecimal. */
+  readonly sha256: string;
+}
+
+/** A blob of collected rows. */
+export interface DataBlob extends BlobPath {
+  readonly name: string;
+  readonly bytes: number;
+  /** Undefined for a blob that says nothing of itself, such as one of Azure ML's own. */
+  readonly range: RowRange | undefined;
+}
+
+/** The blobs of a filter's streams. */
+export interface FoundBlobs {
+  /** Those of the days that are meant. */
+  readonly selected: readonly DataBlob[];
+  /** Those of all days; neighbours show whether something is missing between. */
+  readonly all: readonly DataBlob[];
+}
+
+/** Finds the blobs of collected rows, from devices and from the cloud, by stream, buffer and sequence number. */
+export async function findBlobs(
+  container: DataContainer,
+  options: { readonly scope: string; readonly filter: DataFilter; readonly signal: AbortSignal },
+): Promise<FoundBlobs> {
+  const { scope, filter, signal } = options;
+  const prefix = pathPrefix(scope, filter);
+  const subscription = scope.slice(0, scope.indexOf('/'));
+  const all: DataBlob[] = [];
+  for (const folder of await container.listFolders(signal)) {
+    const start = folder === subscription ? prefix : `${folder}/${prefix}`;
+    for await (const entry of container.listBlobs(start, signal)) {
+      const path = parseBlobPath(entry.name, scope);
+      if (path !== undefined && isOfStream(path, filter)) all.push(describe(entry, path));
+    }
+  }
+  all.sort(byStreamAndRange);
+  return { all, selected: all.filter((blob) => isInTime(blob, filter)) };
+}
+
+/** Names the run of sequence numbers that a range belongs to; undefined where it belongs to none. */
+export function rangeKey({ service, model, version, designation, range }: DataBlob): string | undefined {
+  return range && JSON.stringify([service, model, version, designation, range.bufferId]);
+}
+
+function describe({ name, bytes, metadata }: BlobEntry, path: BlobPath): DataBlob {
+  const found = rangeSchema.safeParse(metadata).data;
+  const range = found && {
+    bufferId: found.bufferid,
+    firstSeq: found.firstseq,
+    lastSeq: found.lastseq,
+    rows: found.rows,
+    sha256: found.sha256,
+  };
+  return { ...path, name, bytes, range };
+}
+
+function byStreamAndRange(a: DataBlob, b: DataBlob): number {
+  const [keyA, keyB] = [rangeKey(a) ?? '', rangeKey(b) ?? ''];
+  if (keyA !== keyB) return keyA < keyB ? -1 : 1;
+  const apart = (a.range?.firstSeq ?? 0) - (b.range?.firstSeq ?? 0);
+  return apart === 0 ? Number(a.name > b.name) - Number(a.name < b.name) : apart;
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { becomeProgram } from '../shared/programs.ts';
+import { runProgram, usageText } from '../shared/process-entry.ts';
+
+/** A noun of the command line; its verbs are loaded only when it is the one called for. */
+interface Noun {
+  readonly summary: string;
+  readonly load: () => Promise<(noun: Command) => void>;
+}
+
+const nouns: Readonly<Record<string, Noun>> = {
+  workspace: {
+    summary: 'where models, images and services are kept',
+    load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
+  },
+  up: {
+    summary: 'run the local world: registry, IoT Hub simulator, storage',
+    load: async () => (await import('./commands/up.ts')).addUp,
+  },
+  model: {
+    summary: 'register, find, change and fetch models',
+    load: async () => (await import('./commands/model.ts')).addModelVerbs,
+  },
+  image: {
+    summary: 'build, find and change images',
+    load: async () => (await import('./commands/image.ts')).addImageVerbs,
+  },
+  service: {
+    summary: 'images that run, on whatever target',
+    load: async () => (await import('./commands/service.ts')).addServiceVerbs,
+  },
+  edge: {
+    summary: 'devices and deployments of the IoT Hub',
+    load: async () => (await import('./commands/edge.ts')).addEdgeVerbs,
+  },
+  data: {
+    summary: 'what services have collected',
+    load: async () => (await import('./commands/data.ts')).addDataVerbs,
+  },
+};
+
+/** Nouns that other programs of the project answer for. */
+const elsewhere = {
+  agent: { summary: 'the program on an edge device', program: 'agent' },
+  quickstart: { summary: 'the main job end to end, on this machine', program: 'quickstart' },
+} as const;
+
+await runProgram(main);
+
+async function main(args: readonly string[]): Promise<number> {
+  const called = args[0] ?? '';
+  if (Object.hasOwn(elsewhere, called)) {
+    becomeProgram(elsewhere[called as keyof typeof elsewhere].program, args.slice(1));
+  }
+  const ferry = describeProgram();
+  for (const [name, { summary, load }] of Object.entries(nouns)) {
+    const noun = ferry.command(name).description(summary);
+    if (name === called) (await load())(noun);
+  }
+  for (const [name, { summary }] of Object.entries(elsewhere)) ferry.command(name).description(summary);
+  await ferry.parseAsync(args, { from: 'user' });
+  return 0;
+}
+
+function describeProgram(): Command {
+  return new Command('ferry')
+    .description('Register models, build their images without a Docker daemon, deploy them, and collect what they see.')
+    .exitOverride()
+    .configureOutput({ outputError: (message, write) => write(usageText(message)) })
+    .configureHelp({ sortSubcommands: false });
+}

@@ -1,0 +1,172 @@
+import type { Duplex } from 'node:stream';
+import type { Connection, Container, EventContext, Receiver, Sender } from 'rhea';
+import type { Logger } from '../../../shared/log.ts';
+import { HubError } from '../hub-error.ts';
+import type { Access } from '../identity/access.ts';
+import type { Permission } from '../identity/policies.ts';
+import { takeCommand } from './commands.ts';
+import { type EventHub, openEventHub } from './event-hub.ts';
+import { openNoticeLink } from './notices.ts';
+import type { AmqpParts } from './parts.ts';
+
+/** Largest AMQP frame and longest silence of a connection. */
+const connectionOptions = { max_frame_size: 256 * 1024, idle_time_out: 240_000 } as const;
+/** How many messages a sending back end may have on the way. */
+const creditWindow = 100;
+
+const addresses = {
+  cbs: '$cbs',
+  management: '$management',
+  commands: '/messages/devicebound',
+  feedback: '/messages/servicebound/feedback',
+  fileNotifications: '/messages/servicebound/filenotifications',
+} as const;
+
+/**
+ * Where back ends come in over AMQP 1.0: cloud-to-device messages, their feedback, file notifications, and the built-in
+ * endpoint that is read as an Event Hub.
+ *
+ * Invariants: a link opens only for who has put a token that allows it; a refused link or message says why.
+ */
+export class AmqpGateway {
+  readonly #parts: AmqpParts;
+  readonly #access: Access;
+  readonly #log: Logger;
+  readonly #eventHub: EventHub;
+  #container: Promise<Container> | undefined;
+
+  constructor(options: {
+    readonly parts: AmqpParts;
+    readonly access: Access;
+    readonly log: Logger;
+    readonly name: string;
+  }) {
+    this.#parts = options.parts;
+    this.#access = options.access;
+    this.#log = options.log;
+    this.#eventHub = openEventHub({ events: options.parts.events, name: options.name });
+  }
+
+  /** Takes in a stream that speaks AMQP. */
+  accept(socket: Duplex): void {
+    this.#open(socket).catch((error: unknown) => {
+      this.#log.error({ err: error }, 'an AMQP connection could not be taken in');
+      socket.destroy();
+    });
+  }
+
+  async #open(socket: Duplex): Promise<void> {
+    // Loaded at the first connection: most hubs never see one.
+    this.#container ??= createContainer();
+    const container = await this.#container;
+    const connection = container.create_connection(connectionOptions) as AcceptingConnection;
+    this.#serve(connection);
+    connection.accept(socket);
+  }
+
+  #serve(connection: Connection): void {
+    const granted = new Set<Permission>();
+    const replies = new Set<Sender>();
+    for (const name of [
+      'protocol_error',
+      'error',
+      'connection_error',
+      'session_error',
+      'sender_error',
+      'receiver_error',
+    ]) {
+      connection.on(name, (context: unknown) => this.#log.debug({ err: context }, 'an AMQP client failed'));
+    }
+    connection.on('sender_open', ({ sender }: EventContext) => {
+      if (sender === undefined) return;
+      const address = addressOf(sender.source);
+      sender.set_source({ address });
+      if (address === addresses.cbs || address === addresses.management) replies.add(sender);
+      else if (!granted.has('ServiceConnect'))
+        refuseLink(sender, 'amqp:unauthorized-access', 'a token that allows ServiceConnect was wanted');
+      else if (address.toLowerCase() === addresses.feedback)
+        openNoticeLink(sender, { notices: this.#parts.notices, kind: 'feedback' });
+      else if (address.toLowerCase() === addresses.fileNotifications) {
+        openNoticeLink(sender, { notices: this.#parts.notices, kind: 'filenotifications' });
+      } else if (!this.#eventHub.openReader(sender, address))
+        refuseLink(sender, 'amqp:not-found', `there is no "${address}"`);
+    });
+    connection.on('sender_close', ({ sender }: EventContext) => void (sender === undefined || replies.delete(sender)));
+    connection.on('receiver_open', ({ receiver }: EventContext) => {
+      if (receiver === undefined) return;
+      const address = addressOf(receiver.target);
+      receiver.set_target({ address });
+      const isOpen = address === addresses.cbs || address === addresses.management;
+      if (!isOpen && address.toLowerCase() !== addresses.commands)
+        refuseLink(receiver, 'amqp:not-found', `there is no "${address}"`);
+      else if (!isOpen && !granted.has('ServiceConnect')) {
+        refuseLink(receiver, 'amqp:unauthorized-access', 'a token that allows ServiceConnect was wanted');
+      }
+    });
+    connection.on('message', (context: EventContext) => {
+      const address = addressOf(context.receiver?.target);
+      const reply = replierOf(context, replies);
+      if (address === addresses.cbs) this.#authorize(context, { granted, reply });
+      else if (address === addresses.management) {
+        context.delivery?.accept();
+        reply(this.#eventHub.describe(context.message?.application_properties ?? {}));
+      } else takeCommand(context, this.#parts);
+    });
+  }
+
+  #authorize(context: EventContext, session: { readonly granted: Set<Permission>; readonly reply: Reply }): void {
+    context.delivery?.accept();
+    try {
+      const permissions = this.#access.permissionsOf(String(context.message?.body ?? ''));
+      for (const permission of permissions) session.granted.add(permission);
+      session.reply({ status: 200, description: 'OK', body: undefined });
+    } catch (error) {
+      if (!(error instanceof HubError)) throw error;
+      session.reply({ status: error.status, description: error.message, body: undefined });
+    }
+  }
+}
+
+/** The server side of a connection, which rhea's types leave out. */
+interface AcceptingConnection extends Connection {
+  accept(socket: Duplex): void;
+}
+
+async function createContainer(): Promise<Container> {
+  const { default: rhea } = await import('rhea');
+  const container = rhea.create_container({ id: 'iot-hub' });
+  container.sasl_server_mechanisms.enable_anonymous();
+  container.options['receiver_options'] = { autoaccept: false, credit_window: creditWindow };
+  return container;
+}
+
+/** What a request over AMQP is answered with. */
+export interface Result {
+  readonly status: number;
+  readonly description: string;
+  readonly body: unknown;
+}
+
+type Reply = (result: Result) => void;
+
+/** Finds the link that answers go out on: the one to the address that the request gives, or else of the same node. */
+function replierOf({ message, receiver }: EventContext, replies: ReadonlySet<Sender>): Reply {
+  return ({ status, description, body }) => {
+    const node = addressOf(receiver?.target);
+    const own = [...replies].filter((sender) => addressOf(sender.source) === node);
+    const sender = own.find((candidate) => addressOf(candidate.target) === message?.reply_to) ?? own[0];
+    sender?.send({
+      ...(message?.message_id === undefined ? {} : { correlation_id: message.message_id }),
+      application_properties: { 'status-code': status, 'status-description': description },
+      body,
+    });
+  };
+}
+
+function addressOf(terminus: { readonly address?: unknown } | undefined): string {
+  return typeof terminus?.address === 'string' ? terminus.address : '';
+}
+
+function refuseLink(link: Sender | Receiver, condition: string, description: string): void {
+  link.close({ condition, description });
+}

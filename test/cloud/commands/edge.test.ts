@@ -1,0 +1,83 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { runFerry } from '../../ferry.ts';
+import { temporaryFolder } from '../../temporary-folder.ts';
+import { openEdgeRig } from '../edge-rig.ts';
+
+test('ferry edge device add writes the connection string where it is asked to, for its owner alone', async () => {
+  await using rig = await openEdgeRig();
+  const cwd = rig.folder;
+  const { stdout } = await runFerry(
+    ['edge', 'device', 'add', 'gw-1', '--tag', 'site=lab', '--connection-string-file', 'device.txt'],
+    { cwd },
+  );
+  const secret = (await readFile(join(cwd, 'device.txt'), 'utf8')).trim();
+  expect(secret).toBe(rig.hub.deviceConnectionString('gw-1'));
+  expect((await stat(join(cwd, 'device.txt'))).mode & 0o777).toBe(0o600);
+  expect(stdout).toMatch(/device +gw-1\n/);
+  expect(stdout).not.toContain('SharedAccessKey');
+  const shown = await runFerry(['edge', 'device', 'show', 'gw-1', '--show-connection-string'], { cwd });
+  expect(shown.stdout).toContain(secret);
+  const json = await runFerry(['edge', 'device', 'show', 'gw-1', '--json'], { cwd });
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    deviceId: 'gw-1',
+    connected: false,
+    tags: { site: 'lab' },
+    connectionString: secret,
+  });
+});
+
+test('ferry edge device add makes no device when its connection string could not be kept', async () => {
+  await using rig = await openEdgeRig();
+  const args = ['edge', 'device', 'add', 'gw-1', '--connection-string-file', 'none/device.txt'];
+  const { code, stderr } = await runFerry(args, { cwd: rig.folder });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^error FILE_UNWRITABLE: /);
+  await expect(rig.client.getDevice('gw-1')).rejects.toMatchObject({ code: 'DEVICE_NOT_FOUND' });
+});
+
+test('ferry edge device list and remove', async () => {
+  await using rig = await openEdgeRig();
+  const cwd = rig.folder;
+  await rig.client.addEdgeDevice('gw-1', { site: 'lab' });
+  const listed = await runFerry(['edge', 'device', 'list', '--json'], { cwd });
+  expect(JSON.parse(listed.stdout)).toEqual([
+    expect.objectContaining({ deviceId: 'elsewhere', tags: {} }),
+    expect.objectContaining({ deviceId: 'gw-1', tags: { site: 'lab' }, connected: false, deployments: {} }),
+  ]);
+  expect((await runFerry(['edge', 'device', 'remove', 'gw-1'], { cwd })).code).toBe(0);
+  const again = await runFerry(['edge', 'device', 'remove', 'gw-1'], { cwd });
+  expect(again.code).toBe(1);
+  expect(again.stderr).toMatch(/^error DEVICE_NOT_FOUND: Cannot remove the device "gw-1": /);
+});
+
+test('ferry edge deployment list, show and delete', async () => {
+  await using rig = await openEdgeRig();
+  const cwd = rig.folder;
+  const common = { content: { modulesContent: { $edgeAgent: {} } }, targetCondition: '*', labels: {} };
+  await rig.client.addDeployment({ ...common, id: 'low', priority: 1 });
+  await rig.client.addDeployment({ ...common, id: 'high', priority: 2 });
+  const listed = await runFerry(['edge', 'deployment', 'list', '--json'], { cwd });
+  expect(JSON.parse(listed.stdout)).toMatchObject([
+    { id: 'high', priority: 2 },
+    { id: 'low', targetCondition: '*' },
+  ]);
+  const shown = await runFerry(['edge', 'deployment', 'show', 'high', '--json'], { cwd });
+  expect(JSON.parse(shown.stdout)).toMatchObject({
+    id: 'high',
+    systemMetrics: { targetedCount: 1, appliedCount: 0, reportedSuccessfulCount: 0, reportedFailedCount: 0 },
+    manifest: { modulesContent: { $edgeAgent: {} } },
+  });
+  await runFerry(['edge', 'deployment', 'delete', 'high'], { cwd });
+  const gone = await runFerry(['edge', 'deployment', 'show', 'high'], { cwd });
+  expect(gone.stderr).toMatch(/^error DEPLOYMENT_NOT_FOUND: /);
+});
+
+test('ferry edge says that a workspace has no hub', async () => {
+  await using folder = await temporaryFolder();
+  await runFerry(['workspace', 'init'], { cwd: folder.path });
+  const { code, stderr } = await runFerry(['edge', 'device', 'list'], { cwd: folder.path });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^error ENDPOINT_MISSING: .* no IoT Hub\nnext: .*ferry up/);
+});

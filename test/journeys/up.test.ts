@@ -1,0 +1,84 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { runFerry } from '../ferry.ts';
+import { startLocalWorld, type UpDocument } from '../local-world.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+import { until } from '../until.ts';
+
+test('ferry up makes a workspace, says where everything is, and keeps secrets to its owner', async () => {
+  await using folder = await temporaryFolder();
+  await using world = await startLocalWorld(folder.path);
+  const { registry, hub, storage, caFile } = world.document;
+  expect(await readFile(caFile, 'utf8')).toContain('BEGIN CERTIFICATE');
+  expect(hub.connectionString).toContain(`HostName=${hub.hostName};`);
+  const response = await fetch(`http://${registry}/v2/`);
+  expect(response.status).toBe(200);
+  const { stdout } = await runFerry(['workspace', 'show', '--json'], { cwd: folder.path });
+  expect(JSON.parse(stdout)).toMatchObject({
+    endpoints: { registry, hub: hub.hostName, storage: { blobEndpoint: storage.blobEndpoint }, caFile },
+  });
+  const files = await readdir(join(folder.path, '.ferry'), { recursive: true });
+  const holding = [];
+  for (const name of files) {
+    const path = join(folder.path, '.ferry', name);
+    const { mode } = await stat(path);
+    if (/secrets\.json|world\.json|-key\.pem|key\.pem$/.test(name)) holding.push(mode & 0o077);
+  }
+  expect(holding.length).toBeGreaterThanOrEqual(3);
+  expect(new Set(holding)).toEqual(new Set([0]));
+});
+
+test.each(['SIGINT', 'SIGTERM'] as const)('%s ends ferry up and everything that it started', async (signal) => {
+  await using folder = await temporaryFolder();
+  await using world = await startLocalWorld(folder.path);
+  expect(await world.end(signal)).toBe(0);
+  expect(await anyAnswers(world.document)).toBe(false);
+});
+
+test('everything ends with a ferry up that is killed', async () => {
+  await using folder = await temporaryFolder();
+  await using world = await startLocalWorld(folder.path);
+  await world.end('SIGKILL');
+  const ended = await until(async () => !(await anyAnswers(world.document)), { what: 'the end of the local world' });
+  expect(ended).toBe(true);
+});
+
+test('ferry up answers at the same addresses with the same keys when it is started again', async () => {
+  await using folder = await temporaryFolder();
+  const first = await startLocalWorld(folder.path);
+  await runFerry(['edge', 'device', 'add', 'gateway-1'], { cwd: folder.path });
+  await first.end('SIGTERM');
+  await using second = await startLocalWorld(folder.path);
+  expect(second.document).toEqual(first.document);
+  const { stdout } = await runFerry(['edge', 'device', 'list', '--json'], { cwd: folder.path });
+  expect(JSON.parse(stdout)).toMatchObject([{ deviceId: 'gateway-1' }]);
+});
+
+test('a second ferry up in the same workspace says what is in its way', async () => {
+  await using folder = await temporaryFolder();
+  await using _world = await startLocalWorld(folder.path);
+  const { code, stderr } = await runFerry(['up'], { cwd: folder.path });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/error (PORT_IN_USE|IN_USE): Cannot /);
+});
+
+async function anyAnswers({ registry, hub, storage }: UpDocument): Promise<boolean> {
+  const addresses = [registry, hub.hostName, new URL(storage.blobEndpoint).host];
+  const answers = await Promise.all(addresses.map((address) => answersAt(Number(address.split(':')[1]))));
+  return answers.includes(true);
+}
+
+async function answersAt(port: number): Promise<boolean> {
+  const socket = connect({ host: '127.0.0.1', port });
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
