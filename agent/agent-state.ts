@@ -16,12 +16,10 @@ const identitySchema = z.object({
   engine: z.enum(['docker', 'process']).optional(),
 });
 
-const desiredSchema = z.object({ deviceId: z.string(), desired: z.unknown() });
-
 /** What the agent has to know of itself over restarts. */
 export type AgentIdentity = z.infer<typeof identitySchema>;
 
-/** The agent's folder of state: which agent it is, and the last good desired state. Every file is replaced whole and durably. */
+/** The agent's folder of state. Every file in it is replaced whole and durably. */
 export class AgentState {
   readonly folder: string;
 
@@ -40,9 +38,19 @@ export class AgentState {
     return join(this.folder, 'images');
   }
 
+  /** File of when images were last used. */
+  get imageUsageFile(): string {
+    return join(this.folder, 'image-usage.json');
+  }
+
   /** Folder with a folder for each module. */
   get modulesFolder(): string {
     return join(this.folder, 'modules');
+  }
+
+  /** File of the desired states that are and were in force. */
+  get desiredFile(): string {
+    return join(this.folder, 'desired.json');
   }
 
   /** File of the counts of restarts. */
@@ -84,17 +92,6 @@ export class AgentState {
 
   async writeIdentity(identity: AgentIdentity): Promise<void> {
     await writeDurably(join(this.folder, 'agent.json'), JSON.stringify(identity), { mode: 0o600 });
-  }
-
-  /** Reads the last good desired properties of a device; nothing where there are none, or another device's. */
-  async readDesired(deviceId: string): Promise<unknown> {
-    const found = desiredSchema.safeParse(await readJson(join(this.folder, 'desired.json')));
-    return found.data?.deviceId === deviceId ? found.data.desired : undefined;
-  }
-
-  /** Keeps the last good desired properties. They may hold passwords of registries, so nobody else may read them. */
-  async writeDesired(deviceId: string, desired: unknown): Promise<void> {
-    await writeDurably(join(this.folder, 'desired.json'), JSON.stringify({ deviceId, desired }), { mode: 0o600 });
   }
 }
 

@@ -101,7 +101,7 @@ function readConnectionString({ connectionString, connectionStringFile }: RunFla
   if (connectionString !== undefined) return connectionString;
   if (connectionStringFile === undefined) {
     const ofEnvironment = process.env[connectionStringVariable];
-    if (ofEnvironment !== undefined) return ofEnvironment;
+    if (ofEnvironment) return ofEnvironment;
     throw new FerryError(
       'USAGE',
       'Cannot run the agent: no connection string is given, the one of its device is wanted',

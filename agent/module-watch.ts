@@ -49,12 +49,11 @@ export class ModuleWatch {
     return new Map(containers.map((container) => [container.name, this.#observeOne(container, nowMs)]));
   }
 
-  /** Notes that a module was started by the agent. */
-  noteStarted(name: string): void {
-    const memory = this.#memory(name);
+  /** Notes that a module was started by the agent: should it end before the next look, that is known to be by itself. */
+  noteStarted(name: string, nowMs: number): void {
+    const { restartCount, ended } = this.#memory(name);
     // Started for the first time, or after it was stopped on purpose, is not started again.
-    if (memory.ended) memory.restartCount += 1;
-    this.#memories.set(name, { restartCount: memory.restartCount, ended: false });
+    this.#memories.set(name, { restartCount: restartCount + (ended ? 1 : 0), ended: false, runningSinceMs: nowMs });
   }
 
   /** Notes that a module was stopped by the agent, so that its end is not taken for a crash. */

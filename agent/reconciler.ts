@@ -6,8 +6,10 @@ import type { Logger } from '../shared/log.ts';
 import { type ApplyContext, execute, type OrderedStep } from './apply/executors.ts';
 import type { DesiredReading, DesiredState } from './desired-state.ts';
 import { Failures } from './failures.ts';
+import type { Generations } from './generations.ts';
 import type { ModuleWatch } from './module-watch.ts';
 import { type CurrentState, type ObservedModule, plan } from './plan.ts';
+import { type AskReady, Probation } from './probation.ts';
 import type { DesiredStatus } from './report.ts';
 import { Stager, type StageImage } from './stager.ts';
 
@@ -15,6 +17,8 @@ import { Stager, type StageImage } from './stager.ts';
 export interface ReconcilerOptions {
   readonly engine: ContainerEngine;
   readonly watch: ModuleWatch;
+  readonly generations: Generations;
+  readonly askReady: AskReady;
   readonly stageImage: (state: DesiredState, image: string, signal: AbortSignal) => ReturnType<StageImage>;
   readonly modulesFolder: string;
   readonly environmentOf: ApplyContext['environmentOf'];
@@ -36,6 +40,14 @@ export interface Look {
 
 /** How often it is looked how modules are, in milliseconds (IoT Edge's reconcile interval). */
 const lookEveryMs = 5_000;
+/** The same while modules are being started. */
+const lookAtStartEveryMs = 250;
+/** The same while a new desired state is on probation. */
+const lookOnProbationEveryMs = 1_000;
+/** For how long modules count as being started at most, in milliseconds. */
+const startingMs = 60_000;
+/** Lines of a module's output that go along as evidence when it takes the deployment back. */
+const evidenceLines = 3;
 /** How long the engine may take to say which containers there are, in milliseconds. */
 const listTimeoutMs = 30_000;
 /** How long all modules together may take to end when the agent ends, in milliseconds; the agent itself has 10 s. */
@@ -46,6 +58,7 @@ const stopAllGraceMs = 7_000;
  *
  * - One step at a time; between two steps a newer desired state wins. Images are staged beside.
  * - A desired state that cannot be read changes nothing: what ran goes on.
+ * - One whose modules do not get ready, or end again and again while they are watched, gives way to the one before it.
  */
 export class Reconciler {
   readonly #options: ReconcilerOptions;
@@ -53,7 +66,10 @@ export class Reconciler {
   readonly #failures = new Failures();
   readonly #restartAsked = new Map<string, PromiseWithResolvers<void>>();
   #desired: DesiredState | undefined;
-  /** Whether what came last could not be read, so that what it said of it stays said. */
+  #probation: Probation | undefined;
+  /** Until when it is looked more often. */
+  #startingUntilMs = 0;
+  /** Whether what came last is not what is in force, so that what was said of it stays said. */
   #rejected = false;
   #lastDesiredVersion = 0;
   #status: DesiredStatus = { code: 406, description: 'The agent has not reached the hub yet' };
@@ -75,21 +91,53 @@ export class Reconciler {
     });
   }
 
-  /** Takes what is desired from now on. */
-  setDesired(reading: DesiredReading): void {
-    this.#rejected = reading.code !== 200;
+  /** Takes up what was in force when the agent last ran, if anything was. */
+  resume(): void {
+    const { current, isOnProbation } = this.#options.generations;
+    if (current === undefined) return;
+    this.#putInForce(current);
+    if (!isOnProbation) this.#probation = undefined;
+  }
+
+  /** Takes what is desired from now on. @param properties what was read, to be kept over restarts */
+  async setDesired(reading: DesiredReading, properties: unknown): Promise<void> {
+    const { generations, log } = this.#options;
     if (reading.code !== 200) {
-      this.#options.log.error({ code: reading.code, version: reading.version }, reading.description);
-      this.#lastDesiredVersion = reading.version;
-      this.#status = { code: reading.code, description: reading.description };
-    } else {
-      if (reading.ignored.length > 0) {
-        this.#options.log.warn({ fields: reading.ignored }, 'leaving out fields of the deployment that are not known');
-      }
-      this.#desired = reading.state;
-      this.#failures.clearAll();
-      this.#stager.keepOnly(new Set(reading.state.modules.map(({ image }) => image)));
+      log.error({ code: reading.code, version: reading.version }, reading.description);
+      this.#reject(reading.version, { code: reading.code, description: reading.description });
+      return;
     }
+    if (reading.ignored.length > 0) {
+      log.warn({ fields: reading.ignored }, 'leaving out fields of the deployment that are not known');
+    }
+    const taking = await generations.take(reading.state, properties);
+    if (taking.kind === 'taken') this.#putInForce(reading.state);
+    else if (taking.kind === 'kept') this.#keepInForce(reading.state);
+    else this.#reject(reading.state.version, { code: 500, description: taking.reason });
+  }
+
+  /** Goes on with what is in force, under the version that it has now. */
+  #keepInForce(state: DesiredState): void {
+    this.#rejected = false;
+    this.#desired = state;
+    this.#wake.resolve();
+  }
+
+  #putInForce(state: DesiredState): void {
+    this.#rejected = false;
+    this.#desired = state;
+    this.#probation = new Probation(this.#options.askReady);
+    this.#startingUntilMs = this.#options.clock.monotonicMs() + startingMs;
+    this.#failures.clearAll();
+    this.#stager.keepOnly(new Set(state.modules.map(({ image }) => image)));
+    this.#wake.resolve();
+  }
+
+  /** Says of the desired state that came last why it is not in force. */
+  #reject(version: number, status: DesiredStatus): void {
+    this.#rejected = true;
+    this.#lastDesiredVersion = version;
+    this.#status = status;
     this.#wake.resolve();
   }
 
@@ -127,7 +175,7 @@ export class Reconciler {
     await this.#stager[Symbol.asyncDispose]();
   }
 
-  /** Ends all modules, and tells how things are then. What fails to end is logged and left. */
+  /** Ends all modules. What fails to end is logged and left. */
   async stopAll(): Promise<void> {
     const { engine, log, watch } = this.#options;
     const running = (await this.#list()).filter(({ status }) => status === 'running');
@@ -171,7 +219,7 @@ export class Reconciler {
     await watch.save();
     const after = steps.some(({ kind }) => kind !== 'stage') ? await this.#list(signal) : containers;
     const observedAfter = watch.observe(after, clock.monotonicMs());
-    if (!interrupted) this.#settle(desired, observedAfter);
+    if (!interrupted) await this.#settle(desired, observedAfter);
     this.#tell(after, observedAfter);
   }
 
@@ -187,10 +235,10 @@ export class Reconciler {
 
   /** Carries out a step and says whether it went well. */
   async #tryStep(step: OrderedStep, desired: DesiredState, signal: AbortSignal): Promise<boolean> {
-    const { engine, watch, modulesFolder, environmentOf, log } = this.#options;
+    const { log } = this.#options;
     const specs = new Map(desired.modules.map((spec) => [spec.name, spec]));
     try {
-      await execute(step, { engine, watch, specs, staged: this.#stager.staged, modulesFolder, environmentOf }, signal);
+      await execute(step, { ...this.#options, specs, staged: this.#stager.staged }, signal);
     } catch (error) {
       if (!signal.aborted) this.#noteFailure(step, error);
       this.#answerRestart(step, error);
@@ -216,19 +264,45 @@ export class Reconciler {
   }
 
   /** Decides how carrying out the desired state went, once there is something to say. */
-  #settle(desired: DesiredState, observed: ReadonlyMap<string, ObservedModule>): void {
+  async #settle(desired: DesiredState, observed: ReadonlyMap<string, ObservedModule>): Promise<void> {
+    const { generations, clock, log } = this.#options;
+    const verdict = await this.#probation?.look(desired.modules, observed, clock.monotonicMs());
+    // A newer one came meanwhile: what was seen says nothing about that.
+    if (generations.current !== desired) return;
+    if (verdict?.kind !== 'starting') this.#startingUntilMs = 0;
+    if (verdict?.kind === 'failed' && generations.hasFallback) return this.#goBack(desired, verdict);
+    if (verdict?.kind === 'proven') {
+      this.#probation = undefined;
+      await generations.commit();
+    }
     if (this.#rejected) return;
     const messages = this.#failures.messages();
+    if (verdict?.kind === 'failed')
+      messages.push(`The module "${verdict.module}" does not run well: ${verdict.reason}`);
     if (messages.length > 0) {
       this.#lastDesiredVersion = desired.version;
       this.#status = { code: 500, description: messages.join('; ') };
-    } else if (plan(desired.modules, this.#current(observed)).length === 0 && this.#stager.staging.size === 0) {
+    } else if (verdict?.kind !== 'starting' && plan(desired.modules, this.#current(observed)).length === 0) {
       if (this.#lastDesiredVersion !== desired.version || this.#status.code !== 200) {
-        this.#options.log.info({ version: desired.version }, 'the device is as desired');
+        log.info({ version: desired.version }, 'the device is as desired');
       }
+      await generations.noteReady();
       this.#lastDesiredVersion = desired.version;
       this.#status = { code: 200, description: '' };
     }
+  }
+
+  /** Brings the desired state before back, and says why. */
+  async #goBack(desired: DesiredState, { module, reason }: { module: string; reason: string }): Promise<void> {
+    const { engine, generations, log } = this.#options;
+    const output = await engine.logs(module, { tail: evidenceLines }).catch(() => '');
+    const evidence = output.trim() === '' ? '' : `; it last said: ${output.trim()}`;
+    const description = `Taken back, the deployment before is in force: the module "${module}" does not run well, ${reason}${evidence}`;
+    log.error({ version: desired.version, module }, description);
+    await generations.goBack(description);
+    const { current } = generations;
+    if (current !== undefined) this.#putInForce(current);
+    this.#reject(desired.version, { code: 500, description });
   }
 
   #tell(containers: readonly ContainerState[], observed: ReadonlyMap<string, ObservedModule>): void {
@@ -251,9 +325,12 @@ export class Reconciler {
   }
 
   async #waitForNext(): Promise<void> {
+    const isStarting = this.#options.clock.monotonicMs() < this.#startingUntilMs;
+    const usualMs = this.#probation === undefined ? lookEveryMs : lookOnProbationEveryMs;
+    const everyMs = isStarting && this.#stager.staging.size === 0 ? lookAtStartEveryMs : usualMs;
     const over = new AbortController();
     try {
-      await Promise.race([this.#wake.promise, this.#options.clock.sleep(lookEveryMs, over.signal)]);
+      await Promise.race([this.#wake.promise, this.#options.clock.sleep(everyMs, over.signal)]);
     } finally {
       over.abort();
     }

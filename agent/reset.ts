@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { isDigest } from '../shared/digest.ts';
 import { openEngine } from '../shared/containers/open-engine.ts';
 import type { Logger } from '../shared/log.ts';
+import { LayoutStore } from '../shared/oci/layout-store.ts';
 import { AgentState } from './agent-state.ts';
 import { imageDigestLabel } from './labels.ts';
 
@@ -27,7 +28,7 @@ export async function resetAgent(stateFolder: string, log: Logger): Promise<Rese
     if (identity.engine === undefined) return { modules: [], images: [] };
     await using engine = await openEngine({
       engine: identity.engine,
-      layout: state.imagesFolder,
+      layout: await LayoutStore.open(state.imagesFolder),
       folder: state.folder,
       owner: identity.owner,
       log,

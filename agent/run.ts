@@ -4,16 +4,22 @@ import type { ContainerEngine } from '../shared/containers/engine.ts';
 import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
+import type { LayoutStore } from '../shared/oci/layout-store.ts';
+import { askReady } from './ask-ready.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired, type DesiredState } from './desired-state.ts';
+import { fitReport } from './fit-report.ts';
+import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
+import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
+import { ImageUsage } from './images/image-usage.ts';
 import { answerMethod } from './methods.ts';
 import { ModuleWatch } from './module-watch.ts';
 import { Reconciler } from './reconciler.ts';
-import { signInFor } from './images/registry-sign-in.ts';
+import { credentialFor } from './images/credential-for.ts';
 import { reportedState } from './report.ts';
 import { type Drain, uploadAll, uploadEvery } from './upload-timer.ts';
 
@@ -51,32 +57,32 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
-  await using engine = await openOwnEngine(options, state, images.folder);
+  await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
-  const lastGood = await state.readDesired(device.deviceId);
+  const usage = await ImageUsage.open(state.imageUsageFile);
+  const generations = await Generations.open(state.desiredFile, device.deviceId);
 
   const reconciler = new Reconciler({
     engine,
     watch,
+    generations,
+    askReady,
     stageImage: async (desired, image, stageSignal) => {
       const digest = await images.ensure(image, ensureOptions(desired, image, stageSignal));
       await engine.prepareImage(digest, stageSignal);
+      await usage.note([digest], systemClock.nowMs());
       return digest;
     },
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => moduleEnvironment(device, module),
-    onLook: (look) => hub.report(reportedState({ ...look, agentStartedAt, agentVersion: options.version })),
+    onLook: (look) => hub.report(fitReport(reportedState({ ...look, agentStartedAt, agentVersion: options.version }))),
     clock: systemClock,
     log,
   });
   const hub = new Hub({
     device,
-    knownToHub: lastGood !== undefined,
-    onDesired: async (desired) => {
-      const reading = readDesired(desired);
-      if (reading.code === 200) await state.writeDesired(device.deviceId, desired);
-      reconciler.setDesired(reading);
-    },
+    knownToHub: generations.current !== undefined,
+    onDesired: (desired) => reconciler.setDesired(readDesired(desired), desired),
     onMethod: methodHandler(
       { engine, restart: (module, methodSignal) => reconciler.restart(module, methodSignal) },
       log,
@@ -84,8 +90,9 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     clock: systemClock,
     log,
   });
-  if (lastGood !== undefined) reconciler.setDesired(readDesired(lastGood));
-  await workUntil(signal, { options, state, reconciler, hub });
+  reconciler.resume();
+  const clearing = { engine, images, usage, clock: systemClock, log };
+  await workUntil(signal, { options, state, reconciler, hub, clearing });
 }
 
 /** The parts that work at the same time. */
@@ -94,9 +101,11 @@ interface Parts {
   readonly state: AgentState;
   readonly reconciler: Reconciler;
   readonly hub: Hub;
+  readonly clearing: ClearImagesOptions;
 }
 
-async function workUntil(signal: AbortSignal, { options, state, reconciler, hub }: Parts): Promise<void> {
+async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
+  const { options, state, reconciler, hub, clearing } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -116,6 +125,7 @@ async function workUntil(signal: AbortSignal, { options, state, reconciler, hub 
   });
   await Promise.all([
     reconciler.run(work.signal),
+    clearImagesDaily(clearing, work.signal),
     uploadEvery({ ...upload, everyMs: options.uploadEveryMs, clock: systemClock, signal: work.signal }),
   ]);
   if (refusal === undefined) {
@@ -133,7 +143,7 @@ async function workUntil(signal: AbortSignal, { options, state, reconciler, hub 
 }
 
 /** Opens the engine that is wanted; what `auto` once chose stays chosen, because the modules are there. */
-async function openOwnEngine(options: RunOptions, state: AgentState, layout: string): Promise<ContainerEngine> {
+async function openOwnEngine(options: RunOptions, state: AgentState, layout: LayoutStore): Promise<ContainerEngine> {
   const { log } = options;
   const identity = await state.readIdentity();
   const wanted = options.engine === 'auto' ? (identity.engine ?? 'auto') : options.engine;
@@ -152,10 +162,10 @@ async function openOwnEngine(options: RunOptions, state: AgentState, layout: str
 
 function ensureOptions(desired: DesiredState, image: string, signal: AbortSignal): Parameters<ImageStore['ensure']>[1] {
   const uses = desired.modules.filter((module) => module.image === image);
-  const signIn = signInFor(image, desired.manifest.runtime.settings.registryCredentials ?? {});
+  const credential = credentialFor(image, desired.manifest.runtime.settings.registryCredentials ?? {});
   return {
     pullPolicy: uses.every(({ imagePullPolicy }) => imagePullPolicy === 'never') ? 'never' : 'on-create',
-    ...(signIn === undefined ? {} : { signIn }),
+    ...(credential === undefined ? {} : { credential }),
     signal,
   };
 }

@@ -1,5 +1,10 @@
+import { withDeadline } from '../shared/deadline.ts';
 import type { Digest } from '../shared/digest.ts';
+import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
+
+/** How long breaking off may take, in milliseconds: the agent has 10 s to end. */
+const endTimeoutMs = 1_000;
 
 /** Gets one image onto the device and ready to run, and gives its digest. */
 export type StageImage = (image: string, signal: AbortSignal) => Promise<Digest>;
@@ -53,10 +58,13 @@ export class Stager {
     for (const image of this.#staged.keys()) if (!images.has(image)) this.#staged.delete(image);
   }
 
-  /** Breaks off everything and waits until it has ended. */
+  /** Breaks off everything and waits until it has ended, but not for long: what is begun can be gone on with after any end. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.keepOnly(new Set());
-    await Promise.all([...this.#running.values()].map(({ done }) => done));
+    const ended = Promise.all([...this.#running.values()].map(({ done }) => done));
+    await withDeadline({ doing: 'break off staging', timeoutMs: endTimeoutMs }, () => ended).catch((error: unknown) => {
+      this.#log.warn({ why: messageOf(error) }, 'staging goes on while the agent ends');
+    });
   }
 
   async #run(image: string, signal: AbortSignal): Promise<void> {

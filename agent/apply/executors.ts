@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock } from '../../shared/clock.ts';
 import type { ContainerEngine } from '../../shared/containers/engine.ts';
 import { withDeadline } from '../../shared/deadline.ts';
 import type { Digest } from '../../shared/digest.ts';
@@ -15,6 +16,7 @@ export type OrderedStep = Exclude<Step, { kind: 'stage' }>;
 export interface ApplyContext {
   readonly engine: ContainerEngine;
   readonly watch: ModuleWatch;
+  readonly clock: Clock;
   /** The desired modules by name. */
   readonly specs: ReadonlyMap<string, ModuleSpec>;
   /** Digests of the images that are ready to run, as deployments name them. */
@@ -56,9 +58,9 @@ const executors: {
     );
     context.watch.forget(module);
   },
-  async start({ module }, { engine, watch }, signal) {
+  async start({ module }, { engine, watch, clock }, signal) {
     await engine.start(module, signal);
-    watch.noteStarted(module);
+    watch.noteStarted(module, clock.monotonicMs());
   },
   async stop({ module }, { engine, watch }, signal) {
     // Noted before and after: whether it comes back or is cut short, the end of the module is no crash.

@@ -84,12 +84,22 @@ export class HubFileUpload implements UploadDestination {
       return await withDeadline({ doing, timeoutMs: hubTimeoutMs, signal }, work);
     } catch (cause) {
       if (signal.aborted || cause instanceof FerryError) throw cause;
-      const refused = cause instanceof Error && 'response' in cause && cause.response !== undefined;
+      const { refused, reason } = answerIn(cause);
       throw new FerryError(refused ? 'HUB_REFUSED' : 'HUB_UNREACHABLE', `Cannot ${doing} at ${this.#device.hostName}`, {
-        cause: new Error(cause instanceof Error ? cause.message : String(cause)),
+        cause: new Error(reason),
       });
     }
   }
+}
+
+/** Takes out of the SDK's error whether the hub answered, and in its own words what. The error itself holds the request. */
+function answerIn(thrown: unknown): { readonly refused: boolean; readonly reason: string } {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  if (!(thrown instanceof Error) || !('response' in thrown) || thrown.response === undefined) {
+    return { refused: false, reason: message };
+  }
+  const body = 'responseBody' in thrown ? String(thrown.responseBody) : '';
+  return { refused: true, reason: /"Message"\s*:\s*"([^"]{1,300})/.exec(body)?.[1] ?? message };
 }
 
 /** The SDK's REST calls take no port out of the host name; an agent that has one of its own directs them there. */

@@ -1,28 +1,31 @@
+import { readdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import type { Clock } from '../../shared/clock.ts';
-import { type Digest, digestOf, isDigest } from '../../shared/digest.ts';
+import type { Digest } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { Descriptor } from '../../shared/oci/descriptor.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { type Manifest, type ManifestDocument, manifestBytesMax, parseManifest } from '../../shared/oci/manifest.ts';
-import { manifestMediaTypes } from '../../shared/oci/media-types.ts';
+import type { Manifest, ManifestDocument } from '../../shared/oci/manifest.ts';
 import { formatReference, parseReference, type Reference } from '../../shared/oci/reference.ts';
 import { inParallel } from './in-parallel.ts';
 import { downloadBlob } from './download-blob.ts';
-import { type RegistrySignIn, RegistrySource } from './registry-source.ts';
+import type { RegistryClient } from '../../shared/oci/registry-client.ts';
+import type { RegistryCredential } from '../../shared/oci/registry-credentials.ts';
 
 /** The settings of one {@link ImageStore.ensure}. */
 export interface EnsureOptions {
   /** `never`: only what is there already is taken. */
   readonly pullPolicy: 'on-create' | 'never';
-  readonly signIn?: RegistrySignIn;
+  /** @default nobody: asks without signing in */
+  readonly credential?: RegistryCredential;
   readonly signal: AbortSignal;
 }
 
 /** Blobs that are got at the same time. */
 const parallelBlobs = 4;
+/** What is left free on the disk, in bytes, for the modules' data and logs. */
+const reserveBytes = 64 * 1024 * 1024;
 /** How often the progress of a pull is logged, in milliseconds. */
 const progressEveryMs = 5_000;
 
@@ -46,9 +49,9 @@ export class ImageStore {
     return new ImageStore(await LayoutStore.open(folder), options);
   }
 
-  /** The folder, an OCI image layout. */
-  get folder(): string {
-    return this.#layout.folder;
+  /** The images themselves. */
+  get layout(): LayoutStore {
+    return this.#layout;
   }
 
   /**
@@ -64,12 +67,33 @@ export class ImageStore {
     if (options.pullPolicy === 'never') {
       throw new FerryError('IMAGE_NOT_FOUND', `Cannot use "${image}": it is not on the device, and must not be pulled`);
     }
-    const source = new RegistrySource(reference.host, options.signIn);
-    const document = await this.#fetchManifest(source, reference, options.signal);
-    await this.#fetchBlobs(source, reference, document.manifest, options.signal);
+    // Loaded when there is first something to pull: it costs memory on a device that has all it needs.
+    const { RegistryClient: Client } = await import('../../shared/oci/registry-client.ts');
+    const registry = new Client(reference.host, { credentials: async () => options.credential, clock: this.#clock });
+    const document = await fetchManifest(registry, reference, options.signal);
+    await this.#fetchBlobs(registry, reference, document.manifest, options.signal);
     const { descriptor, bytes } = document;
     await this.#layout.putManifest(repositoryOf(reference), tagOf(reference), bytes, descriptor.mediaType);
     return descriptor.digest;
+  }
+
+  /** Removes an image, and the blobs that no other one has; does nothing when it is not here. */
+  async forget(image: Digest): Promise<void> {
+    for (const repository of await this.#layout.repositories()) await this.#layout.removeManifest(repository, image);
+    await this.#layout.collectGarbage();
+  }
+
+  /** Removes unfinished downloads that nothing was added to since a time: of images that are no longer wanted. */
+  async forgetUnfinished(untouchedSinceMs: number): Promise<void> {
+    for (const name of await readdir(this.#partialFolder).catch(() => [])) {
+      const path = join(this.#partialFolder, name);
+      const { mtimeMs } = await stat(path);
+      if (mtimeMs < untouchedSinceMs) await rm(path, { force: true });
+    }
+  }
+
+  get #partialFolder(): string {
+    return join(this.#layout.folder, 'partial');
   }
 
   /** Finds an image that is here. What stands in the layout's index is here wholly. */
@@ -81,26 +105,8 @@ export class ImageStore {
     return found?.digest;
   }
 
-  /** Gets the manifest of the image for this platform, through an index if that is what the reference names. */
-  async #fetchManifest(
-    source: RegistrySource,
-    reference: Reference,
-    signal: AbortSignal,
-  ): Promise<ManifestDocument & { kind: 'manifest' }> {
-    const first = await fetchDocument(source, reference.repository, reference.digest ?? reference.tag ?? '', signal);
-    if (first.kind === 'manifest') return first;
-    const ours = first.index.manifests.find(isForThisMachine);
-    if (ours === undefined) {
-      const what = `Cannot use "${formatReference(reference)}": it has no image for linux/${architecture()}`;
-      throw new FerryError('PLATFORM_UNSUPPORTED', what);
-    }
-    const second = await fetchDocument(source, reference.repository, ours.digest, signal);
-    if (second.kind === 'manifest') return second;
-    throw new FerryError('IMAGE_INVALID', `Cannot use "${formatReference(reference)}": an index within an index`);
-  }
-
   async #fetchBlobs(
-    source: RegistrySource,
+    registry: RegistryClient,
     reference: Reference,
     manifest: Manifest,
     signal: AbortSignal,
@@ -112,6 +118,7 @@ export class ImageStore {
     }
     const total = missing.reduce((sum, { size }) => sum + size, 0);
     const image = formatReference(reference);
+    if (missing.length > 0) await this.#checkRoom(image, { missing: total, manifest });
     this.#log.info({ image, blobs: missing.length, bytes: total }, 'pulling');
     let got = 0;
     let toldAtMs = this.#clock.monotonicMs();
@@ -123,43 +130,53 @@ export class ImageStore {
     };
     await inParallel(missing, { atOnce: parallelBlobs, signal }, (blob, blobSignal) =>
       downloadBlob({
-        source,
+        registry,
         repository: reference.repository,
         blob,
-        partialFolder: join(this.#layout.folder, 'partial'),
+        partialFolder: this.#partialFolder,
         path: this.#layout.blobPath(blob.digest),
-        clock: this.#clock,
         signal: blobSignal,
         onBytes,
       }),
     );
   }
+
+  /** Sees that the image and what an engine makes of it will fit, before the link is used for it. */
+  async #checkRoom(image: string, size: { readonly missing: number; readonly manifest: Manifest }): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#layout.folder);
+    const unpacked = size.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+    const wanted = size.missing + unpacked + reserveBytes;
+    if (bavail * bsize >= wanted) return;
+    throw new FerryError(
+      'DISK_FULL',
+      `Cannot pull "${image}": ${bavail * bsize} bytes are free in "${this.#layout.folder}", ${wanted} were wanted`,
+      { next: 'Free some space there; the pull is tried again by itself.' },
+    );
+  }
 }
 
-async function fetchDocument(
-  source: RegistrySource,
-  repository: string,
-  tagOrDigest: string,
+/** Gets the manifest of the image for this platform, through an index if that is what the reference names. */
+async function fetchManifest(
+  registry: RegistryClient,
+  reference: Reference,
   signal: AbortSignal,
-): Promise<ManifestDocument> {
-  const headers = { accept: manifestMediaTypes.join(', ') };
-  const answer = await source.get(`${repository}/manifests/${tagOrDigest}`, { headers, signal });
-  if (Number(answer.headers['content-length'] ?? 0) > manifestBytesMax) {
-    answer.destroy();
-    throw new FerryError(
-      'IMAGE_INVALID',
-      `Cannot read the manifest of "${repository}": it is over ${manifestBytesMax} bytes`,
-    );
+): Promise<ManifestDocument & { kind: 'manifest' }> {
+  const read = async (tagOrDigest: string): Promise<ManifestDocument> => {
+    const document = await registry.getManifest(reference.repository, tagOrDigest, { signal });
+    if (document !== undefined) return document;
+    const what = `Cannot pull "${formatReference(reference)}": the registry "${registry.host}" has no such image`;
+    throw new FerryError('IMAGE_NOT_FOUND', what);
+  };
+  const first = await read(reference.digest ?? reference.tag ?? '');
+  if (first.kind === 'manifest') return first;
+  const ours = first.index.manifests.find(isForThisMachine);
+  if (ours === undefined) {
+    const what = `Cannot use "${formatReference(reference)}": it has no image for linux/${architecture()}`;
+    throw new FerryError('PLATFORM_UNSUPPORTED', what);
   }
-  const bytes = Buffer.from(await text(answer));
-  const mediaType = (answer.headers['content-type'] ?? '').split(';')[0] ?? '';
-  if (isDigest(tagOrDigest) && digestOf(bytes) !== tagOrDigest) {
-    throw new FerryError(
-      'DIGEST_MISMATCH',
-      `Cannot take "${repository}" from ${source.host}: a manifest with the digest "${digestOf(bytes)}", "${tagOrDigest}" was wanted`,
-    );
-  }
-  return parseManifest(bytes, mediaType);
+  const second = await read(ours.digest);
+  if (second.kind === 'manifest') return second;
+  throw new FerryError('IMAGE_INVALID', `Cannot use "${formatReference(reference)}": an index within an index`);
 }
 
 /** Repositories of different registries are kept apart; a port's colon may not be in a repository's name. */

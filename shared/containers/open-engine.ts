@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { isFerryError, messageOf } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import type { LayoutStore } from '../oci/layout-store.ts';
 import type { ContainerEngine } from './engine.ts';
 
 /** Which engine is wanted: `auto` is Docker where it answers, else processes. */
@@ -10,7 +11,7 @@ export const engineChoices = ['auto', 'docker', 'process'] as const;
 export interface OpenEngineOptions {
   readonly engine: (typeof engineChoices)[number];
   /** OCI image layout that images are taken from. */
-  readonly layout: string;
+  readonly layout: LayoutStore;
   /** Folder of the engine's own. Two engines never share one. */
   readonly folder: string;
   /** Tells this owner's containers from all others on the same Docker engine: letters and digits. */

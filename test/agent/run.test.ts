@@ -1,7 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { resetAgent } from '../../agent/reset.ts';
 import { edgeManifest } from '../../shared/edge/build-manifest.ts';
+import { createLogger } from '../../shared/log.ts';
 import { until } from '../until.ts';
 import { Rig, waitingScript } from './rig.ts';
 
@@ -130,7 +134,7 @@ test('runAgent() reports 500 with the reason when an image cannot be had, and th
   const before = await until(() => pidOf(rig, 'digits'));
   const missing = `${rig.registry.host}/test@sha256:${'0'.repeat(64)}`;
   const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image: missing } }), 500);
-  expect(lastDesiredStatus?.description).toContain('it has no such thing');
+  expect(lastDesiredStatus?.description).toContain('has no such image');
   expect(await pidOf(rig, 'digits')).toBe(before);
 });
 
@@ -164,4 +168,134 @@ test('runAgent() refuses to go on with a key that the hub has never known', asyn
   await using rig = await Rig.open();
   const connectionString = rig.connectionString.replace(/SharedAccessKey=.*/, `SharedAccessKey=${btoa('wrong')}`);
   await expect(rig.startAgent({ connectionString }).ended).rejects.toMatchObject({ code: 'HUB_UNAUTHORIZED' });
+});
+
+test('pain 3, a bad image is not rolled back: runAgent() brings back what ran before a module that ends again and again', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage(), env: { WORD: 'good' } } }), 200);
+  const bad = await rig.putImage('echo "cannot load the model"; exit 3');
+  const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image: bad } }), 500, 25_000);
+  expect(lastDesiredStatus?.description).toMatch(
+    /Taken back.*"digits".*ended by itself 2 times.*exit code 3.*cannot load the model/s,
+  );
+  await until(async () => {
+    const answer = await rig.callMethod('GetModuleLogs', { schemaVersion: '1.0', items: { id: 'digits' } });
+    return JSON.stringify(answer.payload).includes('good');
+  });
+});
+
+async function ownerOf(rig: Rig): Promise<string> {
+  const text = await readFile(join(rig.stateFolder, 'agent.json'), 'utf8');
+  return (JSON.parse(text) as { owner: string }).owner;
+}
+
+/** Gives what a Docker engine has of an agent's containers. */
+async function dockerContainers(rig: Rig, owner?: string): Promise<{ Id: string; State: string }[]> {
+  const { default: Docker } = await import('dockerode');
+  const filters = JSON.stringify({ label: [`modelferry.owner=${owner ?? (await ownerOf(rig))}`] });
+  return new Docker().listContainers({ all: true, filters });
+}
+
+async function removeDockerImage(image: string): Promise<void> {
+  const { default: Docker } = await import('dockerode');
+  const digest = image.slice(image.indexOf('@') + 1);
+  await new Docker().getImage(`modelferry.local/image:${digest.replace(':', '-')}`).remove();
+}
+
+const dockerIsThere = await (async () => {
+  const { default: Docker } = await import('dockerode');
+  return new Docker().ping().then(
+    () => true,
+    () => false,
+  );
+})();
+if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the agent with Docker are skipped');
+
+test.skipIf(!dockerIsThere)(
+  'runAgent() with Docker runs, takes up, replaces and stops modules, and resetAgent() removes them',
+  async () => {
+    await using rig = await Rig.open();
+    const [first, second] = [await rig.putImage(), await rig.putImage(`${waitingScript}\n# second`)];
+    const before = rig.startAgent({ engine: 'docker', keepModules: true });
+    const version = await rig.deploy({ digits: { image: first } });
+    await rig.reported(version, 200, 25_000);
+    const [running] = await dockerContainers(rig);
+    expect(running?.State).toBe('running');
+    await before.stop();
+    const agent = rig.startAgent({ engine: 'docker' });
+    await rig.reported(version, 200, 25_000);
+    expect((await dockerContainers(rig)).map(({ Id }) => Id)).toEqual([running?.Id]);
+    await rig.reported(await rig.deploy({ digits: { image: second } }), 200, 25_000);
+    const after = await dockerContainers(rig);
+    expect(after).toMatchObject([{ State: 'running' }]);
+    expect(after[0]?.Id).not.toBe(running?.Id);
+    await agent.stop();
+    expect(await dockerContainers(rig)).toMatchObject([{ State: 'exited' }]);
+    const owner = await ownerOf(rig);
+    await resetAgent(rig.stateFolder, createLogger('test', { level: 'silent' }));
+    expect(await dockerContainers(rig, owner)).toEqual([]);
+    // The agent itself removes what was replaced only after days.
+    await removeDockerImage(first);
+  },
+);
+
+/** A registry that takes every question and never answers. */
+async function openSilentRegistry(): Promise<
+  { readonly image: string; readonly asked: () => number } & AsyncDisposable
+> {
+  let asked = 0;
+  const server = createServer(() => (asked += 1)).listen(0, '127.0.0.1');
+  await until(() => server.listening);
+  return {
+    image: `127.0.0.1:${(server.address() as AddressInfo).port}/test@sha256:${'1'.repeat(64)}`,
+    asked: () => asked,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+test('pain 4, a crashed module is not started again during a pull: runAgent() starts it again', async () => {
+  await using rig = await Rig.open();
+  await using silent = await openSilentRegistry();
+  await using _agent = rig.startAgent();
+  const image = await rig.putImage();
+  await rig.reported(await rig.deploy({ digits: { image } }), 200);
+  const before = await until(() => pidOf(rig, 'digits'));
+  await rig.deploy({ digits: { image }, slow: { image: silent.image } });
+  await until(() => silent.asked() > 0);
+  process.kill(Number(before), 'SIGKILL');
+  const after = await until(
+    async () => {
+      const pid = await pidOf(rig, 'digits');
+      return pid !== before && pid;
+    },
+    { timeoutMs: 20_000 },
+  );
+  expect(after).toMatch(/^\d+\n$/);
+  expect(silent.asked()).toBe(1);
+});
+
+test('runAgent() lets a newer deployment win over one whose image is being pulled', async () => {
+  await using rig = await Rig.open();
+  await using silent = await openSilentRegistry();
+  await using _agent = rig.startAgent();
+  await rig.deploy({ digits: { image: silent.image } });
+  await until(() => silent.asked() > 0);
+  const { modules } = await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
+});
+
+test('runAgent() ends in time while an image is being pulled', async () => {
+  await using rig = await Rig.open();
+  await using silent = await openSilentRegistry();
+  const agent = rig.startAgent();
+  await rig.deploy({ digits: { image: silent.image } });
+  await until(() => silent.asked() > 0);
+  const before = performance.now();
+  await agent.stop();
+  expect(performance.now() - before).toBeLessThan(5_000);
+  expect((await rig.twin()).properties.reported.lastDesiredStatus?.code).toBe(406);
 });

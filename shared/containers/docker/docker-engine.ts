@@ -3,6 +3,7 @@ import type { Digest } from '../../digest.ts';
 import { withDeadline } from '../../deadline.ts';
 import { FerryError, messageOf, systemCodeOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import type { LayoutStore } from '../../oci/layout-store.ts';
 import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
 import { containerAccount, giveFolder, isRoot, parseAccount } from '../process/account.ts';
 import { containerBody, nameLabel, ownerLabel } from './container-body.ts';
@@ -12,7 +13,7 @@ import { splitStreams } from './split-streams.ts';
 /** The settings of {@link DockerEngine.open}. */
 export interface DockerEngineOptions {
   /** OCI image layout that images are taken from. */
-  readonly layout: string;
+  readonly layout: LayoutStore;
   /** Tells this owner's containers from all others on the same engine: letters and digits. */
   readonly owner: string;
   /** Network that containers are put in, where they find each other by name; made when it is not there. @default Docker's own */
@@ -64,7 +65,7 @@ export class DockerEngine implements ContainerEngine {
     const reference = registry.reference(image);
     await this.#do(`take over the image "${image}"`, async () => {
       const progress = await this.#docker.pull(reference, signal === undefined ? {} : { abortSignal: signal });
-      await this.#followPull(progress);
+      await this.#followPull(progress, signal);
       // Its own name for it, because the registry's port is another the next time; the tag also keeps it from being pruned.
       await this.#docker.getImage(reference).tag({ repo: imageRepository, tag: imageTag(image) });
       await this.#docker.getImage(reference).remove();
@@ -179,8 +180,9 @@ export class DockerEngine implements ContainerEngine {
   }
 
   /** Waits for the end of a pull; Docker says in the stream, not by a status, that one has failed. */
-  async #followPull(progress: NodeJS.ReadableStream): Promise<void> {
+  async #followPull(progress: NodeJS.ReadableStream, signal?: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
     this.#docker.modem.followProgress(progress, (error: Error | null) => (error === null ? resolve() : reject(error)));
     await promise;
   }

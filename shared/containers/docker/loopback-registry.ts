@@ -1,10 +1,9 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { type Digest, isDigest } from '../../digest.ts';
-import { blobPath, readImage } from '../image-layout.ts';
+import type { LayoutStore } from '../../oci/layout-store.ts';
+import { readManifest } from '../image-layout.ts';
 
 /** The one repository of the registry; what is in it is told apart by digest. */
 const repository = 'image';
@@ -23,7 +22,7 @@ export class LoopbackRegistry implements AsyncDisposable {
     this.#port = port;
   }
 
-  static async open(layout: string): Promise<LoopbackRegistry> {
+  static async open(layout: LayoutStore): Promise<LoopbackRegistry> {
     const server = createServer((request, response) => {
       // A client that goes away in the middle of a blob is no failure of ours.
       answer(layout, request, response).catch(() => response.destroy());
@@ -48,7 +47,7 @@ export class LoopbackRegistry implements AsyncDisposable {
   }
 }
 
-async function answer(layout: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(layout: LayoutStore, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { method, url = '' } = request;
   if (method !== 'GET' && method !== 'HEAD') return refuse(response, 405, 'UNSUPPORTED');
   if (/^\/v2\/?$/.test(url)) {
@@ -59,16 +58,13 @@ async function answer(layout: string, request: IncomingMessage, response: Server
   const match = new RegExp(`^/v2/${repository}/(manifests|blobs)/([^/?]+)$`).exec(url);
   const [, kind, digest] = match ?? [];
   if (kind === undefined || digest === undefined || !isDigest(digest)) return refuse(response, 404, 'NAME_UNKNOWN');
-  const path = blobPath(layout, digest);
-  const size = await stat(path).then(
-    (file) => file.size,
-    () => undefined,
-  );
+  const size = await layout.blobSize(digest);
   if (size === undefined) return refuse(response, 404, kind === 'blobs' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN');
-  const type = kind === 'blobs' ? 'application/octet-stream' : (await readImage(layout, digest)).mediaType;
+  const isBlob = kind === 'blobs';
+  const type = isBlob ? 'application/octet-stream' : (await readManifest(layout, digest)).descriptor.mediaType;
   response.writeHead(200, { 'Content-Type': type, 'Content-Length': size, 'Docker-Content-Digest': digest });
   if (method === 'HEAD') response.end();
-  else await pipeline(createReadStream(path), response);
+  else await pipeline(await layout.openBlob(digest), response);
 }
 
 function refuse(response: ServerResponse, status: number, code: string): void {

@@ -6,6 +6,7 @@ import type { Digest } from '../../digest.ts';
 import { writeDurably } from '../../durable-file.ts';
 import { FerryError, systemCodeOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
+import type { LayoutStore } from '../../oci/layout-store.ts';
 import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
 import { containerAccount, giveFolder, isOpenToAll, isRoot, parseAccount } from './account.ts';
 import { launchOf } from './launch.ts';
@@ -18,7 +19,7 @@ import { RootStore } from './root-store.ts';
 /** The settings of {@link ProcessEngine.open}. */
 export interface ProcessEngineOptions {
   /** OCI image layout that images are taken from. */
-  readonly layout: string;
+  readonly layout: LayoutStore;
   /** Folder of the engine's own: what it runs, and unpacked images. Two engines never share one. */
   readonly folder: string;
   readonly log: Logger;
@@ -50,14 +51,13 @@ export class ProcessEngine implements ContainerEngine {
   private constructor(options: ProcessEngineOptions) {
     this.#folder = options.folder;
     this.#log = options.log;
-    this.#roots = new RootStore({ layout: options.layout, folder: join(options.folder, 'roots') });
+    this.#roots = new RootStore(options.layout, join(options.folder, 'roots'));
   }
 
   /** Takes up what an engine of the same folder left: what runs goes on, what nobody wrote down is ended. */
   static async open(options: ProcessEngineOptions): Promise<ProcessEngine> {
     const engine = new ProcessEngine(options);
     await mkdir(join(options.folder, 'containers'), { recursive: true });
-    await engine.#roots.sweep();
     await engine.#readRecords();
     await engine.#endOrphans();
     return engine;

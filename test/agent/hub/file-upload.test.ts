@@ -48,7 +48,11 @@ test('HubFileUpload says HUB_REFUSED when the hub gives no address', async () =>
   const error = await failureOf(
     new HubFileUpload(parseDeviceConnectionString(rig.connectionString)).upload(blob, never),
   );
-  expect(error).toMatchObject({ code: 'HUB_REFUSED', message: expect.stringContaining('localhost:') });
+  expect(error).toMatchObject({
+    code: 'HUB_REFUSED',
+    message: expect.stringContaining('localhost:'),
+    cause: { message: expect.stringContaining('storage account') },
+  });
 });
 
 test('HubFileUpload says STORAGE_REFUSED with the status and without the signature', async () => {

@@ -53,13 +53,17 @@ class BadRegistry implements AsyncDisposable {
   }
 
   /** Puts an image of one layer, and gives its digest. */
-  putImage(layer: Buffer, platform: { os: string; architecture: string } = thisPlatform): Digest {
+  putImage(
+    layer: Buffer,
+    platform: { os: string; architecture: string } = thisPlatform,
+    size = layer.byteLength,
+  ): Digest {
     const config = encodeJson({ ...platform, rootfs: { type: 'layers', diff_ids: [digestOf(layer)] } });
     const manifest = encodeJson({
       schemaVersion: 2,
       mediaType: mediaTypes.manifest,
       config: { mediaType: mediaTypes.config, digest: this.#put('blobs', config), size: config.byteLength },
-      layers: [{ mediaType: mediaTypes.layer, digest: this.#put('blobs', layer), size: layer.byteLength }],
+      layers: [{ mediaType: mediaTypes.layer, digest: this.#put('blobs', layer), size }],
     });
     return this.#put('manifests', manifest, mediaTypes.manifest);
   }
@@ -95,7 +99,13 @@ class BadRegistry implements AsyncDisposable {
     const { cutAfterBytes, ignoresRanges, lies } = this.faults;
     const from = ignoresRanges ? 0 : Number(/bytes=(\d+)-/.exec(headers.range ?? '')?.[1] ?? 0);
     const bytes = isBlob && lies ? Buffer.alloc(content.bytes.length) : content.bytes.subarray(from);
-    response.writeHead(from > 0 ? 206 : 200, { 'content-type': content.type, 'content-length': bytes.length });
+    const { length } = content.bytes;
+    const range = from > 0 ? { 'content-range': `bytes ${from}-${length - 1}/${length}` } : {};
+    response.writeHead(from > 0 ? 206 : 200, {
+      'content-type': content.type,
+      'content-length': bytes.length,
+      ...range,
+    });
     if (isBlob && cutAfterBytes !== undefined && bytes.length > cutAfterBytes) {
       this.sentBytes += cutAfterBytes;
       // Ended, not reset: what was sent also arrives, so that each byte can be counted.
@@ -169,11 +179,11 @@ test('pain 2, a pull on a slow link starts from zero: ImageStore.ensure() goes o
   await store.ensure(image, options);
   const ofLayer = registry.requests.filter((request) => request.includes(digestOf(layer)));
   const starts = ofLayer.map((request) => Number(/bytes=(\d+)-/.exec(request)?.[1] ?? 0));
-  expect(starts.length).toBe(3);
-  // What Node had taken off the wire but not yet handed on when the connection broke is asked for again: up to its buffer.
-  expect(starts[1]).toBeGreaterThan(0);
+  expect(starts.length).toBeGreaterThanOrEqual(3);
+  // What was off the wire but not yet handed on when the connection broke is asked for again: a few buffers of 64 KiB.
+  expect(starts[1]).toBeGreaterThan(200_000 - 3 * 65_536);
   expect(starts[2]).toBeGreaterThan(starts[1] ?? 0);
-  expect(await readFile(join(store.folder, 'blobs', ...digestOf(layer).split(':')))).toEqual(layer);
+  expect(await readFile(join(store.layout.folder, 'blobs', ...digestOf(layer).split(':')))).toEqual(layer);
 });
 
 test('ImageStore.ensure() goes on with what a killed agent left', async () => {
@@ -182,11 +192,11 @@ test('ImageStore.ensure() goes on with what a killed agent left', async () => {
   const layer = randomBytes(300_000);
   const image = `${registry.host}/app@${registry.putImage(layer)}`;
   const store = await openStore(folder.path);
-  await mkdir(join(store.folder, 'partial'));
-  await writeFile(join(store.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
+  await mkdir(join(store.layout.folder, 'partial'));
+  await writeFile(join(store.layout.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
   await store.ensure(image, options);
   expect(registry.requests).toContain(`/v2/app/blobs/${digestOf(layer)} bytes=250000-`);
-  expect(await readdir(join(store.folder, 'partial'))).toEqual([]);
+  expect(await readdir(join(store.layout.folder, 'partial'))).toEqual([]);
 });
 
 test('ImageStore.ensure() takes the whole from a registry that knows no ranges', async () => {
@@ -196,8 +206,8 @@ test('ImageStore.ensure() takes the whole from a registry that knows no ranges',
   const image = `${registry.host}/app@${registry.putImage(layer)}`;
   registry.faults.ignoresRanges = true;
   const store = await openStore(folder.path);
-  await mkdir(join(store.folder, 'partial'));
-  await writeFile(join(store.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
+  await mkdir(join(store.layout.folder, 'partial'));
+  await writeFile(join(store.layout.folder, 'partial', digestOf(layer).replace(':', '-')), layer.subarray(0, 250_000));
   await expect(store.ensure(image, options)).resolves.toMatch(/^sha256:/);
 });
 
@@ -210,8 +220,8 @@ test('ImageStore.ensure() throws away what has another digest, and a later pull 
   registry.faults.lies = true;
   await expect(store.ensure(image, options)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
   registry.faults.lies = false;
-  await mkdir(join(store.folder, 'partial'), { recursive: true });
-  await appendFile(join(store.folder, 'partial', digestOf(layer).replace(':', '-')), randomBytes(100));
+  await mkdir(join(store.layout.folder, 'partial'), { recursive: true });
+  await appendFile(join(store.layout.folder, 'partial', digestOf(layer).replace(':', '-')), randomBytes(100));
   await expect(store.ensure(image, options)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
   await expect(store.ensure(image, options)).resolves.toMatch(/^sha256:/);
 });
@@ -250,7 +260,9 @@ test('ImageStore.ensure() signs in with the name and password that it is given',
   registry.faults.signIn = signIn;
   const store = await openStore(folder.path);
   await expect(store.ensure(image, options)).rejects.toMatchObject({ code: 'REGISTRY_REFUSED' });
-  await expect(store.ensure(image, { ...options, signIn })).resolves.toMatch(/^sha256:/);
+  await expect(store.ensure(image, { ...options, credential: { kind: 'password', ...signIn } })).resolves.toMatch(
+    /^sha256:/,
+  );
 });
 
 test('ImageStore.ensure() says what is wrong: no such image, no registry, not to be pulled, no name of an image', async () => {
@@ -278,4 +290,16 @@ test('ImageStore.ensure() ends at once when it is told to', async () => {
   await until(() => registry.requests.some((request) => request.includes('bytes=')));
   ending.abort(new Error('enough'));
   await expect(pull).rejects.toThrow('enough');
+});
+
+test('pain 15, a disk that is full: ImageStore.ensure() does not begin to get what will not fit', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const image = `${registry.host}/app@${registry.putImage(Buffer.from('x'), thisPlatform, 2 ** 50)}`;
+  const pull = (await openStore(folder.path)).ensure(image, options);
+  await expect(pull).rejects.toMatchObject({
+    code: 'DISK_FULL',
+    message: expect.stringMatching(/\d+ bytes are free.*wanted/),
+  });
+  expect(registry.requests.some((request) => request.includes('/blobs/'))).toBe(false);
 });

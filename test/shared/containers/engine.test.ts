@@ -29,27 +29,32 @@ while true; do
 done
 `;
 
-const dockerIsThere = await DockerEngine.open({ layout: '', owner, log }).then(
-  () => true,
-  () => false,
-);
+const dockerIsThere = await (async () => {
+  await using folder = await temporaryFolder();
+  const layout = await LayoutStore.open(folder.path);
+  return DockerEngine.open({ layout, owner, log }).then(
+    () => true,
+    () => false,
+  );
+})();
 if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the Docker engine are skipped');
 
 describe.each(['process', 'docker'] as const)('the %s engine', (kind) => {
   describe.skipIf(kind === 'docker' && !dockerIsThere)('runs containers', () => {
     let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+    let layout: LayoutStore;
     let image: Digest;
     let engine: ContainerEngine;
     let count = 0;
 
     const open = (): Promise<ContainerEngine> =>
       kind === 'docker'
-        ? DockerEngine.open({ layout: join(folder.path, 'layout'), owner, log })
-        : ProcessEngine.open({ layout: join(folder.path, 'layout'), folder: join(folder.path, 'engine'), log });
+        ? DockerEngine.open({ layout, owner, log })
+        : ProcessEngine.open({ layout, folder: join(folder.path, 'engine'), log });
 
     beforeAll(async () => {
       folder = await temporaryFolder();
-      const layout = await LayoutStore.open(join(folder.path, 'layout'));
+      layout = await LayoutStore.open(join(folder.path, 'layout'));
       image = await putTestImage(layout, { script, environment: ['GREETING=nobody'] });
       engine = await open();
       await engine.prepareImage(image);
@@ -109,7 +114,7 @@ describe.each(['process', 'docker'] as const)('the %s engine', (kind) => {
         const text = await engine.logs(name);
         return text.includes('standard error') && text;
       });
-      expect(output).toMatch(/^hello world from \S*\/app,/);
+      expect(output).toMatch(/^hello world from \S*\/app,/m);
       await engine.stop(name, { graceMs: 1_000 });
     });
 

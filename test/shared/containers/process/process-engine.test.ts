@@ -25,8 +25,7 @@ async function openRig(
   await chmod(folder.path, 0o755);
   const layout = await LayoutStore.open(join(folder.path, 'layout'));
   const image = await putTestImage(layout, options);
-  const open = (): Promise<ProcessEngine> =>
-    ProcessEngine.open({ layout: layout.folder, folder: join(folder.path, 'engine'), log });
+  const open = (): Promise<ProcessEngine> => ProcessEngine.open({ layout, folder: join(folder.path, 'engine'), log });
   const engine = await open();
   await engine.prepareImage(image);
   await mkdir(join(folder.path, 'data'));

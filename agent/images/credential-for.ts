@@ -1,14 +1,17 @@
-import type { RegistrySignIn } from './registry-source.ts';
 import { parseReference } from '../../shared/oci/reference.ts';
+import type { RegistryCredential } from '../../shared/oci/registry-credentials.ts';
 
 /** Credentials of registries by any name, as a deployment gives them. */
-type Credentials = Readonly<Record<string, RegistrySignIn & { readonly address: string }>>;
+type Credentials = Readonly<
+  Record<string, { readonly username: string; readonly password: string; readonly address: string }>
+>;
 
 /** Finds how to sign in for an image: the credentials whose address is the image's registry, without regard to case. */
-export function signInFor(image: string, credentials: Credentials): RegistrySignIn | undefined {
+export function credentialFor(image: string, credentials: Credentials): RegistryCredential | undefined {
   const host = parseReference(image).host.toLowerCase();
   const found = Object.values(credentials).find(({ address }) => hostOf(address) === host);
-  return found === undefined ? undefined : { username: found.username, password: found.password };
+  if (found === undefined) return undefined;
+  return { kind: 'password', username: found.username, password: found.password };
 }
 
 /** Docker Hub is written in several ways; others may carry a scheme or path. */

@@ -1,0 +1,34 @@
+import type { JsonObject } from './report.ts';
+
+/** Largest reported properties that are sent, as characters of JSON: the hub takes 32 KB, counted a little otherwise. */
+const reportLengthMax = 30_000;
+
+/** Fields of modules that can be left out, the least missed first: the hub has them in what is desired. */
+const dispensable = ['env', 'createOptions', 'lastRestartTimeUtc', 'statusDescription'];
+
+/**
+ * Makes reported properties small enough for the hub to take, by leaving out of every module what the hub knows anyway. A report
+ * that is refused for its size would hide all of them.
+ */
+export function fitReport(report: JsonObject): JsonObject {
+  let fitted = report;
+  for (const field of dispensable) {
+    if (JSON.stringify(fitted).length <= reportLengthMax) break;
+    const modules = Object.entries(objectAt(fitted, 'modules')).map(([name, module]) => [name, without(module, field)]);
+    fitted = { ...fitted, modules: Object.fromEntries(modules) as JsonObject };
+  }
+  return fitted;
+}
+
+/** Gives a module without a field; `createOptions` are a part of its settings, in pieces. */
+function without(module: JsonObject[string], field: string): JsonObject[string] {
+  if (typeof module !== 'object' || module === null || Array.isArray(module)) return module;
+  const { [field]: _left, settings = {}, ...rest } = module;
+  const { image = '', imageHash = '' } = settings as JsonObject;
+  return { ...rest, settings: field === 'createOptions' ? { image, imageHash } : settings };
+}
+
+function objectAt(object: JsonObject, name: string): JsonObject {
+  const value = object[name];
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {};
+}
