@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { FrameReader, writeFrame } from './frame.ts';
+import { ownCommand } from './own-command.ts';
 import { type WorkerMessage, type WorkerOrder, workerPipe, type WorkerRequest, workerRole } from './worker-protocol.ts';
 
 /** What happens to a worker. */
@@ -23,8 +24,10 @@ export class WorkerHandle {
 
   /** @param entry the program's main module */
   constructor(entry: URL, order: WorkerOrder, events: WorkerEvents) {
-    const args = [...process.execArgv, fileURLToPath(entry), workerRole];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+    const { command, options } = ownCommand();
+    const child = spawn(command, [...options, fileURLToPath(entry), workerRole], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    });
     this.#child = child;
     this.#pipe = child.stdio[workerPipe] as Duplex;
     writeFrame(this.#pipe, order);

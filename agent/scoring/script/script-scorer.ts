@@ -8,7 +8,7 @@ import type { OnnxModel } from '../model/onnx-model.ts';
 import { parseScoreBody, writeScoreAnswer } from '../protocol/score-body.ts';
 import type { Answer, ScoreCall } from '../protocol/score-call.ts';
 import type { Scored, Scorer } from '../scorer.ts';
-import type { RunContext, ScoringScript, ScriptModel } from './scoring-script.ts';
+import type { RawRequest, RunContext, ScoringScript, ScriptModel } from './scoring-script.ts';
 import { jsonAnswer, rawAnswer, toRecord, toTensor } from './script-value.ts';
 
 /** The settings of a {@link ScriptScorer}. */
@@ -99,7 +99,8 @@ export class ScriptScorer implements Scorer {
   /** @throws {FerryError} REQUEST_INVALID */
   #readInput(call: ScoreCall): unknown {
     const { raw, inputs } = this.#script;
-    if (raw) return { ...(call.http ?? { method: 'POST', query: '', headers: {} }), body: call.body };
+    if (raw)
+      return { ...(call.http ?? { method: 'POST', query: '', headers: {} }), body: call.body } satisfies RawRequest;
     if (inputs !== undefined) return toRecord(parseScoreBody(call.body, this.model).feeds);
     try {
       return JSON.parse(utf8.decode(call.body)) as unknown;

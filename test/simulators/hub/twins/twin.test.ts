@@ -62,7 +62,7 @@ test('patchBetween() gives the patch that mergePatch() needs to come from one to
     tree: fc.dictionary(
       fc.constantFrom('a', 'b', 'c', 'd'),
       fc.oneof({ depthSize: 'small' }, leaf, tie('tree'), fc.array(leaf)),
-    ) as fc.Arbitrary<JsonObject>,
+    ),
   }));
   const property = fc.property(tree, tree, (before, after) => {
     const patch = patchBetween(before, after);
