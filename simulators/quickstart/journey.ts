@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
 import { accuracyOf, modelFile, readHeldOutRows } from './digits.ts';
-import { percentile, scoreByAzureMl, scoreByOpenInference } from './scoring-client.ts';
+import { isReady, percentile, scoreByAzureMl, scoreByOpenInference } from './scoring-client.ts';
 import type { Stage } from './stage.ts';
 import type { Summary } from './summary.ts';
 
@@ -212,6 +212,7 @@ function score(stage: Stage, port: number): Promise<Scored> {
   return stage.step('Score the 360 held-out rows, twice', async () => {
     const rows = await readHeldOutRows();
     const address = `http://127.0.0.1:${port}`;
+    await stage.until('see the scoring server ready', 30_000, () => isReady(address, stage.signal));
     const azureMl = await scoreByAzureMl(address, rows, stage.signal);
     const openInference = await scoreByOpenInference(address, serviceName, rows, stage.signal);
     const accuracy = accuracyOf(azureMl.labels, rows.label);

@@ -42,6 +42,17 @@ export function scoreByOpenInference(
   });
 }
 
+/** Asks whether the server takes requests; nothing where it does not yet. */
+export async function isReady(address: string, signal: AbortSignal): Promise<true | undefined> {
+  try {
+    const timed = AbortSignal.any([signal, AbortSignal.timeout(requestTimeoutMs)]);
+    const { ok } = await fetch(`${address}/v2/health/ready`, { signal: timed });
+    return ok ? true : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Gives the value that the given share of the values is not above. */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
