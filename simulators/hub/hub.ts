@@ -123,6 +123,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   });
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
     gateway.sweep();
+    amqp.sweep(clock.nowMs());
     parts.commands.sweep();
   });
   evaluateWhen(parts, { clock, everyMs: options.evaluateEveryMs, signal: running.signal });

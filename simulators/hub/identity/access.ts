@@ -70,14 +70,14 @@ export class Access {
    * Gives what a back end's token allows, for connections that ask once and then do many things.
    * @throws {HubError} IotHubUnauthorizedAccess
    */
-  permissionsOf(token: string): readonly Permission[] {
+  permissionsOf(token: string): { readonly permissions: readonly Permission[]; readonly expiresMs: number } {
     const sas = this.#readFresh(token);
     const policy = this.#policies.get(sas.policy ?? '');
     const keys = policy === undefined ? [] : [policy.primaryKey, policy.secondaryKey];
     if (policy === undefined || !(isSignedWith(sas, keys) || isSignedWith(sas, keys, 'utf8'))) {
       refuse('the token is of no policy of this hub');
     }
-    return policy.permissions;
+    return { permissions: policy.permissions, expiresMs: sas.expiresMs };
   }
 
   /**
