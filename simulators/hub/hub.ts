@@ -187,7 +187,12 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
     ...deviceSideRoutes(parts),
-    ...controlRoutes({ ...parts, drop: (address) => gateway.drop(address), dropAll: () => gateway.dropAll() }),
+    ...controlRoutes({
+      ...parts,
+      drop: (address) => gateway.drop(address),
+      expireTokens: (deviceId) => gateway.expireTokens(deviceId),
+      dropAll: () => gateway.dropAll(),
+    }),
   ];
 }
 

@@ -38,6 +38,8 @@ export class Access {
   readonly #clock: Clock;
   readonly #isHubHost: (host: string) => boolean;
   readonly #authorities: readonly X509Certificate[];
+  /** Device → the end that its tokens have to go beyond: earlier ones count as expired. */
+  readonly #expired = new Map<string, number>();
 
   constructor(options: {
     readonly registry: Registry;
@@ -80,6 +82,11 @@ export class Access {
     return { permissions: policy.permissions, expiresMs: sas.expiresMs };
   }
 
+  /** From now on a device's tokens that end then, or earlier, count as expired. */
+  expireTokens(deviceId: string, endingMs: number): void {
+    this.#expired.set(deviceId, Math.max(endingMs, this.#expired.get(deviceId) ?? 0));
+  }
+
   /**
    * Admits a device or module.
    * @throws {HubError} IotHubUnauthorizedAccess, DeviceNotFound when there is none or it is disabled
@@ -107,6 +114,7 @@ export class Access {
     const path = ['devices', deviceId, ...(moduleId === undefined ? [] : ['modules', moduleId])];
     // An audience of more than the identity is tolerated, of less is what hub-wide and device-wide tokens are.
     if (!covers({ ...sas, path: sas.path.slice(0, path.length) }, path)) refuse('the token is for another identity');
+    if (sas.expiresMs <= (this.#expired.get(deviceId) ?? 0)) refuse('the token has expired');
     const expiry = { expiresMs: sas.expiresMs };
     if (sas.policy !== undefined) {
       this.#checkPolicy(sas, ['DeviceConnect']);

@@ -19,10 +19,7 @@ export interface RawMqtt extends Disposable {
 
 /** Connects as a device with a good token; the CONNECT can be changed. */
 export async function rawMqtt(hub: Hub, deviceId: string, change: Partial<IConnectPacket> = {}): Promise<RawMqtt> {
-  const key = /SharedAccessKey=(.+)$/.exec(hub.deviceConnectionString(deviceId))?.[1] ?? '';
-  const resource = encodeURIComponent(`localhost/devices/${deviceId}`);
-  const expiry = Math.ceil(Date.now() / 1000) + 3600;
-  const password = Buffer.from(SharedAccessSignature.create(resource, undefined as never, key, expiry).toString());
+  const password = tokenFor(hub, 3600, deviceId);
   const socket = tls.connect({ host: '127.0.0.1', port: hub.port, servername: 'localhost' });
   const packets: Packet[] = [];
   let closed = false;
@@ -59,4 +56,12 @@ export async function rawMqtt(hub: Hub, deviceId: string, change: Partial<IConne
     [Symbol.dispose]: () => socket.destroy(),
   };
   return client;
+}
+
+/** Makes a device's token that lasts so many seconds. */
+export function tokenFor(hub: Hub, seconds: number, deviceId = 'device-1'): Buffer {
+  const key = /SharedAccessKey=(.+)$/.exec(hub.deviceConnectionString(deviceId))?.[1] ?? '';
+  const resource = encodeURIComponent(`localhost/devices/${deviceId}`);
+  const expiry = Math.ceil(Date.now() / 1000) + seconds;
+  return Buffer.from(SharedAccessSignature.create(resource, undefined as never, key, expiry).toString());
 }
