@@ -182,7 +182,7 @@ function hubHosts(name: string): (host: string) => boolean {
 function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
   return [
     ...deviceRoutes(parts.sources),
-    ...bulkRoutes(parts),
+    ...bulkRoutes({ ...parts, clock: parts.faults.clock }),
     ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
