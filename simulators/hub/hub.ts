@@ -123,6 +123,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   });
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
     gateway.sweep();
+    amqp.sweep(clock.nowMs());
     parts.commands.sweep();
   });
   evaluateWhen(parts, { clock, everyMs: options.evaluateEveryMs, signal: running.signal });
@@ -181,12 +182,17 @@ function hubHosts(name: string): (host: string) => boolean {
 function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
   return [
     ...deviceRoutes(parts.sources),
-    ...bulkRoutes(parts),
+    ...bulkRoutes({ ...parts, clock: parts.faults.clock }),
     ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
     ...deviceSideRoutes(parts),
-    ...controlRoutes({ ...parts, drop: (address) => gateway.drop(address), dropAll: () => gateway.dropAll() }),
+    ...controlRoutes({
+      ...parts,
+      drop: (address) => gateway.drop(address),
+      expireTokens: (deviceId) => gateway.expireTokens(deviceId),
+      dropAll: () => gateway.dropAll(),
+    }),
   ];
 }
 

@@ -39,7 +39,10 @@ interface Job {
 }
 
 /** What callers give to make a job. */
-export type JobRequest = Pick<Job, 'jobId' | 'work' | 'queryCondition' | 'startMs' | 'maxExecutionMs'>;
+export type JobRequest = Pick<Job, 'jobId' | 'work' | 'queryCondition' | 'maxExecutionMs'> & {
+  /** When it starts; at once when not given. */
+  readonly startMs: number | undefined;
+};
 
 /** Devices that a job works on at once: what a hub of one S1 unit does. */
 const concurrency = 10;
@@ -88,7 +91,15 @@ export class Jobs {
       throw new HubError('JobAlreadyExists', `A job with ID '${request.jobId}' already exists.`);
     }
     this.#targets(request.queryCondition);
-    const job: Job = { ...request, createdMs: this.#clock.nowMs(), status: 'scheduled', endMs: undefined, devices: [] };
+    const createdMs = this.#clock.nowMs();
+    const job: Job = {
+      ...request,
+      startMs: request.startMs ?? createdMs,
+      createdMs,
+      status: 'scheduled',
+      endMs: undefined,
+      devices: [],
+    };
     this.#jobs.set(job.jobId, job);
     this.#put(job);
     this.#forgetOld();

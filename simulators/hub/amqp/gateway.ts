@@ -26,13 +26,14 @@ const addresses = {
  * Where back ends come in over AMQP 1.0: cloud-to-device messages, their feedback, file notifications, and the built-in
  * endpoint that is read as an Event Hub.
  *
- * Invariants: a link opens only for who has put a token that allows it; a refused link or message says why.
+ * Invariants: a link opens only for who has put a token that allows it, and ends with that token; a refused link or message says why.
  */
 export class AmqpGateway {
   readonly #parts: AmqpParts;
   readonly #access: Access;
   readonly #log: Logger;
   readonly #eventHub: EventHub;
+  readonly #sessions = new Map<Connection, Session>();
   readonly #container = createContainer();
 
   constructor(options: {
@@ -54,8 +55,21 @@ export class AmqpGateway {
     connection.accept(socket);
   }
 
+  /** Ends the connections whose token is over. */
+  sweep(nowMs: number): void {
+    for (const [connection, { expiresMs }] of this.#sessions) {
+      if (expiresMs > nowMs) continue;
+      this.#sessions.delete(connection);
+      connection.close({ condition: 'amqp:unauthorized-access', description: 'The token has expired' });
+    }
+  }
+
   #serve(connection: Connection): void {
-    const granted = new Set<Permission>();
+    const session: Session = { granted: new Set(), expiresMs: Number.POSITIVE_INFINITY };
+    const { granted } = session;
+    this.#sessions.set(connection, session);
+    for (const name of ['disconnected', 'connection_close'])
+      connection.on(name, () => void this.#sessions.delete(connection));
     const replies = new Set<Sender>();
     for (const name of [
       'protocol_error',
@@ -96,7 +110,7 @@ export class AmqpGateway {
     connection.on('message', (context: EventContext) => {
       const address = addressOf(context.receiver?.target);
       const reply = replierOf(context, replies);
-      if (address === addresses.cbs) this.#authorize(context, { granted, reply });
+      if (address === addresses.cbs) this.#authorize(context, { session, reply });
       else if (address === addresses.management) {
         context.delivery?.accept();
         reply(this.#eventHub.describe(context.message?.application_properties ?? {}));
@@ -104,17 +118,25 @@ export class AmqpGateway {
     });
   }
 
-  #authorize(context: EventContext, session: { readonly granted: Set<Permission>; readonly reply: Reply }): void {
+  #authorize(context: EventContext, { session, reply }: { readonly session: Session; readonly reply: Reply }): void {
     context.delivery?.accept();
     try {
-      const permissions = this.#access.permissionsOf(String(context.message?.body ?? ''));
+      const { permissions, expiresMs } = this.#access.permissionsOf(String(context.message?.body ?? ''));
       for (const permission of permissions) session.granted.add(permission);
-      session.reply({ status: 200, description: 'OK', body: undefined });
+      session.expiresMs = expiresMs;
+      reply({ status: 200, description: 'OK', body: undefined });
     } catch (error) {
       if (!(error instanceof HubError)) throw error;
-      session.reply({ status: error.status, description: error.message, body: undefined });
+      reply({ status: error.status, description: error.message, body: undefined });
     }
   }
+}
+
+/** What a connection has put tokens for. */
+interface Session {
+  readonly granted: Set<Permission>;
+  /** When the last token ends, in milliseconds since 1970. */
+  expiresMs: number;
 }
 
 /** The server side of a connection, which rhea's types leave out. */

@@ -38,6 +38,8 @@ export class Access {
   readonly #clock: Clock;
   readonly #isHubHost: (host: string) => boolean;
   readonly #authorities: readonly X509Certificate[];
+  /** Device → the end that its tokens have to go beyond: earlier ones count as expired. */
+  readonly #expired = new Map<string, number>();
 
   constructor(options: {
     readonly registry: Registry;
@@ -70,14 +72,19 @@ export class Access {
    * Gives what a back end's token allows, for connections that ask once and then do many things.
    * @throws {HubError} IotHubUnauthorizedAccess
    */
-  permissionsOf(token: string): readonly Permission[] {
+  permissionsOf(token: string): { readonly permissions: readonly Permission[]; readonly expiresMs: number } {
     const sas = this.#readFresh(token);
     const policy = this.#policies.get(sas.policy ?? '');
     const keys = policy === undefined ? [] : [policy.primaryKey, policy.secondaryKey];
     if (policy === undefined || !(isSignedWith(sas, keys) || isSignedWith(sas, keys, 'utf8'))) {
       refuse('the token is of no policy of this hub');
     }
-    return policy.permissions;
+    return { permissions: policy.permissions, expiresMs: sas.expiresMs };
+  }
+
+  /** From now on a device's tokens that end then, or earlier, count as expired. */
+  expireTokens(deviceId: string, endingMs: number): void {
+    this.#expired.set(deviceId, Math.max(endingMs, this.#expired.get(deviceId) ?? 0));
   }
 
   /**
@@ -107,6 +114,7 @@ export class Access {
     const path = ['devices', deviceId, ...(moduleId === undefined ? [] : ['modules', moduleId])];
     // An audience of more than the identity is tolerated, of less is what hub-wide and device-wide tokens are.
     if (!covers({ ...sas, path: sas.path.slice(0, path.length) }, path)) refuse('the token is for another identity');
+    if (sas.expiresMs <= (this.#expired.get(deviceId) ?? 0)) refuse('the token has expired');
     const expiry = { expiresMs: sas.expiresMs };
     if (sas.policy !== undefined) {
       this.#checkPolicy(sas, ['DeviceConnect']);

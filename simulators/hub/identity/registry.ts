@@ -4,6 +4,7 @@ import { HubError } from '../hub-error.ts';
 import type { Store } from '../store.ts';
 import { type Twin, newTwin } from '../twins/twin.ts';
 import { ticksOf, timeOf } from '../time.ts';
+import { completeDevice } from './complete-device.ts';
 import {
   type Address,
   type DeviceBody,
@@ -15,7 +16,6 @@ import {
   checkId,
   isSystemModule,
   newEtag,
-  never,
   readAuthentication,
   systemModuleIds,
 } from './identity.ts';
@@ -115,10 +115,10 @@ export class Registry {
     }
     const generationId = this.#newGeneration();
     const iotEdge = body.capabilities?.iotEdge ?? false;
-    const identity = this.#complete(body, {
+    const identity = completeDevice(body, {
       deviceId: body.deviceId,
       generationId,
-      statusUpdatedTime: never,
+      now: timeOf(this.#clock.nowMs()),
       deviceScope: iotEdge ? `ms-azure-iot-edge://${body.deviceId}-${generationId}` : null,
     });
     const record: DeviceRecord = { identity, twin: { ...newTwin, ...twin }, modules: new Map() };
@@ -138,7 +138,11 @@ export class Registry {
     checkEtag(ifMatch, before.etag);
     const iotEdge = body.capabilities?.iotEdge ?? false;
     const own = `ms-azure-iot-edge://${before.deviceId}-${before.generationId}`;
-    const identity = this.#complete(body, { ...before, deviceScope: iotEdge ? own : null });
+    const identity = completeDevice(body, {
+      ...before,
+      deviceScope: iotEdge ? own : null,
+      now: timeOf(this.#clock.nowMs()),
+    });
     this.#store.together(() => {
       record.identity = identity;
       this.#putDevice(record);
@@ -223,33 +227,6 @@ export class Registry {
   putTwin(address: Address, twin: Twin): void {
     this.at(address).twin = twin;
     this.#store.put('twin', addressKey(address), twin);
-  }
-
-  #complete(
-    body: DeviceBody,
-    kept: Pick<DeviceIdentity, 'deviceId' | 'generationId' | 'statusUpdatedTime' | 'deviceScope'> &
-      Partial<DeviceIdentity>,
-  ): DeviceIdentity {
-    const iotEdge = body.capabilities?.iotEdge ?? false;
-    const status = body.status ?? 'enabled';
-    const parents = (body.parentScopes ?? []).filter((scope) => scope !== '');
-    const parent = iotEdge ? undefined : (body.deviceScope ?? parents[0]);
-    return {
-      deviceId: kept.deviceId,
-      generationId: kept.generationId,
-      etag: newEtag(),
-      status,
-      statusReason: body.statusReason ?? null,
-      statusUpdatedTime:
-        kept.status === undefined || kept.status === status ? kept.statusUpdatedTime : timeOf(this.#clock.nowMs()),
-      authentication:
-        body.authentication == null && kept.authentication !== undefined
-          ? kept.authentication
-          : readAuthentication(body.authentication),
-      capabilities: { iotEdge },
-      deviceScope: iotEdge ? kept.deviceScope : parent === undefined || parent === '' ? null : parent,
-      parentScopes: parents.length > 0 ? parents : parent === undefined || parent === '' ? [] : [parent],
-    };
   }
 
   #keepSystemModules(record: DeviceRecord): void {

@@ -9,7 +9,7 @@ import {
 import type { Commands, TakenCommand } from '../commands.ts';
 import type { EventLog } from '../events.ts';
 import type { Faults } from '../faults.ts';
-import { HubError, newTrackingId } from '../hub-error.ts';
+import { HubError } from '../hub-error.ts';
 import type { Admission } from '../identity/access.ts';
 import { type Address, addressKey } from '../identity/identity.ts';
 import type { Presence } from '../identity/presence.ts';
@@ -30,6 +30,7 @@ import {
   readTopic,
   twinResponseTopic,
 } from './topics.ts';
+import { errorBody, twinBody } from './twin-bodies.ts';
 
 /** The parts of the hub that a connection works with. */
 export interface DeviceServices {
@@ -200,14 +201,10 @@ export class Connection {
         return this.#store({ system, properties: { ...properties, ...marks }, body: sent.body });
       }
       case 'twin-get':
-        return this.#answerTwin(publication.requestId, () => {
-          const { desired, reported } = this.#services.registry.at(this.address).twin;
-          const document = {
-            desired: { ...desired.value, $version: desired.version },
-            reported: { ...reported.value, $version: reported.version },
-          };
-          return { status: 200, body: JSON.stringify(document) };
-        });
+        return this.#answerTwin(publication.requestId, () => ({
+          status: 200,
+          body: twinBody(this.#services.registry.at(this.address).twin),
+        }));
       case 'twin-report':
         return this.#answerTwin(publication.requestId, () => {
           const patch = readObject(sent.body, 'patch of reported properties');
@@ -248,9 +245,7 @@ export class Connection {
       this.#publish('twin-responses', twinResponseTopic(status, requestId, version), body);
     } catch (error) {
       if (!(error instanceof HubError)) throw error;
-      const { message, number, status } = error;
-      const body = JSON.stringify({ message, errorCode: number, trackingId: newTrackingId(), details: null });
-      this.#publish('twin-responses', twinResponseTopic(status, requestId), body);
+      this.#publish('twin-responses', twinResponseTopic(error.status, requestId), errorBody(error));
     }
   }
 

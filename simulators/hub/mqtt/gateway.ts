@@ -139,6 +139,15 @@ export class MqttGateway {
     }
   }
 
+  /** Makes the tokens of a device and its modules count as expired, as they are now, and cuts who came in with them. */
+  expireTokens(deviceId: string): void {
+    for (const connection of this.#connections.values()) {
+      if (connection.address.deviceId !== deviceId) continue;
+      this.#access.expireTokens(deviceId, connection.admission.expiresMs);
+      connection.close();
+    }
+  }
+
   dropAll(): void {
     for (const connection of this.#connections.values()) connection.close();
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Clock } from '../../../shared/clock.ts';
 import type { Sources } from '../documents.ts';
 import { HubError, type HubErrorName } from '../hub-error.ts';
 import { type DeviceBody, checkEtag, deviceBodySchema } from '../identity/identity.ts';
@@ -16,6 +17,7 @@ const devicesPerCallMax = 100;
 const entrySchema = deviceBodySchema.omit({ deviceId: true }).extend({
   id: z.string(),
   eTag: z.string().nullish(),
+  twinETag: z.string().nullish(),
   importMode: z.string(),
   tags: z.record(z.string(), z.unknown()).nullish(),
   properties: z.object({ desired: z.record(z.string(), z.unknown()).nullish() }).nullish(),
@@ -34,6 +36,7 @@ export interface BulkOptions {
   readonly sources: Sources;
   readonly twins: Twins;
   readonly store: Store;
+  readonly clock: Clock;
 }
 
 /** Many devices in one call. @see https://learn.microsoft.com/rest/api/iothub/service/bulk-registry/update-registry */
@@ -74,19 +77,20 @@ function updateOne(entry: Entry, options: BulkOptions): readonly Failure[] {
   }
 }
 
-function act(entry: Entry, { sources, twins }: BulkOptions): void {
+function act(entry: Entry, { sources, twins, clock }: BulkOptions): void {
   const { registry } = sources;
-  const { id, eTag, importMode, tags, properties, ...rest } = entry;
+  const { id, eTag, twinETag, importMode, tags, properties, ...rest } = entry;
+  const given = { tags, properties, now: timeOf(clock.nowMs()) };
   const body: DeviceBody = { ...rest, deviceId: id };
   const exists = registry.devices.has(id);
   switch (importMode.toLowerCase()) {
     case 'create':
-      registry.createDevice(body, readTwin({ tags, properties }));
+      registry.createDevice(body, readTwin(given));
       return;
     case 'createorupdate':
     case 'createorupdateifmatchetag':
-      if (exists) registry.updateDevice(body, importMode.endsWith('Tag') ? (eTag ?? '*') : '*');
-      else registry.createDevice(body, readTwin({ tags, properties }));
+      if (exists) registry.updateDevice(body, importMode.toLowerCase().endsWith('tag') ? (eTag ?? '*') : '*');
+      else registry.createDevice(body, readTwin(given));
       return;
     case 'update':
       registry.updateDevice(body, '*');
@@ -102,15 +106,17 @@ function act(entry: Entry, { sources, twins }: BulkOptions): void {
       registry.removeDevice(id, '*');
       return;
     case 'updatetwin':
-    case 'updatetwinifmatchetag':
-      twins.patch({ deviceId: id }, { tags: objectOf(tags), desired: objectOf(properties?.desired) });
+    case 'updatetwinifmatchetag': {
+      const ifMatch = importMode.toLowerCase().endsWith('tag') ? (twinETag ?? undefined) : undefined;
+      twins.patch({ deviceId: id }, { tags: objectOf(tags), desired: objectOf(properties?.desired) }, ifMatch);
       return;
+    }
     default:
       throw new HubError('ArgumentInvalid', `The import mode "${importMode.slice(0, 40)}" is not known`);
   }
 }
 
-function readTwin(given: Pick<Entry, 'tags' | 'properties'>): typeof newTwin {
+function readTwin(given: Pick<Entry, 'tags' | 'properties'> & { readonly now: string }): typeof newTwin {
   const tags = objectOf(given.tags) ?? {};
   const desired = objectOf(given.properties?.desired);
   checkPatch('Tags', tags);
@@ -119,7 +125,7 @@ function readTwin(given: Pick<Entry, 'tags' | 'properties'>): typeof newTwin {
   checkPatch('Properties.Desired', desired);
   checkSize('Properties.Desired', desired);
   const section = replaceSection({ ...newTwin.desired, version: 0 }, desired, {
-    time: timeOf(Date.now()),
+    time: given.now,
     withVersion: true,
   });
   return { ...newTwin, tags, desired: section };

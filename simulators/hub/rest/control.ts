@@ -9,6 +9,7 @@ export interface ControlOptions {
   readonly registry: Registry;
   /** Cuts the connections of a device and its modules. */
   readonly drop: (address: Address) => void;
+  readonly expireTokens: (deviceId: string) => void;
   readonly dropAll: () => void;
 }
 
@@ -60,6 +61,18 @@ export function controlRoutes(options: ControlOptions): readonly Route[] {
         const deviceId = param(call, 'deviceId');
         options.registry.device(deviceId);
         options.drop({ deviceId });
+        return { status: 204 };
+      },
+    },
+    {
+      method: 'POST',
+      path: '/_sim/devices/:deviceId/expire',
+      allowed: owner,
+      unversioned: true,
+      handle: (call) => {
+        const deviceId = param(call, 'deviceId');
+        options.registry.device(deviceId);
+        options.expireTokens(deviceId);
         return { status: 204 };
       },
     },

@@ -20,7 +20,7 @@ export function deviceSideRoutes(options: {
   readonly commands: Commands;
   readonly uploads: Uploads;
 }): readonly Route[] {
-  const { uploads } = options;
+  const { registry, uploads } = options;
   return [
     ...['/devices/:deviceId/messages/events', '/devices/:deviceId/modules/:moduleId/messages/events'].map(
       (path): Route => ({
@@ -31,14 +31,17 @@ export function deviceSideRoutes(options: {
         handle: (call) => takeTelemetry(call, options),
       }),
     ),
-    ...commandRoutes(options.commands),
+    ...commandRoutes(options),
     {
       method: 'POST',
       path: '/devices/:deviceId/files',
       allowed: deviceOnly,
       handle: async (call) => {
         const { blobName } = readBody(call, z.object({ blobName: z.string() }));
-        return { status: 200, body: await uploads.begin(param(call, 'deviceId'), blobName) };
+        return {
+          status: 200,
+          body: await uploads.begin(registry.device(param(call, 'deviceId')).identity.deviceId, blobName),
+        };
       },
     },
     {
@@ -140,7 +143,15 @@ function messageOf(headers: Readonly<Record<string, string>>, body: Buffer): Mes
   return { system: Object.fromEntries(system), properties: Object.fromEntries(properties), body };
 }
 
-function commandRoutes(commands: Commands): readonly Route[] {
+function commandRoutes({
+  registry,
+  commands,
+}: {
+  readonly registry: Registry;
+  readonly commands: Commands;
+}): readonly Route[] {
+  /** @throws {HubError} DeviceNotFound: a hub-wide token may name any device */
+  const deviceOf = (call: Call): string => registry.device(param(call, 'deviceId')).identity.deviceId;
   const path = '/devices/:deviceId/messages/devicebound';
   return [
     {
@@ -148,7 +159,7 @@ function commandRoutes(commands: Commands): readonly Route[] {
       path,
       allowed: deviceOnly,
       handle: (call) => {
-        const command = commands.receive(param(call, 'deviceId'), lockMs);
+        const command = commands.receive(deviceOf(call), lockMs);
         if (command === undefined) return { status: 204 };
         return { status: 200, body: command.message.body, headers: commandHeaders(command) };
       },
@@ -158,7 +169,7 @@ function commandRoutes(commands: Commands): readonly Route[] {
       path: `${path}/:lockToken`,
       allowed: deviceOnly,
       handle: (call) => {
-        const [deviceId, token] = [param(call, 'deviceId'), param(call, 'lockToken')];
+        const [deviceId, token] = [deviceOf(call), param(call, 'lockToken')];
         if (call.query.has('reject')) commands.reject(deviceId, token);
         else commands.complete(deviceId, token);
         return { status: 204 };
@@ -169,7 +180,7 @@ function commandRoutes(commands: Commands): readonly Route[] {
       path: `${path}/:lockToken/abandon`,
       allowed: deviceOnly,
       handle: (call) => {
-        commands.abandon(param(call, 'deviceId'), param(call, 'lockToken'));
+        commands.abandon(deviceOf(call), param(call, 'lockToken'));
         return { status: 204 };
       },
     },
@@ -178,7 +189,7 @@ function commandRoutes(commands: Commands): readonly Route[] {
       path: '/devices/:deviceId/commands',
       allowed: { service: ['ServiceConnect'] },
       handle: (call) => {
-        const deviceId = param(call, 'deviceId');
+        const deviceId = deviceOf(call);
         return { status: 200, body: { deviceId, totalMessagesPurged: commands.purge(deviceId) } };
       },
     },

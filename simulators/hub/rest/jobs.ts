@@ -58,7 +58,7 @@ function readJob(call: Call): JobRequest {
     jobId: body.jobId,
     work: readWork(body),
     queryCondition: body.queryCondition ?? '*',
-    startMs: body.startTime == null ? Date.now() : Date.parse(body.startTime),
+    startMs: body.startTime == null ? undefined : Date.parse(body.startTime),
     maxExecutionMs: (body.maxExecutionTimeInSeconds ?? 3600) * 1000,
   };
 }

@@ -7,6 +7,7 @@ import { startHub } from '../../../simulators/hub/hub.ts';
 import { openHubRig } from '../../conformance/hub-rig.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
+import { rawMqtt, tokenFor } from './raw-mqtt.ts';
 
 const version = 'api-version=2021-04-12';
 
@@ -193,6 +194,31 @@ async function sendAs(connectionString: string, text: string): Promise<void> {
   await client.sendEvent(new Message(text));
   await client.close();
 }
+
+test('faults: delay, refusal of connections, and the expiry of a token', async () => {
+  await using rig = await openHubRig();
+  const list = async () => await rig.rest('GET', `/devices?${version}`);
+  const client = await rig.device('device-1');
+  rig.hub.faults.change({ delayMs: 300 });
+  const begin = performance.now();
+  await Promise.all([list(), client.sendEvent(new Message('late'))]);
+  expect(performance.now() - begin).toBeGreaterThanOrEqual(300);
+  rig.hub.faults.change({ delayMs: 0, refuseConnections: true });
+  await expect(list()).rejects.toThrow(/socket|reset/i);
+  const refused = DeviceClient.fromConnectionString(rig.hub.deviceConnectionString('device-1'), Mqtt);
+  await expect(refused.open()).rejects.toThrow(/first connection/i);
+  expect(await rig.rest('DELETE', '/_sim/faults')).toMatchObject({ status: 200, body: { refuseConnections: false } });
+  expect(await list()).toMatchObject({ status: 200 });
+
+  using raw = await rawMqtt(rig.hub, 'device-1', { password: tokenFor(rig.hub, 1000) });
+  expect(await raw.next('connack')).toMatchObject({ returnCode: 0 });
+  expect(await rig.rest('POST', '/_sim/devices/device-1/expire')).toMatchObject({ status: 204 });
+  expect(await raw.closed()).toBe(true);
+  using again = await rawMqtt(rig.hub, 'device-1', { password: tokenFor(rig.hub, 900) });
+  expect(await again.next('connack')).toMatchObject({ returnCode: 4 });
+  using fresh = await rawMqtt(rig.hub, 'device-1', { password: tokenFor(rig.hub, 5000) });
+  expect(await fresh.next('connack')).toMatchObject({ returnCode: 0 });
+});
 
 function nested(depth: number): object {
   return depth === 1 ? { end: true } : { inner: nested(depth - 1) };

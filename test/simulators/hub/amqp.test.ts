@@ -1,0 +1,66 @@
+import rhea, { type Connection, type EventContext } from 'rhea';
+import { expect, test } from 'vitest';
+import { systemClock } from '../../../shared/clock.ts';
+import { openHubRig } from '../../conformance/hub-rig.ts';
+import { until } from '../../until.ts';
+
+test('a connection over AMQP ends with its token', async () => {
+  let skewMs = 0;
+  await using rig = await openHubRig({ clock: { ...systemClock, nowMs: () => Date.now() + skewMs } });
+  using client = connect(rig.hub.port);
+  expect(await client.putToken(rig.sign('service'))).toBe(200);
+  skewMs = 2 * 3_600_000;
+  await until(() => client.closedBecause() === 'amqp:unauthorized-access');
+  expect(client.closedBecause()).toBe('amqp:unauthorized-access');
+});
+
+test('a wrong token is answered with 401, and a link without one is refused', async () => {
+  await using rig = await openHubRig();
+  using client = connect(rig.hub.port);
+  expect(await client.putToken('SharedAccessSignature sr=x&sig=y&se=1')).toBe(401);
+  expect(await client.openSender('/messages/devicebound')).toBe('amqp:unauthorized-access');
+  expect(await client.putToken(rig.sign('service'))).toBe(200);
+  expect(await client.openSender('/nowhere')).toBe('amqp:not-found');
+});
+
+function connect(port: number) {
+  const container = rhea.create_container();
+  const connection: Connection = container.connect({ transport: 'tls', host: 'localhost', port, reconnect: false });
+  const statuses: number[] = [];
+  let condition: string | undefined;
+  // Refused links are what is tested; without a listener each would be printed.
+  connection.on('sender_error', () => undefined);
+  connection.on('connection_error', () => undefined);
+  connection.on('disconnected', () => undefined);
+  connection.on('connection_close', ({ connection: { error } }: EventContext) => (condition = conditionOf(error)));
+  connection.on(
+    'message',
+    ({ message }: EventContext) => void statuses.push(Number(message?.application_properties?.['status-code'])),
+  );
+  connection.open_receiver('$cbs');
+  const cbs = connection.open_sender('$cbs');
+  return {
+    closedBecause: () => condition,
+    putToken: async (token: string) => {
+      const before = statuses.length;
+      await until(() => cbs.sendable());
+      cbs.send({
+        message_id: String(before),
+        application_properties: { operation: 'put-token', type: 'servicebus.windows.net:sastoken', name: 'x' },
+        body: token,
+      });
+      await until(() => statuses.length > before);
+      return statuses.at(-1);
+    },
+    openSender: async (address: string) => {
+      const sender = connection.open_sender(address);
+      await until(() => sender.error);
+      return conditionOf(sender.error);
+    },
+    [Symbol.dispose]: () => connection.close(),
+  };
+}
+
+function conditionOf(error: unknown): string | undefined {
+  return typeof error === 'object' && error !== null && 'condition' in error ? String(error.condition) : undefined;
+}
