@@ -114,7 +114,7 @@ const imageSchema = z.object({
   reference: z.string(),
   platform: z.string(),
   bytesBuilt: z.number(),
-  push: z.object({ bytesPushed: z.number() }),
+  push: z.object({ bytesPushed: z.number(), bytesPresent: z.number() }),
   layers: z.array(z.object({ kind: z.string(), sizeBytes: z.number() })),
 });
 
@@ -125,7 +125,15 @@ function createImage(stage: Stage): Promise<z.infer<typeof imageSchema>> {
       await stage.ferry(['image', 'create', '--name', 'digits', '--model', 'digits:1']),
     );
     const layers = value.layers.map(({ kind, sizeBytes }) => `${kind} ${sizeBytes}`).join(', ');
-    return { value, did: [`${value.id} for ${value.platform}  ${value.reference}`, `layers in bytes: ${layers}`] };
+    const { bytesPushed, bytesPresent } = value.push;
+    return {
+      value,
+      did: [
+        `${value.id} for ${value.platform}  ${value.reference}`,
+        `layers in bytes: ${layers}`,
+        `built ${value.bytesBuilt} bytes, pushed ${bytesPushed}; the registry has ${bytesPresent} as the workspace's own`,
+      ],
+    };
   });
 }
 

@@ -6,16 +6,16 @@ import { fileURLToPath } from 'node:url';
 import { openCertificates } from '../../simulators/certificates.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import type { SwarmClient } from './hub-swarm.ts';
+import type { Bench, Measure } from './measure.ts';
 
-/** One figure of a benchmark, beside its reference and the bar that it has to hold. */
-export interface Figure {
+/** One figure of the run, beside its reference and the bar that it has to hold. */
+interface Figure {
   readonly name: string;
   readonly value: number;
   readonly unit: string;
-  /** The same of the reference, measured in the same run. */
+  /** The same of the bare broker, measured in the same run. */
   readonly reference?: number;
-  /** `min`: at least this; `max`: at most this. Of the value, or of value ÷ reference where there is a reference. */
-  readonly bar?: { readonly min: number } | { readonly max: number };
+  readonly bar: Measure['bar'];
 }
 
 /** Connected modules that are measured with. */
@@ -24,12 +24,28 @@ const modules = 5000;
 const turns = 5;
 const waitTimeoutMs = 60_000;
 
+/** All figures come of one run, in which hub and broker take turns; so each is sampled once. */
+export async function openBench(): Promise<Bench> {
+  const figures = await measureHub();
+  return {
+    measures: figures.map(({ name, value, unit, reference, bar }) => ({
+      figure: name,
+      unit,
+      sample: async () => value,
+      ...(reference === undefined ? {} : { reference: { name: 'bare aedes', sample: async () => reference } }),
+      bar,
+      rounds: 1,
+    })),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
 /**
  * Measures the hub simulator against a bare aedes broker over the same TLS: connections a second, memory with all connected, and
  * how long a deployment takes to reach all of them.
  */
-export async function measureHub(options: { readonly modules?: number } = {}): Promise<readonly Figure[]> {
-  const count = options.modules ?? modules;
+async function measureHub(): Promise<readonly Figure[]> {
+  const count = modules;
   await using cleanup = new AsyncDisposableStack();
   const folder = cleanup.use(await temporaryFolder());
   const { caFile, caPem } = await openCertificates(folder.path);
@@ -51,17 +67,16 @@ export async function measureHub(options: { readonly modules?: number } = {}): P
       connectMs[name] += ((await answer(swarm)) as { readonly ms: number }).ms;
     }
   }
-  const memory = { hub: await rssOf(hub), broker: await rssOf(broker) };
+  const memoryBytes = await rssOf(hub);
   const fanOutMs = await deployToAll({ service, swarm, count });
   const reportMs = await reportFromAll({ swarm, count });
   const rate = { hub: (count / connectMs.hub) * 1000, broker: (count / connectMs.broker) * 1000 };
   return [
-    { name: 'connections over TLS', value: rate.hub, unit: '1/s', reference: rate.broker, bar: { min: 0.6 } },
-    { name: `memory with ${count} connected`, value: memory.hub / 1e6, unit: 'MB', bar: { max: 600 } },
-    { name: 'memory of the bare broker', value: memory.broker / 1e6, unit: 'MB' },
-    { name: `deployment to ${count} modules`, value: fanOutMs / 1000, unit: 's', bar: { max: 10 } },
-    { name: 'desired patches', value: (count / fanOutMs) * 1000, unit: '1/s' },
-    { name: 'reported patches', value: (count / reportMs) * 1000, unit: '1/s' },
+    { name: 'connections over TLS', value: rate.hub, unit: '1/s', reference: rate.broker, bar: { atLeast: 0.6 } },
+    { name: `memory with ${count} connected`, value: memoryBytes / 1e6, unit: 'MB', bar: { atMost: 600 } },
+    { name: `deployment to ${count} modules`, value: fanOutMs / 1000, unit: 's', bar: { atMost: 10 } },
+    // What ten units of the real hub's S1 tier let through.
+    { name: 'reported patches', value: (count / reportMs) * 1000, unit: '1/s', bar: { atLeast: 500 } },
   ];
 }
 
