@@ -41,6 +41,7 @@ export async function runJourney(stage: Stage, options: JourneyOptions): Promise
     bytes: { model: model.sizeBytes, built: image.bytesBuilt, pushed: image.push.bytesPushed },
     device: `${deviceId} (${edge.engine})`,
     service: `${serviceName}: ${edge.state}`,
+    address: `http://127.0.0.1:${port}`,
     deployment: edge.counts,
     accuracy: scored.accuracy,
     latencyMs: { p50: percentile(scored.latenciesMs, 0.5), p99: percentile(scored.latenciesMs, 0.99) },

@@ -35,6 +35,6 @@ async function main(args: readonly string[]): Promise<number> {
   process.stdout.write(
     options.json === true ? `${JSON.stringify(summary, undefined, 2)}\n` : `${summaryText(summary)}\n`,
   );
-  if (options.keep === true) process.stdout.write(`\n${stage.keep()}\n`);
+  if (options.keep === true) process.stdout.write(`\n${stage.keep(summary.address)}\n`);
   return exitCodes.done;
 }

@@ -143,16 +143,23 @@ export class Stage implements AsyncDisposable {
   }
 
   /** Leaves everything up when the stage ends, and tells how to go on with it. */
-  keep(): string {
+  keep(address: string): string {
     this.#kept = true;
     for (const { child } of this.#running) child.unref();
     const pids = this.#running.map(({ pid }) => pid).toReversed();
-    return [
-      `All of it is still up, in ${this.folder}:`,
-      `  cd ${this.folder}            and go on with ferry, for example \`ferry edge device list\``,
-      `  kill ${pids.join(' ')}                 ends it`,
-      ...this.#cleaning.map((args) => `  ferry ${args.join(' ')}     removes what it leaves`),
-    ].join('\n');
+    const lines: [string, string][] = [
+      [`curl ${address}/swagger.json`, 'what the service takes'],
+      [`export FERRY_WORKSPACE=${this.folder}`, 'then go on with ferry, for example: ferry service show digits'],
+      [`kill ${pids.join(' ')}`, 'ends it'],
+      ...this.#cleaning.map((args): [string, string] => [
+        `(cd ${this.folder} && ferry ${args.join(' ')})`,
+        'then takes the agent off',
+      ]),
+    ];
+    const width = Math.max(...lines.map(([command]) => command.length));
+    return ['All of it is still up:', ...lines.map(([command, what]) => `  ${command.padEnd(width)}  # ${what}`)].join(
+      '\n',
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

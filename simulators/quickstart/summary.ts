@@ -6,6 +6,8 @@ export interface Summary {
   readonly bytes: { readonly model: number; readonly built: number; readonly pushed: number };
   readonly device: string;
   readonly service: string;
+  /** Where the service answers while it is up. */
+  readonly address: string;
   /** The hub's own counts of the deployment. */
   readonly deployment: Readonly<Record<string, number>>;
   /** Share of the held-out rows that were scored right, from 0 to 1. */
