@@ -1,10 +1,9 @@
 import { copyFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { once } from 'node:events';
 import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
 import { accuracyOf, modelFile, readHeldOutRows } from './digits.ts';
+import { freePort } from './free-port.ts';
 import { isReady, percentile, scoreByAzureMl, scoreByOpenInference } from './scoring-client.ts';
 import type { Stage } from './stage.ts';
 import type { Summary } from './summary.ts';
@@ -296,14 +295,4 @@ function tensorText(tensor: z.infer<ReturnType<typeof tensorSchema>>): string {
 
 function sameLabels(one: readonly number[], other: readonly number[]): boolean {
   return one.length === other.length && one.every((label, index) => label === other[index]);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('A TCP server has no port');
-  return address.port;
 }
