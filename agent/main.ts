@@ -6,6 +6,7 @@ import { parseDeviceConnectionString } from '../shared/edge/connection-string.ts
 import { FerryError } from '../shared/errors.ts';
 import { createLogger } from '../shared/log.ts';
 import { exitCodes, runProgram, usageText } from '../shared/process-entry.ts';
+import { productVersion } from '../shared/version.ts';
 
 /** The flags of `agent run`, as commander gives them. */
 interface RunFlags {
@@ -21,7 +22,6 @@ interface RunFlags {
 }
 
 const connectionStringVariable = 'FERRY_DEVICE_CONNECTION_STRING';
-const version = '0.1.0';
 
 await runProgram(main);
 
@@ -81,7 +81,7 @@ async function run(flags: RunFlags): Promise<void> {
       engine: flags.engine,
       keepModules: flags.keepModules ?? false,
       uploadEveryMs: flags.uploadEvery * 1000,
-      version,
+      version: productVersion,
       log,
     },
     ending.signal,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ErrorCode, FerryError, isFerryError } from '../../../shared/errors.ts';
-import { serverVersion } from '../version.ts';
+import { productVersion } from '../../../shared/version.ts';
 
 /** The longest request id that is taken, as Azure ML has it. */
 const idLengthMax = 100;
@@ -71,7 +71,7 @@ export class Exchange {
     const ids = this.idsAreTooLong ? [] : this.#idHeaders();
     const length = typeof body === 'string' ? body.length : body.byteLength;
     const all = [...ids, ...headers, 'content-type', contentType, 'content-length', String(length)];
-    this.#response.writeHead(status, [...all, 'x-ms-server-version', `modelferry/${serverVersion}`]);
+    this.#response.writeHead(status, [...all, 'x-ms-server-version', `modelferry/${productVersion}`]);
     // HEAD never gets here: it is no method that this server knows.
     if (typeof body === 'string') this.#response.end(body, 'latin1');
     else this.#response.end(body);

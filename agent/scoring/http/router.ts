@@ -5,7 +5,7 @@ import type { ScoringMetrics } from '../metrics.ts';
 import { datatypeOf } from '../protocol/infer-datatype.ts';
 import type { ServedModels } from '../served-models.ts';
 import type { Scorer } from '../scorer.ts';
-import { serverVersion } from '../version.ts';
+import { productVersion } from '../../../shared/version.ts';
 import type { Callers } from './callers.ts';
 import type { Exchange } from './exchange.ts';
 import { answerLabels } from './labels-endpoint.ts';
@@ -141,7 +141,7 @@ async function inferenceProtocol(exchange: Exchange, path: string, options: Rout
     return;
   }
   if (parts.length === 0) {
-    exchange.json(200, { name: 'modelferry', version: serverVersion, extensions });
+    exchange.json(200, { name: 'modelferry', version: productVersion, extensions });
   } else if (parts[0] === 'health' && parts.length === 2) health(exchange, parts[1], options);
   else if (parts[0] === 'models' && parts[1] !== undefined) await modelPath(exchange, parts.slice(1), options);
   else exchange.json(404, { error: `There is nothing at "${path}"` });
