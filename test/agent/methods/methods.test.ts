@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
@@ -173,13 +173,13 @@ async function untar(bytes: Buffer): Promise<Map<string, string>> {
 
 /** Plays the scoring port of a module: adds up a row for whoever has the key. */
 async function openScoringModule(port: number): Promise<AsyncDisposable> {
-  const server = createServer((asked, answer) => {
-    void text(asked).then((body) => {
-      const isKnown = asked.headers.authorization === `Bearer ${secret}`;
-      if (asked.url === '/v2/health/ready') answer.end();
-      else answer.writeHead(isKnown ? 200 : 401).end(JSON.stringify(isKnown ? { sum: sumOf(body) } : {}));
-    });
-  });
+  const answerTo = async (asked: IncomingMessage, answer: ServerResponse): Promise<void> => {
+    const body = await text(asked);
+    const isKnown = asked.headers.authorization === `Bearer ${secret}`;
+    if (asked.url === '/v2/health/ready') answer.end();
+    else answer.writeHead(isKnown ? 200 : 401).end(JSON.stringify(isKnown ? { sum: sumOf(body) } : {}));
+  };
+  const server = createServer((asked, answer) => void answerTo(asked, answer));
   server.listen(port, '127.0.0.1');
   await until(() => server.listening);
   return {
