@@ -16,7 +16,7 @@ const nouns: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./commands/workspace.ts')).addWorkspaceVerbs,
   },
   up: {
-    summary: 'run the local world: registry, IoT Hub simulator, storage',
+    summary: 'run the local world, or a part: registry, IoT Hub simulator, storage',
     load: async () => (await import('./commands/up.ts')).addUp,
   },
   model: {
@@ -38,6 +38,10 @@ const nouns: Readonly<Record<string, Noun>> = {
   data: {
     summary: 'what services have collected',
     load: async () => (await import('./commands/data.ts')).addDataVerbs,
+  },
+  simulate: {
+    summary: 'make things go wrong in the local world',
+    load: async () => (await import('./commands/simulate.ts')).addSimulateVerbs,
   },
 };
 
