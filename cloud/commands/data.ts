@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { startProgress } from '../cli/progress.ts';
-import { bytesText, type CommandResult, fields, table } from '../cli/result.ts';
+import type { CommandResult } from '../cli/result.ts';
+import { bytesText, fields, table } from '../../shared/text-layout.ts';
 import { addWork, positiveInteger } from '../cli/session.ts';
 import { DataContainer } from '../azure/data-container.ts';
 import { type DataFilter, designations } from '../data/blob-path.ts';
