@@ -1,5 +1,6 @@
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
+import { bytesText, fields, table } from '../../shared/text-layout.ts';
+import { type CommandResult, pairsText } from '../cli/result.ts';
 import { type DescribedLayer, describeLayers, listComponents, type ListedComponent } from '../images/contents.ts';
 import type { Image } from '../images/image.ts';
 import type { Workspace } from '../workspace/workspace.ts';
