@@ -1,5 +1,6 @@
 /** Every code that an expected failure may carry. A code is public: scripts test for it, so none is ever renamed. */
 export const errorCodes = [
+  'AGENT_UNREACHABLE',
   'BUFFER_INVALID',
   'CONNECTION_STRING_INVALID',
   'DATA_INCONSISTENT',
