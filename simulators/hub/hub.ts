@@ -21,6 +21,7 @@ import { configurationRoutes } from './rest/configurations.ts';
 import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
 import { deviceRoutes } from './rest/devices.ts';
+import { digitalTwinRoutes } from './rest/digital-twins.ts';
 import { importExportRoutes } from './rest/import-export.ts';
 import type { Route } from './rest/route.ts';
 import { jobRoutes } from './rest/jobs.ts';
@@ -185,6 +186,7 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
     ...deviceRoutes(parts.sources),
     ...bulkRoutes({ ...parts, clock: parts.faults.clock }),
     ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
+    ...digitalTwinRoutes(parts),
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
     ...importExportRoutes(parts.importExport),
