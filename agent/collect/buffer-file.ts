@@ -25,6 +25,7 @@ const tables = `
     id INTEGER PRIMARY KEY,
     workspace TEXT NOT NULL, service TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,
     designation TEXT NOT NULL,
+    format TEXT NOT NULL, folder TEXT NOT NULL,
     next_seq INTEGER NOT NULL DEFAULT 1,
     collected INTEGER NOT NULL DEFAULT 0,
     uploaded INTEGER NOT NULL DEFAULT 0,
@@ -38,14 +39,15 @@ const tables = `
   CREATE TABLE blocks (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
-    day INTEGER NOT NULL, first_seq INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    hour INTEGER NOT NULL, first_seq INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
     committed_at_ms INTEGER NOT NULL, packed BLOB NOT NULL
   ) STRICT;
   CREATE INDEX blocks_by_stream ON blocks (stream, first_seq, rows, bytes);
   CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
-    day INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
+    hour INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
+    format TEXT NOT NULL, folder TEXT NOT NULL,
     name TEXT NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, quarantined INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE INDEX batches_by_stream ON batches (stream, quarantined);

@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import { defaultFiles, type FileSettings } from '../../shared/collect/file-settings.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type StreamIdentity, streamKey } from './stream.ts';
 
@@ -9,8 +10,8 @@ export type DropReason = 'evicted' | 'overload' | 'quota' | 'too-wide' | 'write-
 export interface PackedBlock {
   readonly stream: StreamIdentity;
   readonly features: FeatureSet;
-  /** Days since 1970 (UTC) of all its rows. */
-  readonly day: number;
+  /** Hours since 1970 (UTC) of all its rows. */
+  readonly hour: number;
   readonly rows: number;
   readonly packed: Uint8Array;
 }
@@ -32,6 +33,11 @@ export interface Quota {
 /** The settings of a {@link CollectBuffer}. */
 export interface CollectBufferOptions {
   readonly quota: Quota;
+  /**
+   * How the rows of its streams become files; a later writer's word holds for what is not sealed.
+   * @default CSV, a folder a day
+   */
+  readonly files?: FileSettings;
   /** @default the machine's clock */
   readonly nowMs?: () => number;
 }
@@ -47,6 +53,7 @@ export interface CollectBufferOptions {
 export class CollectBuffer {
   readonly #database: Database.Database;
   readonly #quota: Quota;
+  readonly #files: FileSettings;
   readonly #nowMs: () => number;
   readonly #streamIds = new Map<string, number>();
   readonly #featureSetIds = new Map<string, number>();
@@ -55,6 +62,7 @@ export class CollectBuffer {
   constructor(database: Database.Database, options: CollectBufferOptions) {
     this.#database = database;
     this.#quota = options.quota;
+    this.#files = options.files ?? defaultFiles;
     this.#nowMs = options.nowMs ?? Date.now;
     this.#statements = prepare(database);
   }
@@ -90,7 +98,7 @@ export class CollectBuffer {
     const { insertBlock, nextSeq, addBytes } = this.#statements;
     const firstSeq = nextSeq.get({ rows: block.rows, stream }) ?? 0;
     const featureSet = this.#featureSetId(block.features);
-    insertBlock.run(stream, featureSet, block.day, firstSeq, block.rows, bytes, this.#nowMs(), block.packed);
+    insertBlock.run(stream, featureSet, block.hour, firstSeq, block.rows, bytes, this.#nowMs(), block.packed);
     addBytes.run(bytes);
   }
 
@@ -122,7 +130,7 @@ export class CollectBuffer {
     if (known !== undefined) return known;
     const { workspace, service, model, version, designation } = identity;
     const columns = [workspace, service, model, version, designation] as const;
-    this.#statements.insertStream.run(...columns);
+    this.#statements.insertStream.run(...columns, this.#files.format, this.#files.folder);
     return remember(this.#streamIds, key, this.#statements.streamId.get(...columns));
   }
 
@@ -147,7 +155,8 @@ function remember(ids: Map<string, number>, key: string, id: number | undefined)
 function prepare(database: Database.Database) {
   return {
     insertStream: database.prepare(
-      'INSERT OR IGNORE INTO streams (workspace, service, model, version, designation) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO streams (workspace, service, model, version, designation, format, folder) VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET format = excluded.format, folder = excluded.folder`,
     ),
     streamId: database
       .prepare<[string, string, string, number, string], number>(
@@ -163,7 +172,7 @@ function prepare(database: Database.Database) {
       )
       .pluck(),
     insertBlock: database.prepare(
-      `INSERT INTO blocks (stream, feature_set, day, first_seq, rows, bytes, committed_at_ms, packed)
+      `INSERT INTO blocks (stream, feature_set, hour, first_seq, rows, bytes, committed_at_ms, packed)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
     bufferedBytes: database.prepare<[], number>('SELECT bytes FROM buffer').pluck(),

@@ -60,13 +60,13 @@ const columnsMax = 16_384;
 /** Feature sets that are packed side by side; beyond that, shapes change so often that blocks stay small anyway. */
 const openStreamsMax = 64;
 
-const dayMs = 86_400_000;
+const hourMs = 3_600_000;
 
 interface OpenStream {
   readonly identity: StreamIdentity;
   readonly features: FeatureSet;
   block: RowBlock | undefined;
-  day: number;
+  hour: number;
 }
 
 /**
@@ -139,10 +139,10 @@ export class Collector {
   }
 
   #pack(stream: OpenStream, scored: ScoredTensors & { readonly rows: number }): void {
-    const day = Math.floor(scored.scoredAtMs / dayMs);
-    // A file holds rows of one day: its folder names it.
-    if (stream.block !== undefined && stream.day !== day) this.#handOn(stream);
-    stream.day = day;
+    const hour = Math.floor(scored.scoredAtMs / hourMs);
+    // A file holds rows of one folder, and the shortest time of a folder is an hour.
+    if (stream.block !== undefined && stream.hour !== hour) this.#handOn(stream);
+    stream.hour = hour;
     stream.block ??= new RowBlock();
     stream.block.append(scored, scored.tensors);
     if (stream.block.rows >= blockRowsMax || stream.block.byteLength >= blockBytesMax) this.#handOn(stream);
@@ -185,7 +185,7 @@ export class Collector {
     if (known !== undefined) return known;
     const { workspace, service } = this.#options;
     const identity = { workspace, service, model, version, designation };
-    const opened: OpenStream = { identity, features, block: undefined, day: 0 };
+    const opened: OpenStream = { identity, features, block: undefined, hour: 0 };
     this.#streams.set(key, opened);
     return opened;
   }
@@ -218,8 +218,8 @@ function rowsOf(tensor: Tensor, part: { readonly from: number; readonly count: n
 
 /** Ends the stream's block, if it has one. */
 function finishBlock(stream: OpenStream): PackedBlock | undefined {
-  const { block, identity, features, day } = stream;
+  const { block, identity, features, hour } = stream;
   stream.block = undefined;
   if (block === undefined) return undefined;
-  return { stream: identity, features, day, rows: block.rows, packed: block.finish() };
+  return { stream: identity, features, hour, rows: block.rows, packed: block.finish() };
 }

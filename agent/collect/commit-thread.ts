@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type MessagePort, parentPort, Worker, workerData } from 'node:worker_threads';
+import type { FileSettings } from '../../shared/collect/file-settings.ts';
 import { messageOf } from '../../shared/errors.ts';
 import { CollectBuffer, type PackedBlock, type Quota } from './buffer.ts';
 import { isDamage, openBuffer, setAside } from './buffer-file.ts';
@@ -14,6 +15,8 @@ export interface CommitThreadOptions {
   readonly entry: URL;
   readonly databasePath: string;
   readonly quota: Quota;
+  /** @default CSV, a folder a day */
+  readonly files?: FileSettings;
   /** Called with what keeps rows from the disk, as text; they wait, and it is tried again. */
   readonly onFailure: (message: string) => void;
 }
@@ -28,8 +31,8 @@ const retryAfterMs = 1000;
 
 /** Starts the thread that writes rows to the buffer: a commit waits for the disk, which the request path never may. */
 export function startCommitThread(options: CommitThreadOptions): CommitThread {
-  const { entry, databasePath, quota, onFailure } = options;
-  const worker = new Worker(entry, { workerData: { role: commitThreadRole, databasePath, quota }, argv: [] });
+  const { entry, databasePath, quota, files, onFailure } = options;
+  const worker = new Worker(entry, { workerData: { role: commitThreadRole, databasePath, quota, files }, argv: [] });
   const listeners: ((receipt: CommitReceipt) => void)[] = [];
   worker.on('message', (answer: CommitReceipt | string) => {
     if (typeof answer === 'string') onFailure(answer);
@@ -93,9 +96,9 @@ function startAnew(databasePath: string, port: MessagePort): void {
 let buffer: CollectBuffer | undefined;
 
 function tryCommit(requests: readonly CommitRequest[], port: MessagePort): boolean {
-  const { databasePath, quota } = workerData as { databasePath: string; quota: Quota };
+  const { databasePath, quota, files } = workerData as { databasePath: string; quota: Quota; files?: FileSettings };
   try {
-    buffer ??= new CollectBuffer(openBuffer(databasePath), { quota });
+    buffer ??= new CollectBuffer(openBuffer(databasePath), { quota, ...(files && { files }) });
     buffer.append(
       requests.flatMap(({ blocks }) => blocks),
       requests.flatMap(({ drops }) => drops),

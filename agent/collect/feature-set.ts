@@ -36,9 +36,19 @@ export function rowShapeOf(tensors: readonly Tensor[]): RowShape {
   return { rows: batched ? first : 1, features };
 }
 
-/** Names the columns: `<tensor>` where a row has one element of it, else `<tensor>_0`, `<tensor>_1`, … */
+/**
+ * Names the columns: `<tensor>` where a row has one element of it, else `<tensor>_0`, `<tensor>_1`, … A name that is there
+ * already becomes `<name>.1`, `<name>.2`, …, so that no two columns share one.
+ */
 export function columnNames(features: FeatureSet): string[] {
-  return features.flatMap(({ name, width }) =>
+  const names = features.flatMap(({ name, width }) =>
     width === 1 ? [name] : Array.from({ length: width }, (_, index) => `${name}_${index}`),
   );
+  const taken = new Set<string>();
+  return names.map((name) => {
+    let free = name;
+    for (let copy = 1; taken.has(free); copy += 1) free = `${name}.${copy}`;
+    taken.add(free);
+    return free;
+  });
 }

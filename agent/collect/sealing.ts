@@ -1,4 +1,5 @@
 import type Database from 'better-sqlite3';
+import type { CollectFolder, CollectFormat, FileSettings } from '../../shared/collect/file-settings.ts';
 import { type FeatureSet, featureSetSchema } from './feature-set.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
 
@@ -11,7 +12,7 @@ export interface SealLimits {
 }
 
 /** A sealed range of one stream: recorded before it is sent, so that it has the same name and bytes however often it is. */
-export interface Batch {
+export interface Batch extends FileSettings {
   readonly id: number;
   readonly stream: StreamIdentity;
   readonly features: FeatureSet;
@@ -107,20 +108,23 @@ export class Sealing {
     this.#database.pragma('wal_checkpoint(PASSIVE)');
   }
 
-  /** Takes blocks from the oldest on while they share day and feature set, up to the limits. */
+  /** Takes blocks from the oldest on while they share folder and feature set, up to the limits. */
   #nextRange(stream: number, options: { limits: SealLimits; all: boolean; nowMs: number }): Range | undefined {
     const { limits, all, nowMs } = options;
     let range: Range | undefined;
     let bytes = 0;
     let full = false;
     let oldestMs = nowMs;
+    const files = this.#statements.files.get(stream);
+    if (files === undefined) return undefined;
     for (const block of this.#statements.waiting.iterate(stream)) {
-      const { day, featureSet, firstSeq, rows } = block;
+      const { featureSet, firstSeq, rows } = block;
+      const hour = folderStart(block.hour, files.folder);
       if (range === undefined) {
-        range = { day, featureSet, firstSeq, lastSeq: firstSeq + rows - 1, rows };
+        range = { ...files, hour, featureSet, firstSeq, lastSeq: firstSeq + rows - 1, rows };
         oldestMs = block.committedAtMs;
       } else {
-        const differs = day !== range.day || featureSet !== range.featureSet;
+        const differs = hour !== range.hour || featureSet !== range.featureSet;
         full = differs || range.rows + rows > limits.rowsMax || bytes + block.bytes > limits.bytesMax;
         if (full) break;
         range = { ...range, lastSeq: firstSeq + rows - 1, rows: range.rows + rows };
@@ -133,8 +137,9 @@ export class Sealing {
   }
 }
 
-interface Range {
-  readonly day: number;
+interface Range extends FileSettings {
+  /** Where the folder begins, in hours since 1970. */
+  readonly hour: number;
   readonly featureSet: number;
   readonly firstSeq: number;
   readonly lastSeq: number;
@@ -160,6 +165,8 @@ function toBatch(row: BatchRow): Batch {
     firstSeq: row.firstSeq,
     lastSeq: row.lastSeq,
     rows: row.rows,
+    format: row.format,
+    folder: row.folder,
     name: row.name,
     refusals: row.refusals,
   };
@@ -168,9 +175,19 @@ function toBatch(row: BatchRow): Batch {
 /** Names the blob by what it holds, in Azure ML's folders, so that no two batches of any device share a name. */
 function blobName(batch: BatchRow): string {
   const { workspace, service, model, version, designation, bufferId, firstSeq, lastSeq } = batch;
-  const date = new Date(batch.day * 86_400_000).toISOString().slice(0, 10).replaceAll('-', '/');
-  const file = `${designation}-${bufferId}-${firstSeq}-${lastSeq}.csv`;
-  return [workspace, service, model, version, designation, date, file].join('/');
+  const time = new Date(batch.hour * 3_600_000).toISOString();
+  const folder = time.slice(0, batch.folder === 'hour' ? 13 : 10).replaceAll(/[-T]/g, '/');
+  const file = `${designation}-${bufferId}-${firstSeq}-${lastSeq}.${fileExtension(batch.format)}`;
+  return [workspace, service, model, version, designation, folder, file].join('/');
+}
+
+/** Gives the first hour of the folder that an hour is in. */
+function folderStart(hour: number, folder: CollectFolder): number {
+  return folder === 'hour' ? hour : hour - (hour % 24);
+}
+
+function fileExtension(format: CollectFormat): string {
+  return format === 'csv-2018' ? 'csv' : format;
 }
 
 /** The tables are STRICT, so the columns have the types that are named here. */
@@ -187,21 +204,23 @@ function prepare(database: Database.Database) {
     ),
     sealed: database.prepare<[number], BatchRow>(
       `SELECT batches.id, workspace, service, model, version, designation, buffer.id AS bufferId, features,
-         day, feature_set AS featureSet, first_seq AS firstSeq, last_seq AS lastSeq, rows, name, refusals
+         hour, feature_set AS featureSet, first_seq AS firstSeq, last_seq AS lastSeq, rows, name, refusals,
+         batches.format, batches.folder
        FROM batches JOIN streams ON streams.id = batches.stream
          JOIN feature_sets ON feature_sets.id = batches.feature_set JOIN buffer
        WHERE batches.stream = ? AND quarantined = 0 ORDER BY batches.id LIMIT 1`,
     ),
     waiting: database.prepare<
       [number],
-      { day: number; featureSet: number; firstSeq: number; rows: number; bytes: number; committedAtMs: number }
+      { hour: number; featureSet: number; firstSeq: number; rows: number; bytes: number; committedAtMs: number }
     >(
-      `SELECT day, feature_set AS featureSet, first_seq AS firstSeq, rows, bytes, committed_at_ms AS committedAtMs
+      `SELECT hour, feature_set AS featureSet, first_seq AS firstSeq, rows, bytes, committed_at_ms AS committedAtMs
        FROM blocks WHERE stream = ? AND ${notQuarantined} ORDER BY first_seq`,
     ),
+    files: database.prepare<[number], FileSettings>('SELECT format, folder FROM streams WHERE id = ?'),
     seal: database.prepare<[Range & { stream: number; name: string }]>(
-      `INSERT INTO batches (stream, feature_set, day, first_seq, last_seq, rows, name)
-       VALUES (@stream, @featureSet, @day, @firstSeq, @lastSeq, @rows, @name)`,
+      `INSERT INTO batches (stream, feature_set, hour, first_seq, last_seq, rows, format, folder, name)
+       VALUES (@stream, @featureSet, @hour, @firstSeq, @lastSeq, @rows, @format, @folder, @name)`,
     ),
     name: database.prepare('UPDATE batches SET name = ? WHERE id = ?'),
     blockIds: database.prepare<[{ id: number }], number>(`SELECT id ${blocksOfBatch} ORDER BY first_seq`).pluck(),

@@ -1,11 +1,8 @@
-import { createHash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { isDamage, openExistingBuffer, unusable } from './buffer-file.ts';
-import { CsvFile } from './csv.ts';
-import { requestsIn } from './row-block.ts';
-import { type Batch, Sealing, type SealLimits } from './sealing.ts';
+import { renderBatch } from './render-batch.ts';
+import { Sealing, type SealLimits } from './sealing.ts';
 import type { StreamIdentity } from './stream.ts';
 import type { UploadDestination } from './upload-destination.ts';
 
@@ -93,11 +90,10 @@ async function drainStream(
       nowMs: clock.nowMs(),
     });
     if (batch === undefined) return drained;
-    const content = await render(sealing, batch);
-    const { name } = batch;
+    const blob = await renderBatch(sealing, batch);
+    const { name, content } = blob;
     try {
-      const metadata = metadataOf(batch, content);
-      await destination.upload({ name, content, contentType: 'text/csv', metadata }, signal);
+      await destination.upload(blob, signal);
     } catch (error) {
       // Anything but a refusal concerns all batches alike: it ends the drain, and the next one goes on here.
       if (!isFerryError(error, 'STORAGE_REFUSED')) throw error;
@@ -111,27 +107,6 @@ async function drainStream(
     drained = { ...batch.stream, rows: rows + batch.rows, blobs: blobs + 1, bytes: bytes + content.byteLength };
   }
   return drained;
-}
-
-/** Makes the file, and lets the process do other things between two blocks. */
-async function render(sealing: Sealing, batch: Batch): Promise<Uint8Array> {
-  const file = new CsvFile(batch.stream, batch.features);
-  for (const packed of sealing.blocks(batch)) {
-    for (const request of requestsIn(packed, batch.features)) file.append(request, batch.features);
-    await nextTurn();
-  }
-  return file.bytes();
-}
-
-/** What a blob says of itself, so that storage alone shows whether something is missing. Azure wants names that are C# identifiers. */
-function metadataOf(batch: Batch, content: Uint8Array): Record<string, string> {
-  return {
-    rows: String(batch.rows),
-    firstseq: String(batch.firstSeq),
-    lastseq: String(batch.lastSeq),
-    bufferid: batch.bufferId,
-    sha256: createHash('sha256').update(content).digest('hex'),
-  };
 }
 
 function total(streams: readonly StreamDrain[], refused: readonly RefusedBatch[]): DrainReport {

@@ -22,6 +22,7 @@ export class Collection {
       entry,
       databasePath: join(folder, bufferFileName),
       quota: { bytesMax: bufferBytesMax, policy: 'drop-oldest' },
+      files: settings.collectFiles,
       onFailure: (reason) => log.error({ reason }, 'could not write to the collection buffer; it is tried again'),
     });
     const { workspace, service } = settings;
