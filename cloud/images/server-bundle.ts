@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { findProgram } from '../../shared/programs.ts';
-import { enginePackageNames, npmPackage } from './engine-packages.ts';
-import type { Component } from './sbom.ts';
+import { enginePackageNames } from './engine-packages.ts';
+import { packagesOf } from './npm-packages.ts';
+import { type Component, npmComponent } from './sbom.ts';
 
 /** The scoring server as one module, and the files that it was made of. */
 export interface ServerBundle {
@@ -39,11 +40,5 @@ export async function bundleServer(): Promise<ServerBundle> {
   const [output] = result.outputFiles;
   if (output === undefined) throw new Error('esbuild gave no output');
   const inputs = Object.keys(result.metafile.inputs).map((path) => join(root, path));
-  return { content: output.contents, inputs, components: packagesOf(inputs) };
-}
-
-/** Gives the npm packages that files belong to. */
-function packagesOf(files: readonly string[]): readonly Component[] {
-  const folders = files.flatMap((file) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0] ?? []);
-  return [...new Set(folders)].sort().map(npmPackage);
+  return { content: output.contents, inputs, components: packagesOf(inputs).map(npmComponent) };
 }

@@ -2,15 +2,16 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
+import { scriptPath } from '../../../shared/model/script.ts';
 import type { Collector } from '../../collect/collector.ts';
 import { Collection } from '../collection.ts';
 import { InlineScorer } from '../inline-scorer.ts';
 import { OnnxModel } from '../model/onnx-model.ts';
 import { tryModel } from '../model/trial.ts';
 import type { Scorer } from '../scorer.ts';
-import { loadScript, scriptPath } from '../script/scoring-script.ts';
+import { loadScript } from '../script/scoring-script.ts';
 import { ScriptScorer } from '../script/script-scorer.ts';
-import type { ScoringSettings } from '../settings.ts';
+import { type ScoringSettings, scriptModel } from '../settings.ts';
 import { type Frame, FrameReader, writeFrame } from './frame.ts';
 import {
   type WorkerAnswer,
@@ -84,7 +85,7 @@ async function startScript(
     const path = join(settings.root, model.path);
     models.push({ path, loaded: await OnnxModel.load(path, model) });
   }
-  const scorer = await ScriptScorer.start(script, { models, ...parts });
+  const scorer = await ScriptScorer.start(script, { standsFor: scriptModel(settings), models, ...parts });
   const { signature } = scorer.model;
   return { scorer, ready: { kind: 'ready', sharesRuns: false, script: { signature, raw: script.raw } } };
 }
