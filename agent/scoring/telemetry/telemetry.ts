@@ -20,7 +20,7 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace-base';
 import { z } from 'zod';
-import { FerryError } from '../../../shared/errors.ts';
+import { messageOf } from '../../../shared/errors.ts';
 import { exportTimeoutMs, makeExporters } from './exporters.ts';
 import type { AnsweredRequest } from './request-observer.ts';
 import type { TelemetrySettings } from './telemetry-settings.ts';
@@ -76,9 +76,7 @@ export class Telemetry {
   static async start(options: TelemetryOptions): Promise<Telemetry> {
     const { settings, service, serviceVersion, workspace, onFailure } = options;
     reportTo(onFailure);
-    const exporters = await makeExporters(settings).catch((cause: unknown) => {
-      throw new FerryError('USAGE', 'Cannot send traces and logs: the connection string was not accepted', { cause });
-    });
+    const exporters = await makeExporters(settings);
     const resource = resourceFromAttributes({
       'service.name': service,
       'service.version': serviceVersion,
@@ -107,9 +105,10 @@ export class Telemetry {
   line(text: string): void {
     const parsed = lineSchema.safeParse(JSON.parse(text));
     if (!parsed.success || parsed.data.telemetry === true) return;
-    const { level, msg, err, traceId = '', spanId = '', time: _time, ...fields } = parsed.data;
+    const { level, msg, err, traceId = '', spanId = '', time, program: _program, name: _name, ...fields } = parsed.data;
     const spanContext = { traceId, spanId, traceFlags: 1 };
     this.#loggers.getLogger('modelferry').emit({
+      ...(typeof time === 'string' ? { timestamp: new Date(time) } : {}),
       severityNumber: severityOf[level] ?? 0,
       severityText: level.toUpperCase(),
       body: msg,
@@ -205,10 +204,10 @@ function flat(fields: Readonly<Record<string, unknown>>): Record<string, string 
 /** OpenTelemetry's packages tell of failures by a logger of their own. */
 function reportTo(onFailure: (reason: string) => void): void {
   let toldAtMs = Number.NEGATIVE_INFINITY;
-  const tell = (message: string): void => {
+  const tell = (...parts: unknown[]): void => {
     if (performance.now() - toldAtMs < reportEveryMs) return;
     toldAtMs = performance.now();
-    onFailure(message);
+    onFailure(parts.map(messageOf).join(' '));
   };
   const quiet = (): void => {};
   diag.setLogger(
