@@ -12,6 +12,8 @@ import type { Scorer } from '../scorer.ts';
 import { loadScript } from '../script/scoring-script.ts';
 import { ScriptScorer } from '../script/script-scorer.ts';
 import { type ScoringSettings, scriptModel } from '../settings.ts';
+import { forwardLines } from '../telemetry/forward-lines.ts';
+import type { LogLines } from '../telemetry/log-lines.ts';
 import { type Frame, FrameReader, writeFrame } from './frame.ts';
 import {
   type WorkerAnswer,
@@ -28,6 +30,8 @@ const waitingMax = 1024;
 /** What a worker takes from the program around it. */
 export interface WorkerProcessOptions {
   readonly log: Logger;
+  /** Where the log goes, to be sent elsewhere as well. */
+  readonly lines: LogLines;
   /** The program's main module. */
   readonly entry: URL;
 }
@@ -48,7 +52,8 @@ export async function runWorkerProcess(options: WorkerProcessOptions): Promise<v
   pipe.on('close', () => void close().finally(() => process.exit(0)));
   const order = await ordered;
   const collection = Collection.start(order.settings, options);
-  close = () => collection?.close() ?? Promise.resolve();
+  const sendLastLines = forwardLines(order.settings, options);
+  close = () => Promise.all([collection?.close(), sendLastLines()]);
   const { scorer, ready } = await loadScorer(order, { collection, log: options.log });
   onFrame = (frame) => void answer(scorer, frame, pipe);
   writeFrame(pipe, ready);
