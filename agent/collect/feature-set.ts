@@ -8,6 +8,8 @@ const featureSchema = z.strictObject({
   type: z.enum(tensorTypes),
   /** Elements of one row. */
   width: z.int().nonnegative(),
+  /** Names of its columns, where they are declared. @default `<name>`, or `<name>_0`, `<name>_1`, … */
+  columns: z.array(z.string()).optional(),
 });
 
 /** What one row holds, in the order of its columns. Rows of different feature sets never share a file. */
@@ -36,9 +38,23 @@ export function rowShapeOf(tensors: readonly Tensor[]): RowShape {
   return { rows: batched ? first : 1, features };
 }
 
-/** Names the columns: `<tensor>` where a row has one element of it, else `<tensor>_0`, `<tensor>_1`, … */
+/**
+ * Names the columns: `<tensor>` where a row has one element of it, else `<tensor>_0`, `<tensor>_1`, … A name that is there
+ * already becomes `<name>.1`, `<name>.2`, …, so that no two columns share one.
+ */
 export function columnNames(features: FeatureSet): string[] {
-  return features.flatMap(({ name, width }) =>
-    width === 1 ? [name] : Array.from({ length: width }, (_, index) => `${name}_${index}`),
-  );
+  const names = features.flatMap(featureColumns);
+  const taken = new Set<string>();
+  return names.map((name) => {
+    let free = name;
+    for (let copy = 1; taken.has(free); copy += 1) free = `${name}.${copy}`;
+    taken.add(free);
+    return free;
+  });
+}
+
+/** Names the columns of one feature, as they are declared or by their numbers. */
+export function featureColumns({ name, width, columns }: Feature): readonly string[] {
+  if (columns !== undefined) return columns;
+  return width === 1 ? [name] : Array.from({ length: width }, (_, index) => `${name}_${index}`);
 }
