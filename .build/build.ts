@@ -41,6 +41,7 @@ await build({
 });
 await writeLauncher();
 await bringRuntime();
+await cp(`${root}simulators/hub/iothub-redirect.cjs`, `${dist}/iothub-redirect.cjs`);
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });
 
 /**

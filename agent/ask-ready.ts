@@ -1,36 +1,22 @@
-import { request } from 'node:http';
+import { askModule } from './ask-module.ts';
 import type { ModuleSpec } from './module-spec.ts';
 
-/** The port that a scoring image exposes. */
-const scoringPort = '5001/tcp';
 /** How long a module may take to say that it is ready, in milliseconds; it is asked again. */
 const answerTimeoutMs = 2_000;
+/** Most bytes of its answer. */
+const answerBytesMax = 64 * 1024;
 
 /**
- * Asks a module whether it is ready, on the port of this machine that its scoring port is bound to; nothing for a module without. A module of
- * somebody else that answers but does not know the question counts as ready.
+ * Asks a module whether it is ready; nothing for a module without a scoring port on this machine. A module of somebody else that answers but
+ * does not know the question counts as ready.
  * @see Open Inference Protocol v2, "Server Ready"
  */
-export async function askReady({ createOptions }: ModuleSpec): Promise<boolean | undefined> {
-  const binding = createOptions.HostConfig?.PortBindings?.[scoringPort]?.[0];
-  if (!binding?.HostPort) return undefined;
-  const anywhere = [undefined, '', '0.0.0.0', '::'].includes(binding.HostIp);
-  const { promise, resolve } = Promise.withResolvers<boolean>();
-  const asking = request(
-    {
-      host: anywhere ? '127.0.0.1' : binding.HostIp,
-      port: binding.HostPort,
-      path: '/v2/health/ready',
-      agent: false,
-      signal: AbortSignal.timeout(answerTimeoutMs),
-    },
-    (answer) => {
-      answer.resume();
-      const status = answer.statusCode ?? 0;
-      resolve(status < 300 || status === 404 || status === 405);
-    },
-  );
-  asking.on('error', () => resolve(false));
-  asking.end();
-  return promise;
+export async function askReady(spec: ModuleSpec): Promise<boolean | undefined> {
+  const question = { path: '/v2/health/ready', timeoutMs: answerTimeoutMs, bytesMax: answerBytesMax };
+  try {
+    const answer = await askModule(spec, question);
+    return answer && (answer.status < 300 || answer.status === 404 || answer.status === 405);
+  } catch {
+    return false;
+  }
 }

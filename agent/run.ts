@@ -16,11 +16,13 @@ import type { SessionHandlers } from './hub/hub-session.ts';
 import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
 import { ImageUsage } from './images/image-usage.ts';
-import { answerMethod } from './methods.ts';
+import { answerMethod } from './methods/answer-method.ts';
+import { BackgroundTasks } from './methods/background-tasks.ts';
+import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
 import { Reconciler } from './reconciler.ts';
 import { credentialFor } from './images/credential-for.ts';
-import { reportedState } from './report.ts';
+import { type JsonObject, reportedState } from './report.ts';
 import { type Drain, uploadAll, uploadEvery } from './upload-timer.ts';
 
 /** The settings of {@link runAgent}. */
@@ -62,6 +64,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   const usage = await ImageUsage.open(state.imageUsageFile);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
 
+  let lastReport: JsonObject = {};
   const reconciler = new Reconciler({
     engine,
     watch,
@@ -75,7 +78,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     },
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => moduleEnvironment(device, module),
-    onLook: (look) => hub.report(fitReport(reportedState({ ...look, agentStartedAt, agentVersion: options.version }))),
+    onLook: (look) => {
+      lastReport = reportedState({ ...look, agentStartedAt, agentVersion: options.version });
+      hub.report(fitReport(lastReport));
+    },
     clock: systemClock,
     log,
   });
@@ -84,7 +90,16 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     knownToHub: generations.current !== undefined,
     onDesired: (desired) => reconciler.setDesired(readDesired(desired), desired),
     onMethod: methodHandler(
-      { engine, restart: (module, methodSignal) => reconciler.restart(module, methodSignal) },
+      {
+        hub: device.hostName,
+        deviceId: device.deviceId,
+        engine,
+        restart: (module, methodSignal) => reconciler.restart(module, methodSignal),
+        specOf: (module) => generations.current?.modules.find(({ name }) => name === module),
+        report: () => lastReport,
+        tasks: new BackgroundTasks(signal),
+        clock: systemClock,
+      },
       log,
     ),
     clock: systemClock,
@@ -179,7 +194,7 @@ function moduleEnvironment(device: DeviceConnectionString, module: string): Reco
   };
 }
 
-function methodHandler(context: Parameters<typeof answerMethod>[2], log: Logger): SessionHandlers['onMethod'] {
+function methodHandler(context: MethodContext, log: Logger): SessionHandlers['onMethod'] {
   const answer = async (...[request, response]: Parameters<SessionHandlers['onMethod']>): Promise<void> => {
     const { status, payload } = await answerMethod(request.methodName, request.payload, context);
     log.info({ method: request.methodName, status }, 'answered a direct method');

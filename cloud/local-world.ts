@@ -13,13 +13,21 @@ const endTimeoutMs = 10_000;
 
 /** What the local world says when it is ready. */
 const endpointsSchema = z.object({
-  registry: z.string(),
-  hub: z.object({ hostName: z.string(), connectionString: z.string() }),
-  storage: z.object({ blobEndpoint: z.string(), container: z.string(), connectionString: z.string() }),
+  registry: z.string().optional(),
+  hub: z
+    .object({ hostName: z.string(), connectionString: z.string(), eventHubConnectionString: z.string() })
+    .optional(),
+  storage: z.object({ blobEndpoint: z.string(), container: z.string(), connectionString: z.string() }).optional(),
   caFile: z.string(),
 });
 
 export type WorldEndpoints = z.infer<typeof endpointsSchema>;
+
+/** What the local world consists of. */
+export const worldParts = ['registry', 'hub', 'storage'] as const;
+
+/** A part of the local world. */
+export type WorldPart = (typeof worldParts)[number];
 
 /** The settings of {@link LocalWorld.start}. */
 export interface LocalWorldOptions {
@@ -27,6 +35,10 @@ export interface LocalWorldOptions {
   readonly folder: string;
   /** OCI image layout that its registry serves. */
   readonly layoutFolder: string;
+  /** What of it is started. @default all parts */
+  readonly only?: readonly WorldPart[] | undefined;
+  /** How often the hub evaluates deployments, in seconds. @default at every change */
+  readonly evaluateEverySeconds?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -51,8 +63,9 @@ export class LocalWorld implements AsyncDisposable {
    */
   static async start(options: LocalWorldOptions): Promise<LocalWorld> {
     const { path } = findProgram('simulators');
-    const args = [...process.execArgv, path, 'world', '--folder', options.folder, '--layout', options.layoutFolder];
-    const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [...process.execArgv, path, ...argumentsOf(options)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     const exited = once(child, 'exit');
     try {
       const line = await withDeadline(
@@ -85,6 +98,18 @@ export class LocalWorld implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await end(this.#process, this.#exited);
   }
+}
+
+function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds }: LocalWorldOptions): string[] {
+  return [
+    'world',
+    '--folder',
+    folder,
+    '--layout',
+    layoutFolder,
+    ...(only === undefined ? [] : ['--only', ...only]),
+    ...(evaluateEverySeconds === undefined ? [] : ['--evaluate-every', String(evaluateEverySeconds)]),
+  ];
 }
 
 async function firstLine(child: ChildProcess): Promise<string | undefined> {

@@ -4,10 +4,20 @@ import { fileURLToPath } from 'node:url';
 /** The programs that the project consists of; they meet on the wire and never import each other. */
 export type ProgramName = 'ferry' | 'agent' | 'quickstart' | 'scoring' | 'simulators';
 
+/** Node's flags for a program that runs for months on a device with little memory: it gives up speed that it does not need. */
+const sparing = ['--optimize-for-size', '--max-semi-space-size=1'];
+
+/** Where a program is, and how it is run. */
+interface Place {
+  readonly source: string;
+  readonly bundle: string;
+  readonly nodeFlags?: readonly string[];
+}
+
 /** Where each program is: its source in a checkout, its bundle (beside this one) in the published package. */
-const places: Record<ProgramName, { readonly source: string; readonly bundle: string }> = {
+const places: Record<ProgramName, Place> = {
   ferry: { source: '../cloud/main.ts', bundle: './ferry.mjs' },
-  agent: { source: '../agent/main.ts', bundle: './agent.mjs' },
+  agent: { source: '../agent/main.ts', bundle: './agent.mjs', nodeFlags: sparing },
   quickstart: { source: '../simulators/quickstart/main.ts', bundle: './quickstart.mjs' },
   simulators: { source: '../simulators/main.ts', bundle: './simulators.mjs' },
   scoring: { source: '../agent/scoring/main.ts', bundle: './scoring.mjs' },
@@ -31,7 +41,8 @@ export function findProgram(name: ProgramName): Program {
 /** Ends this program and goes on as another one, in the same process (`execve`): same id, terminal, and signals. */
 export function becomeProgram(name: ProgramName, args: readonly string[]): never {
   const { path } = findProgram(name);
+  const flags = [...process.execArgv, ...(places[name].nodeFlags ?? [])];
   if (process.execve === undefined) throw new Error('This platform has no execve');
-  process.execve(process.execPath, [process.execPath, ...process.execArgv, path, ...args], process.env);
+  process.execve(process.execPath, [process.execPath, ...flags, path, ...args], process.env);
   throw new Error('execve came back');
 }

@@ -1,5 +1,15 @@
 import { Command } from 'commander';
+import { z } from 'zod';
 import { runProgram, usageText } from '../shared/process-entry.ts';
+import { worldParts } from './world/parts.ts';
+
+/** What `ferry up` gives on. */
+const worldSchema = z.object({
+  folder: z.string(),
+  layout: z.string(),
+  only: z.array(z.enum(worldParts)).optional(),
+  evaluateEvery: z.coerce.number().int().positive().optional(),
+});
 
 await runProgram(main);
 
@@ -14,9 +24,17 @@ async function main(args: readonly string[]): Promise<number> {
     .description('run all of it; prints one line of JSON when it is ready, and ends with its standard input')
     .requiredOption('--folder <folder>', 'where its state is kept')
     .requiredOption('--layout <folder>', 'OCI image layout that the registry serves')
-    .action(async (options: { folder: string; layout: string }) => {
+    .option('--only <parts...>', 'registry, hub or storage (default: all)')
+    .option('--evaluate-every <seconds>', 'how often the hub evaluates deployments (default: at every change)')
+    .action(async (given: unknown) => {
+      const { folder, layout, only, evaluateEvery } = worldSchema.parse(given);
       const { runWorld } = await import('./world/run.ts');
-      await runWorld({ folder: options.folder, layoutFolder: options.layout });
+      await runWorld({
+        folder,
+        layoutFolder: layout,
+        only,
+        evaluateEveryMs: evaluateEvery === undefined ? undefined : evaluateEvery * 1000,
+      });
     });
   await program.parseAsync(args, { from: 'user' });
   return 0;

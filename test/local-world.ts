@@ -7,7 +7,11 @@ import { findProgram } from '../shared/programs.ts';
 export interface UpDocument {
   readonly workspace: string;
   readonly registry: string;
-  readonly hub: { readonly hostName: string; readonly connectionString: string };
+  readonly hub: {
+    readonly hostName: string;
+    readonly connectionString: string;
+    readonly eventHubConnectionString: string;
+  };
   readonly storage: { readonly blobEndpoint: string; readonly connectionString: string };
   readonly caFile: string;
 }
@@ -20,9 +24,9 @@ export interface LocalWorld extends AsyncDisposable {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Runs `ferry up --json` in a folder and waits until it has said where everything is. */
-export async function startLocalWorld(folder: string): Promise<LocalWorld> {
-  const child = spawn(process.execPath, [findProgram('ferry').path, 'up', '--json'], {
+/** Runs `ferry up --json` in a folder and waits until it has said where everything is; with more flags where they are given. */
+export async function startLocalWorld(folder: string, flags: readonly string[] = []): Promise<LocalWorld> {
+  const child = spawn(process.execPath, [findProgram('ferry').path, 'up', '--json', ...flags], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import type { Client, ModuleClient } from 'azure-iot-device';
 
 /** What the agent uses of the device SDK. */
@@ -17,6 +18,7 @@ export async function loadDeviceSdk(): Promise<DeviceSdk> {
     import('azure-iot-device'),
     import('./any-method-mqtt.ts'),
   ]);
+  spareNumberCache();
   return {
     anyMethod,
     connectModule: (text) => withoutRetry(device.ModuleClient.fromConnectionString(text, AnyMethodMqtt)),
@@ -27,4 +29,25 @@ export async function loadDeviceSdk(): Promise<DeviceSdk> {
 function withoutRetry<T extends Client | ModuleClient>(client: T): T {
   client.setRetryPolicy(noRetry);
   return client;
+}
+
+/**
+ * Keeps the SDK's MQTT packet writer from making a buffer for each of the 65,536 numbers that it may write one day: 10 MB on a device
+ * that sends a few packets a minute.
+ */
+function spareNumberCache(): void {
+  const requireOfSdk = createRequire(import.meta.resolve('azure-iot-device-mqtt'));
+  const requireOfMqtt = createRequire(createRequire(requireOfSdk.resolve('azure-iot-mqtt-base')).resolve('mqtt'));
+  const packets: unknown = requireOfMqtt('mqtt-packet');
+  if (hasWriter(packets)) packets.writeToStream.cacheNumbers = false;
+}
+
+function hasWriter(packets: unknown): packets is { readonly writeToStream: { cacheNumbers: boolean } } {
+  return (
+    typeof packets === 'object' &&
+    packets !== null &&
+    'writeToStream' in packets &&
+    typeof packets.writeToStream === 'function' &&
+    'cacheNumbers' in packets.writeToStream
+  );
 }

@@ -1,15 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { systemClock } from '../../shared/clock.ts';
 import { isFerryError } from '../../shared/errors.ts';
-import { parseFullName, parseVersionedName, type VersionedName } from '../../shared/model/name.ts';
-import {
-  addListOptions,
-  addUpdateOptions,
-  labelChange,
-  listFilter,
-  type ListOptions,
-  type UpdateOptions,
-} from './label-options.ts';
+import { parseVersionedName, type VersionedName } from '../../shared/model/name.ts';
+import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
+import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
 import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
@@ -17,7 +10,6 @@ import { type CreatedImage, createImage } from '../images/create.ts';
 import { exportImage } from '../images/export.ts';
 import { findImage, type Image, type ImageLayer, listImages } from '../images/image.ts';
 import { removeImage, servicesOf } from '../images/remove.ts';
-import { updateLabels } from '../models/label-store.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface CreateOptions {
@@ -39,16 +31,24 @@ interface ExportOptions {
   readonly overwrite?: boolean;
 }
 
-const versionedNameText = 'NAME or NAME:VERSION; without a version the latest one';
+const thing: VersionedThing<Image> = {
+  noun: 'image',
+  table: 'images',
+  texts: { show: 'an image with its layers', delete: 'an image that no service uses' },
+  find: findImage,
+  usersOf: servicesOf,
+  remove: removeImage,
+  describe,
+};
 
 /** Adds the verbs of `ferry image`. */
 export function addImageVerbs(noun: Command): void {
   addCreate(noun);
   addList(noun);
-  addShow(noun);
-  addUpdate(noun);
+  addShow(noun, thing);
+  addUpdate(noun, thing);
   addExport(noun);
-  addDelete(noun);
+  addDelete(noun, thing);
 }
 
 function addCreate(noun: Command): void {
@@ -104,36 +104,6 @@ function addList(noun: Command): void {
   });
 }
 
-function addShow(noun: Command): void {
-  const show = noun.command('show').description('show an image with its layers').argument('<image>', versionedNameText);
-  addWork(show, async (session, _options, [text = '']) => {
-    const workspace = await session.openWorkspace();
-    const image = findImage(workspace.database, parseVersionedName(text));
-    const usedBy = servicesOf(workspace.database, image);
-    const { json, text: described } = describe(workspace, image, usedBy);
-    return { json: { ...json, usedBy }, text: described };
-  });
-}
-
-function addUpdate(noun: Command): void {
-  const update = noun.command('update').description('change tags, add properties, change the description');
-  addWork<UpdateOptions>(
-    addUpdateOptions(update.argument('<image>', versionedNameText)),
-    async (session, options, [text = '']) => {
-      const workspace = await session.openWorkspace();
-      const { database } = workspace;
-      const wanted = parseVersionedName(text);
-      const image = updateLabels(database, {
-        table: 'images',
-        find: () => findImage(database, wanted),
-        change: labelChange(options),
-        clock: systemClock,
-      });
-      return describe(workspace, image);
-    },
-  );
-}
-
 function addExport(noun: Command): void {
   const exporting = noun
     .command('export')
@@ -151,18 +121,6 @@ function addExport(noun: Command): void {
       onProgress: (done, total) => progress.update(done, total),
     });
     return { json: { id: idOf(image), file, sizeBytes }, text: `Wrote ${bytesText(sizeBytes)} to ${file}.` };
-  });
-}
-
-function addDelete(noun: Command): void {
-  const remove = noun
-    .command('delete')
-    .description('delete an image that no service uses')
-    .argument('<image>', 'NAME:VERSION');
-  addWork(remove, async (session, _options, [text = '']) => {
-    const workspace = await session.openWorkspace();
-    const image = await removeImage(workspace, parseFullName(text));
-    return { json: { id: idOf(image), deleted: true }, text: `Deleted ${idOf(image)}.` };
   });
 }
 
@@ -215,8 +173,4 @@ function documentOf(workspace: Workspace, image: Image): Image & { readonly id: 
   const { registry } = workspace.config.endpoints;
   const place = registry === undefined ? image.name : `${registry}/${image.name}`;
   return { id: idOf(image), reference: `${place}@${image.digest}`, ...image };
-}
-
-function idOf({ name, version }: Image): string {
-  return `${name}:${version}`;
 }

@@ -1,22 +1,14 @@
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
-import { systemClock } from '../../shared/clock.ts';
-import {
-  addListOptions,
-  addUpdateOptions,
-  labelChange,
-  listFilter,
-  type ListOptions,
-  type UpdateOptions,
-} from './label-options.ts';
+import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
+import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
 import { startProgress } from '../cli/progress.ts';
 import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
 import { addWork, collectPair } from '../cli/session.ts';
 import { FerryError } from '../../shared/errors.ts';
-import { parseFullName, parseVersionedName } from '../../shared/model/name.ts';
+import { parseVersionedName } from '../../shared/model/name.ts';
 import type { TensorSpec } from '../../shared/model/signature.ts';
 import { downloadModel } from '../models/download.ts';
-import { updateLabels } from '../models/label-store.ts';
 import { frameworks, type Lineage, lineageSchema } from '../models/lineage.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
 import { registerModel, type Registration } from '../models/register.ts';
@@ -44,16 +36,24 @@ interface DownloadOptions {
   readonly overwrite?: boolean;
 }
 
-const versionedNameText = 'NAME or NAME:VERSION; without a version the latest one';
+const thing: VersionedThing<Model> = {
+  noun: 'model',
+  table: 'models',
+  texts: { show: 'a model with its signature', delete: 'a model that no image uses' },
+  find: findModel,
+  usersOf: imagesOf,
+  remove: removeModel,
+  describe,
+};
 
 /** Adds the verbs of `ferry model`. */
 export function addModelVerbs(noun: Command): void {
   addRegister(noun);
   addList(noun);
-  addShow(noun);
-  addUpdate(noun);
+  addShow(noun, thing);
+  addUpdate(noun, thing);
   addDownload(noun);
-  addDelete(noun);
+  addDelete(noun, thing);
 }
 
 function addRegister(noun: Command): void {
@@ -119,39 +119,6 @@ function addList(noun: Command): void {
   });
 }
 
-function addShow(noun: Command): void {
-  const show = noun
-    .command('show')
-    .description('show a model with its signature')
-    .argument('<model>', versionedNameText);
-  addWork(show, async (session, _options, [text = '']) => {
-    const workspace = await session.openWorkspace();
-    const model = findModel(workspace.database, parseVersionedName(text));
-    const usedBy = imagesOf(workspace.database, model);
-    const { json, text: described } = describe(workspace, model, usedBy);
-    return { json: { ...json, usedBy }, text: described };
-  });
-}
-
-function addUpdate(noun: Command): void {
-  const update = noun.command('update').description('change tags, add properties, change the description');
-  addWork<UpdateOptions>(
-    addUpdateOptions(update.argument('<model>', versionedNameText)),
-    async (session, options, [text = '']) => {
-      const workspace = await session.openWorkspace();
-      const { database } = workspace;
-      const wanted = parseVersionedName(text);
-      const model = updateLabels(database, {
-        table: 'models',
-        find: () => findModel(database, wanted),
-        change: labelChange(options),
-        clock: systemClock,
-      });
-      return describe(workspace, model);
-    },
-  );
-}
-
 function addDownload(noun: Command): void {
   const download = noun
     .command('download')
@@ -164,18 +131,6 @@ function addDownload(noun: Command): void {
     const model = findModel(workspace.database, parseVersionedName(text));
     const files = await downloadModel(workspace, model, { ...options, signal: session.signal });
     return { json: { id: idOf(model), files }, text: files.join('\n') };
-  });
-}
-
-function addDelete(noun: Command): void {
-  const remove = noun
-    .command('delete')
-    .description('delete a model that no image uses')
-    .argument('<model>', 'NAME:VERSION');
-  addWork(remove, async (session, _options, [text = '']) => {
-    const workspace = await session.openWorkspace();
-    const model = await removeModel(workspace, parseFullName(text));
-    return { json: { id: idOf(model), deleted: true }, text: `Deleted ${idOf(model)}.` };
   });
 }
 
@@ -239,10 +194,6 @@ function lineageText({ datasets = {}, ...rest }: Lineage): string {
 
 /** A sample is shown this wide at most; `--json` has all of it. */
 const sampleColumns = 80;
-
-function idOf({ name, version }: Model): string {
-  return `${name}:${version}`;
-}
 
 function tensorText({ name, type, shape }: TensorSpec): string {
   return `${name} ${type}[${shape.join(', ')}]`;

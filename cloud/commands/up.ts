@@ -1,34 +1,67 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { join } from 'node:path';
 import { isFerryError } from '../../shared/errors.ts';
 import { fields } from '../cli/result.ts';
-import { addWork, type Session } from '../cli/session.ts';
-import { LocalWorld, type WorldEndpoints } from '../local-world.ts';
+import { addWork, positiveInteger, type Session } from '../cli/session.ts';
+import { LocalWorld, type WorldEndpoints, type WorldPart, worldParts } from '../local-world.ts';
 import { defaultName, Workspace } from '../workspace/workspace.ts';
 
-/** Makes `ferry up` run the local world in the foreground until it is stopped. */
+interface UpFlags {
+  readonly only?: readonly WorldPart[];
+  readonly evaluateEvery?: number;
+}
+
+/** Makes `ferry up` run the local world, or parts of it, in the foreground until it is stopped. */
 export function addUp(verb: Command): void {
-  addWork(verb, async (session) => {
+  verb
+    .option('--only <parts>', `start only these: ${worldParts.join(', ')}, separated by commas`, readParts)
+    .option(
+      '--evaluate-every <seconds>',
+      'how often the IoT Hub evaluates deployments; the real one does every 300 (default: at every change)',
+      positiveInteger,
+    );
+  addWork<UpFlags>(verb, async (session, { only, evaluateEvery }) => {
     using workspace = await openOrCreate(session);
     await using world = await LocalWorld.start({
       folder: join(workspace.folder, 'world'),
       layoutFolder: workspace.layoutFolder,
+      only,
+      evaluateEverySeconds: evaluateEvery,
       signal: session.signal,
     });
-    const { registry, hub, storage, caFile } = world.endpoints;
-    await workspace.setEndpoints(
-      {
-        registry,
-        hub: hub.hostName,
-        storage: { blobEndpoint: storage.blobEndpoint, container: storage.container },
-        caFile,
-      },
-      { hubConnectionString: hub.connectionString, storageConnectionString: storage.connectionString },
-    );
+    await keepEndpoints(workspace, world.endpoints);
     printEndpoints(session, workspace, world.endpoints);
     await world.untilStopped(session.signal);
     return undefined;
   });
+}
+
+function readParts(text: string): readonly WorldPart[] {
+  return text.split(',').map((name) => {
+    const part = worldParts.find((known) => known === name.trim());
+    if (part !== undefined) return part;
+    throw new InvalidArgumentError(`It has "${name.trim()}", ${worldParts.join(', ')} were wanted.`);
+  });
+}
+
+/** What is not started stays what the workspace says it is: another registry than the local one, for example. */
+async function keepEndpoints(workspace: Workspace, { registry, hub, storage, caFile }: WorldEndpoints): Promise<void> {
+  await workspace.setEndpoints(
+    {
+      ...workspace.config.endpoints,
+      ...(registry === undefined ? {} : { registry }),
+      ...(hub === undefined ? {} : { hub: hub.hostName }),
+      ...(storage === undefined
+        ? {}
+        : { storage: { blobEndpoint: storage.blobEndpoint, container: storage.container } }),
+      caFile,
+    },
+    {
+      ...(await workspace.secrets()),
+      ...(hub === undefined ? {} : { hubConnectionString: hub.connectionString }),
+      ...(storage === undefined ? {} : { storageConnectionString: storage.connectionString }),
+    },
+  );
 }
 
 /** The first step of a new user is this command, so it makes the workspace that it needs. */
@@ -47,8 +80,8 @@ function printEndpoints(session: Session, workspace: Workspace, endpoints: World
   const text = fields({
     workspace: workspace.folder,
     registry,
-    hub: hub.hostName,
-    storage: `${storage.blobEndpoint}/${storage.container}`,
+    hub: hub?.hostName,
+    storage: storage && `${storage.blobEndpoint}/${storage.container}`,
     CA: caFile,
     '': 'Ready. Connection strings: --json, or secrets.json in the workspace. Ctrl-C stops it.',
   });

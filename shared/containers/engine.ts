@@ -38,6 +38,10 @@ export interface ContainerState {
 export interface LogSelection {
   /** Only the last ones: how many. */
   readonly tail?: number;
+  /** Only lines from a time on, in milliseconds since 1970; where the engine notes no times, as the lines themselves say. */
+  readonly sinceMs?: number;
+  /** Only lines before a time, in the same way. */
+  readonly untilMs?: number;
 }
 
 /** The settings of {@link ContainerEngine.stop}. */

@@ -21,6 +21,7 @@ import { configurationRoutes } from './rest/configurations.ts';
 import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
 import { deviceRoutes } from './rest/devices.ts';
+import { importExportRoutes } from './rest/import-export.ts';
 import type { Route } from './rest/route.ts';
 import { jobRoutes } from './rest/jobs.ts';
 import { openRestServer } from './rest/server.ts';
@@ -39,10 +40,7 @@ export interface HubOptions {
   readonly host?: string;
   /** @default 0, any free port */
   readonly port?: number;
-  /**
-   * A port for AMQP without TLS, for clients of the built-in endpoint: `@azure/event-hubs` goes to a port of one's own only with
-   * `UseDevelopmentEmulator=true`, and then without TLS. 0 is any free port. @default none
-   */
+  /** A port for AMQP without TLS, for Event Hubs clients that cannot be given a CA. 0 is any free port. @default none */
   readonly plainAmqpPort?: number;
   /** More TLS ports, each serving all: the standard ones for clients that take no other. @default none */
   readonly morePorts?: readonly number[];
@@ -64,8 +62,8 @@ export interface Hub extends AsyncDisposable {
   readonly port: number;
   /** The service connection string of each shared access policy. */
   readonly connectionStrings: Readonly<Record<PolicyName, string>>;
-  /** The connection string of the built-in endpoint for Event Hubs clients, when there is a port for it. */
-  readonly eventHubConnectionString: string | undefined;
+  /** The connection string of the built-in endpoint for Event Hubs clients: over TLS, or on `plainAmqpPort` where there is one. */
+  readonly eventHubConnectionString: string;
   /** Gives the connection string of a device. @throws {HubError} DeviceNotFound */
   deviceConnectionString(deviceId: string): string;
   /** Gives what devices have sent and the built-in endpoint still holds, oldest first. */
@@ -101,12 +99,14 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const isHubHost = hubHosts(name);
   const policies = openPolicies(store);
   const authorities = readAuthorities(options.deviceCaPem ?? '');
-  const access = new Access({ registry: parts.registry, policies, clock, isHubHost, authorities });
+  const rules = { registry: parts.registry, policies, isHubHost, authorities };
+  const access = new Access({ ...rules, clock });
+  const controlAccess = new Access({ ...rules, clock: options.clock ?? systemClock });
   const gateway = new MqttGateway({ services: parts, access, clock, log, isHubHost });
   const amqp = new AmqpGateway({ parts, access, log, name });
   connectParts(parts, gateway);
   const rest = cleanup.use(
-    await openRestServer({ routes: routesOf(parts, gateway), access, clock, log, faults: parts.faults }),
+    await openRestServer({ routes: routesOf(parts, gateway), access, controlAccess, clock, log, faults: parts.faults }),
   );
   serveWebSocket({ server: rest.server, mqtt: gateway, amqp });
   const endpoint = { host, certificates: options.certificates, protocols: { mqtt: gateway, amqp, http: rest.server } };
@@ -120,6 +120,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   cleanup.defer(() => {
     running.abort();
     parts.jobs.stop();
+    parts.importExport.stop();
   });
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
     gateway.sweep();
@@ -141,9 +142,9 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       ]),
     ) as Record<PolicyName, string>,
     eventHubConnectionString:
-      plain === undefined
-        ? undefined
-        : `Endpoint=sb://localhost:${plain.port};SharedAccessKeyName=service;SharedAccessKey=${policies.get('service')?.primaryKey ?? ''};EntityPath=${name};UseDevelopmentEmulator=true;`,
+      `Endpoint=sb://localhost:${plain?.port ?? listener.port}/;SharedAccessKeyName=service;` +
+      `SharedAccessKey=${policies.get('service')?.primaryKey ?? ''};EntityPath=${name}` +
+      (plain === undefined ? '' : ';UseDevelopmentEmulator=true'),
     deviceConnectionString: (deviceId) => {
       const { authentication } = parts.registry.device(deviceId).identity;
       const prefix = `HostName=${hostName};DeviceId=${deviceId}`;
@@ -186,6 +187,7 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
     ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
+    ...importExportRoutes(parts.importExport),
     ...deviceSideRoutes(parts),
     ...controlRoutes({
       ...parts,

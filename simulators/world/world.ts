@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import { openCertificates } from '../certificates.ts';
-import { startHub } from '../hub/hub.ts';
-import { startRegistry } from '../registry/registry.ts';
-import { startStorage } from './azurite.ts';
+import { type Hub, startHub } from '../hub/hub.ts';
+import type { StorageAccount } from '../hub/uploads.ts';
+import { type Registry, startRegistry } from '../registry/registry.ts';
+import { type Storage, startStorage } from './azurite.ts';
 import { readKept, writeKept } from './kept.ts';
+import { type WorldPart, worldParts } from './parts.ts';
 
 /** Container that the IoT Hub puts uploaded files into; the name is Azure ML's. */
 const container = 'modeldata';
@@ -17,15 +19,24 @@ export interface WorldOptions {
   readonly folder: string;
   /** OCI image layout that the registry serves. */
   readonly layoutFolder: string;
+  /** What is started. @default all parts */
+  readonly only?: readonly WorldPart[] | undefined;
+  /** How often the hub evaluates deployments, in milliseconds. @default at every change */
+  readonly evaluateEveryMs?: number | undefined;
   readonly log: Logger;
 }
 
 /** Where the local world answers. Holds keys: it goes to the workspace's secrets, never to a log. */
 export interface WorldEndpoints {
   /** `host:port` of the OCI registry (plain HTTP on loopback). */
-  readonly registry: string;
-  readonly hub: { readonly hostName: string; readonly connectionString: string };
-  readonly storage: { readonly blobEndpoint: string; readonly container: string; readonly connectionString: string };
+  readonly registry?: string;
+  readonly hub?: {
+    readonly hostName: string;
+    readonly connectionString: string;
+    /** Of the built-in endpoint, for Event Hubs clients. */
+    readonly eventHubConnectionString: string;
+  };
+  readonly storage?: { readonly blobEndpoint: string; readonly container: string; readonly connectionString: string };
   /** PEM file of the authority that the hub's and the storage's certificates are signed by. */
   readonly caFile: string;
 }
@@ -36,58 +47,85 @@ export interface World extends AsyncDisposable {
 }
 
 /**
- * Starts the local world.
+ * Starts the local world, or the parts of it that are wanted.
  * @throws {FerryError} PORT_IN_USE when a port that it had before is taken by another program
  */
 export async function startWorld(options: WorldOptions): Promise<World> {
-  const { folder, layoutFolder, log } = options;
+  const { folder, layoutFolder, only = worldParts, log } = options;
   await using parts = new AsyncDisposableStack();
   await mkdir(folder, { recursive: true });
-  await mkdir(layoutFolder, { recursive: true });
   const kept = await readKept(folder);
   const certificates = await openCertificates(join(folder, 'certificates'));
+  const start = async <T extends AsyncDisposable>(
+    part: WorldPart,
+    open: (port: number) => Promise<T>,
+  ): Promise<T | undefined> =>
+    only.includes(part) ? parts.use(await onPort(part, kept.ports[part], open)) : undefined;
 
-  const registry = parts.use(
-    await onPort('registry', kept.ports.registry, (port) => startRegistry({ layoutDir: layoutFolder, port, log })),
+  const registry = await start('registry', async (port) => {
+    await mkdir(layoutFolder, { recursive: true });
+    return await startRegistry({ layoutDir: layoutFolder, port, log });
+  });
+  const storage = await start('storage', (port) =>
+    startStorage({ folder: join(folder, 'storage'), container, port, certificates, ...kept.storage }),
   );
-  const storage = parts.use(
-    await onPort('storage', kept.ports.storage, (port) =>
-      startStorage({ folder: join(folder, 'storage'), container, port, certificates, ...kept.storage }),
-    ),
+  const { evaluateEveryMs } = options;
+  const hub = await start('hub', (port) =>
+    startHub({
+      folder: join(folder, 'hub'),
+      port,
+      certificates,
+      ...(evaluateEveryMs === undefined ? {} : { evaluateEveryMs }),
+      ...(storage === undefined ? {} : { storage: accountOf(storage) }),
+      log,
+    }),
   );
-  const hub = parts.use(
-    await onPort('hub', kept.ports.hub, (port) =>
-      startHub({
-        folder: join(folder, 'hub'),
-        port,
-        certificates,
-        storage: {
-          blobHost: storage.blobEndpoint.replace('https://', ''),
-          accountName: storage.accountName,
-          accountKey: storage.accountKey,
-          container,
-        },
-        log,
-      }),
-    ),
-  );
+  // What is not started now keeps its port for when it is.
   await writeKept(folder, {
-    ports: { registry: registry.port, storage: storage.port, hub: hub.port },
-    storage: { accountKey: storage.accountKey },
+    ports: {
+      registry: registry?.port ?? kept.ports.registry,
+      storage: storage?.port ?? kept.ports.storage,
+      hub: hub?.port ?? kept.ports.hub,
+    },
+    storage: storage === undefined ? kept.storage : { accountKey: storage.accountKey },
   });
   const running = parts.move();
   return {
-    endpoints: {
-      registry: registry.host,
-      hub: { hostName: hub.hostName, connectionString: hub.connectionStrings.iothubowner },
-      storage: { blobEndpoint: storage.blobEndpoint, container, connectionString: storage.connectionString },
-      caFile: certificates.caFile,
-    },
+    endpoints: { ...endpointsOf({ registry, storage, hub }), caFile: certificates.caFile },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
 
-async function onPort<T>(part: string, port: number, start: (port: number) => Promise<T>): Promise<T> {
+function accountOf({ blobEndpoint, accountName, accountKey }: Storage): StorageAccount {
+  return { blobHost: blobEndpoint.replace('https://', ''), accountName, accountKey, container };
+}
+
+function endpointsOf(of: {
+  readonly registry: Registry | undefined;
+  readonly storage: Storage | undefined;
+  readonly hub: Hub | undefined;
+}): Omit<WorldEndpoints, 'caFile'> {
+  const { registry, storage, hub } = of;
+  return {
+    ...(registry === undefined ? {} : { registry: registry.host }),
+    ...(hub === undefined
+      ? {}
+      : {
+          hub: {
+            hostName: hub.hostName,
+            connectionString: hub.connectionStrings.iothubowner,
+            eventHubConnectionString: hub.eventHubConnectionString,
+          },
+        }),
+    ...(storage === undefined
+      ? {}
+      : {
+          storage: { blobEndpoint: storage.blobEndpoint, container, connectionString: storage.connectionString },
+        }),
+  };
+}
+
+async function onPort<T>(part: WorldPart, port: number, start: (port: number) => Promise<T>): Promise<T> {
   try {
     return await start(port);
   } catch (cause) {

@@ -3,6 +3,8 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { HubClient } from '../../cloud/azure/hub-client.ts';
+import { trustAlso } from '../../shared/tls-trust.ts';
 import { runFerry } from '../ferry.ts';
 import { startLocalWorld, type UpDocument } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -55,6 +57,35 @@ test('ferry up answers at the same addresses with the same keys when it is start
   expect(second.document).toEqual(first.document);
   const { stdout } = await runFerry(['edge', 'device', 'list', '--json'], { cwd: folder.path });
   expect(JSON.parse(stdout)).toMatchObject([{ deviceId: 'gateway-1' }]);
+});
+
+test('ferry up --only hub starts the hub alone, and leaves the rest of the workspace as it was', async () => {
+  await using folder = await temporaryFolder();
+  const whole = await startLocalWorld(folder.path);
+  await whole.end('SIGTERM');
+  await using world = await startLocalWorld(folder.path, ['--only', 'hub', '--evaluate-every', '300']);
+  const { hub, caFile } = whole.document;
+  expect(world.document).toEqual({ workspace: whole.document.workspace, hub, caFile });
+  expect(await anyAnswers({ ...whole.document, hub: { ...hub, hostName: 'localhost:1' } })).toBe(false);
+  const { stdout } = await runFerry(['workspace', 'show', '--json'], { cwd: folder.path });
+  expect(JSON.parse(stdout)).toMatchObject({
+    endpoints: { registry: whole.document.registry, hub: hub.hostName },
+  });
+  trustAlso(caFile);
+  // At once is what it would be without the flag.
+  using client = new HubClient(hub.connectionString, AbortSignal.timeout(30_000));
+  await client.addEdgeDevice('gateway-1', {});
+  const content = { modulesContent: { $edgeAgent: { 'properties.desired': { schemaVersion: '1.1' } } } };
+  await client.addDeployment({ id: 'all', content, targetCondition: '*', priority: 1, labels: {} });
+  expect((await client.getDeployment('all')).systemMetrics?.results).toEqual({});
+});
+
+test('ferry up refuses a part that it does not have, and an evaluation of no time', async () => {
+  await using folder = await temporaryFolder();
+  const parts = await runFerry(['up', '--only', 'hub,cloud'], { cwd: folder.path });
+  expect(parts).toMatchObject({ code: 2, stderr: expect.stringContaining('"cloud"') });
+  const seconds = await runFerry(['up', '--evaluate-every', '0'], { cwd: folder.path });
+  expect(seconds).toMatchObject({ code: 2, stderr: expect.stringContaining('--evaluate-every') });
 });
 
 test('a second ferry up in the same workspace says what is in its way', async () => {

@@ -142,6 +142,8 @@ export class DockerEngine implements ContainerEngine {
         stderr: true,
         follow: false,
         ...(selection.tail === undefined ? {} : { tail: selection.tail }),
+        ...(selection.sinceMs === undefined ? {} : { since: selection.sinceMs / 1000 }),
+        ...(selection.untilMs === undefined ? {} : { until: selection.untilMs / 1000 }),
       });
       return splitStreams(bytes);
     });

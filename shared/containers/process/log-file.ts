@@ -1,5 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { copyFile, readFile, stat, truncate } from 'node:fs/promises';
+import type { LogSelection } from '../engine.ts';
+import { withinTimes } from './log-times.ts';
 
 /** How large a container's output may grow before it is put aside, in bytes; with the one put aside twice that is kept. */
 const logBytesMax = 10 * 1024 * 1024;
@@ -29,10 +31,12 @@ export async function rotateLog(path: string, bytesMax: number = logBytesMax): P
   await truncate(path, 0);
 }
 
-/** Gives a log's text with what was put aside before it; only its last lines where a number is given. */
-export async function readLog(path: string, tail?: number): Promise<string> {
+/** Gives the wanted part of a log, with what was put aside before it. */
+export async function readLog(path: string, selection: LogSelection = {}): Promise<string> {
+  const { tail } = selection;
   const now = await readText(path);
-  const text = tail !== undefined && countLines(now) >= tail ? now : (await readText(`${path}.1`)) + now;
+  const isEnough = tail !== undefined && selection.untilMs === undefined && countLines(now) >= tail;
+  const text = withinTimes(isEnough ? now : (await readText(`${path}.1`)) + now, selection);
   if (tail === undefined) return text;
   const lines = text.split('\n');
   const ended = lines.at(-1) === '';

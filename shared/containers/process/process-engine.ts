@@ -130,7 +130,7 @@ export class ProcessEngine implements ContainerEngine {
   }
 
   async logs(name: string, selection: LogSelection = {}): Promise<string> {
-    return readLog(this.#logPath(name), selection.tail);
+    return readLog(this.#logPath(name), selection);
   }
 
   /** Leaves every process running. */

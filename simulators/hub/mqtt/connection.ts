@@ -6,27 +6,28 @@ import {
   type Packet,
   generate,
 } from 'mqtt-packet';
-import type { Commands, TakenCommand } from '../commands.ts';
+import type { Commands } from '../commands.ts';
 import type { EventLog } from '../events.ts';
 import type { Faults } from '../faults.ts';
 import { HubError } from '../hub-error.ts';
 import type { Admission } from '../identity/access.ts';
-import { type Address, addressKey } from '../identity/identity.ts';
+import type { Address } from '../identity/identity.ts';
 import type { Presence } from '../identity/presence.ts';
 import type { Registry } from '../identity/registry.ts';
 import type { JsonObject } from '../json.ts';
 import { type Message, type Sender, deviceMessageBytesMax, sizeOf } from '../message.ts';
 import type { MethodCall, Methods } from '../methods.ts';
 import { type Twins, readObject } from '../twins/twins.ts';
+import { Deliveries } from './deliveries.ts';
 import { readBag, writeBag } from './property-bag.ts';
 import type { Session, Sessions } from './sessions.ts';
+import { Subscriptions } from './subscriptions.ts';
 import {
   type Publication,
   type Subscription,
   commandTopic,
   desiredTopic,
   methodTopic,
-  readFilter,
   readTopic,
   twinResponseTopic,
 } from './topics.ts';
@@ -44,10 +45,6 @@ export interface DeviceServices {
   readonly faults: Faults;
 }
 
-/** A device has five topics to subscribe to; a client cannot have more. */
-const subscriptionsMax = 5;
-/** How many messages to a device may wait for its acknowledgement. */
-const inflightMax = 10;
 /** A client that lets this much pile up unread is cut off, in bytes. */
 const unsentBytesMax = 4 * 1024 * 1024;
 
@@ -61,9 +58,8 @@ export class Connection {
   readonly silenceMaxMs: number;
   readonly #socket: Duplex;
   readonly #services: DeviceServices;
-  readonly #session: Session;
-  readonly #clean: boolean;
-  readonly #inflight = new Map<number, TakenCommand>();
+  readonly #subscriptions: Subscriptions;
+  readonly #deliveries: Deliveries;
   #lastPacketId = 0;
   #will: Message | undefined;
 
@@ -81,16 +77,16 @@ export class Connection {
     this.#socket = options.socket;
     this.address = options.address;
     this.admission = options.admission;
-    this.#session = options.session;
-    this.#clean = options.clean;
     this.#will = options.will;
     this.silenceMaxMs = options.silenceMaxMs;
     this.lastPacketMs = options.nowMs;
     this.#services = options.services;
+    this.#deliveries = new Deliveries(options.services.commands);
+    this.#subscriptions = new Subscriptions({ ...options, sessions: options.services.sessions });
   }
 
   has(subscription: Subscription): boolean {
-    return this.#session.has(subscription);
+    return this.#subscriptions.has(subscription);
   }
 
   /** Acts on a packet. What the hub does not allow ends the connection: MQTT 3.1.1 has no way to say why. */
@@ -140,8 +136,7 @@ export class Connection {
 
   /** Settles what was under way when the connection has ended. */
   ended(): void {
-    for (const command of this.#inflight.values()) this.#settle(command, 'abandon');
-    this.#inflight.clear();
+    this.#deliveries.abandon();
     if (this.#will !== undefined) this.#store(this.#will);
   }
 
@@ -152,20 +147,19 @@ export class Connection {
 
   /** Sends what waits for the device, as far as it acknowledges. */
   sendCommands(): void {
-    const qos = this.#session.get('commands');
+    const qos = this.#subscriptions.qosOf('commands');
     if (qos === undefined || this.address.moduleId !== undefined) return;
-    while (this.#inflight.size < inflightMax) {
-      const command = this.#services.commands.receive(this.address.deviceId);
-      if (command === undefined) return;
-      const { message, deviceId } = command;
+    const { deviceId } = this.address;
+    const next = () => this.#deliveries.begin(deviceId, () => this.#nextPacketId());
+    for (let sent = next(); sent !== undefined; sent = next()) {
+      const { packetId: messageId, command } = sent;
+      const { message } = command;
       const system = { to: `/devices/${deviceId}/messages/devicebound`, ...message.system };
       const topic = commandTopic(deviceId, writeBag({ system, properties: message.properties }));
-      const messageId = this.#nextPacketId();
-      this.#inflight.set(messageId, command);
       const dup = qos === 1 && command.deliveryCount > 1;
       this.#send({ cmd: 'publish', topic, payload: message.body, qos, dup, retain: false, messageId });
       // Quality of service 0 asks for no acknowledgement: what is sent is done.
-      if (qos === 0) this.#onPuback(messageId);
+      if (qos === 0) this.#deliveries.end(messageId);
     }
   }
 
@@ -250,15 +244,7 @@ export class Connection {
   }
 
   #onSubscribe(packet: ISubscribePacket): void {
-    const granted = packet.subscriptions.map(({ topic, qos }) => {
-      const subscription = readFilter(topic, this.address);
-      const isTooMany = this.#session.size >= subscriptionsMax && subscription !== undefined && !this.has(subscription);
-      // [MQTT-3.9.3-2] 0x80 is failure.
-      if (subscription === undefined || isTooMany) return 0x80;
-      this.#session.set(subscription, qos === 0 ? 0 : 1);
-      return qos === 0 ? 0 : 1;
-    });
-    this.#keepSession();
+    const granted = this.#subscriptions.add(packet);
     this.#send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted });
     this.subscribed();
   }
@@ -270,30 +256,13 @@ export class Connection {
   }
 
   #onUnsubscribe(packet: IUnsubscribePacket): void {
-    for (const topic of packet.unsubscriptions) {
-      const subscription = readFilter(topic, this.address);
-      if (subscription !== undefined) this.#session.delete(subscription);
-    }
+    this.#subscriptions.remove(packet);
     if (!this.has('methods')) this.#services.methods.detach(this.address);
-    this.#keepSession();
     this.#send({ cmd: 'unsuback', messageId: packet.messageId ?? 0, granted: [] });
   }
 
-  #onPuback(messageId: number): void {
-    const command = this.#inflight.get(messageId);
-    if (command === undefined) return;
-    this.#inflight.delete(messageId);
-    this.#settle(command, 'complete');
-    this.sendCommands();
-  }
-
-  #settle({ deviceId, lock }: TakenCommand, how: 'complete' | 'abandon'): void {
-    try {
-      this.#services.commands[how](deviceId, lock.token);
-    } catch (error) {
-      // It ended while it was on its way: purged, or gone with its device.
-      if (!(error instanceof HubError)) throw error;
-    }
+  #onPuback(packetId: number): void {
+    if (this.#deliveries.end(packetId)) this.sendCommands();
   }
 
   /** A call without a payload goes out as `null`: the SDK fails at an empty body. */
@@ -301,12 +270,8 @@ export class Connection {
     this.#publish('methods', methodTopic(call.method, call.requestId), JSON.stringify(call.payload ?? null));
   }
 
-  #keepSession(): void {
-    if (!this.#clean) this.#services.sessions.keep(addressKey(this.address), this.#session);
-  }
-
   #publish(subscription: Subscription, topic: string, payload: string): void {
-    const qos = this.#session.get(subscription);
+    const qos = this.#subscriptions.qosOf(subscription);
     if (qos === undefined) return;
     // An acknowledgement of these changes nothing: they are not stored, so they are never sent again.
     this.#send({ cmd: 'publish', topic, payload, qos, dup: false, retain: false, messageId: this.#nextPacketId() });
@@ -314,7 +279,7 @@ export class Connection {
 
   #nextPacketId(): number {
     do this.#lastPacketId = (this.#lastPacketId % 0xffff) + 1;
-    while (this.#inflight.has(this.#lastPacketId));
+    while (this.#deliveries.has(this.#lastPacketId));
     return this.#lastPacketId;
   }
 
