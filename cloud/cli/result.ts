@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import type { FerryError } from '../../shared/errors.ts';
 
 /** What a command gives: one value as a document for programs, and the same as text for people. */
 export interface CommandResult {
@@ -6,6 +7,8 @@ export interface CommandResult {
   readonly json: unknown;
   /** Printed without; no line break at the end. */
   readonly text: string;
+  /** What makes the command fail all the same, after it was printed. */
+  readonly failure?: FerryError;
 }
 
 /** Lays out rows under headings, without lines, as wide as their content. */
