@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
-import { commitThreadRole, runCommitThread } from '../collect/commit-thread.ts';
+import { commitThreadRole, runCommitThread } from '../collect/run-commit-thread.ts';
 import type { ServerGroup } from './server-group.ts';
 import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
+import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';
 import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
 import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
@@ -24,6 +25,8 @@ export interface ScoringSettings {
   readonly collectInto: string | undefined;
   /** How collected rows become files. */
   readonly collectFiles: FileSettings;
+  /** Which requests are collected, what of them, and how much of it is kept. */
+  readonly collectSettings: CollectSettings;
   readonly corsOrigins: readonly string[];
   /** File of the keys that callers need. @default everybody may call */
   readonly keysFile: string | undefined;
@@ -59,6 +62,8 @@ const environmentSchema = z.object({
   AML_MODEL_DC_STORAGE_ENABLED: trueOrFalse.default(false),
   // What a folder of collected rows covers, by Azure ML's name.
   AML_MODEL_DC_BOUNDARY: z.enum(collectFolders).default('day'),
+  // JSON; it has a reader of its own, which names what is wrong in it.
+  MODELFERRY_COLLECT: z.string().optional(),
   MODELFERRY_COLLECT_FORMAT: z.enum(collectFormats).default('csv'),
   AML_CORS_ORIGINS: z.string().default(''),
   // One more thread costs 30 MB, which a gateway may need for something else: whoever wants the speed says so.
@@ -113,6 +118,8 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     workspace: given.MODELFERRY_WORKSPACE,
     collectInto: given.AML_MODEL_DC_STORAGE_ENABLED ? given.MODELFERRY_DATA_DIR : undefined,
     collectFiles: { format: given.MODELFERRY_COLLECT_FORMAT, folder: given.AML_MODEL_DC_BOUNDARY },
+    collectSettings:
+      given.MODELFERRY_COLLECT === undefined ? defaultCollectSettings : parseCollectSettings(given.MODELFERRY_COLLECT),
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),

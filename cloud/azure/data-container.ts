@@ -16,6 +16,7 @@ const resumesMax = 3;
 export interface BlobEntry {
   readonly name: string;
   readonly bytes: number;
+  readonly etag: string;
   /** Names in lower case. */
   readonly metadata: Readonly<Record<string, string>>;
 }
@@ -67,7 +68,12 @@ export class DataContainer {
       if (page.done) return;
       for (const { name, properties, metadata = {} } of page.value.segment.blobItems) {
         const pairs = Object.entries(metadata).map(([key, value]) => [key.toLowerCase(), value]);
-        yield { name, bytes: properties.contentLength ?? 0, metadata: Object.fromEntries(pairs) };
+        yield {
+          name,
+          bytes: properties.contentLength ?? 0,
+          etag: properties.etag,
+          metadata: Object.fromEntries(pairs),
+        };
       }
     }
   }

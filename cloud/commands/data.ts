@@ -1,13 +1,20 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { startProgress } from '../cli/progress.ts';
-import { bytesText, type CommandResult, fields, table } from '../cli/result.ts';
+import type { CommandResult } from '../cli/result.ts';
+import { bytesText, fields, table } from '../../shared/text-layout.ts';
 import { addWork, positiveInteger } from '../cli/session.ts';
 import { DataContainer } from '../azure/data-container.ts';
 import { type DataFilter, designations } from '../data/blob-path.ts';
 import { type DataBlob, findBlobs } from '../data/find-blobs.ts';
 import { type PullReport, pullData } from '../data/pull.ts';
 
-interface PullCommandOptions extends DataFilter {
+/** The filter's flags, as `commander` names them. */
+interface FilterFlags extends Omit<DataFilter, 'fromMs' | 'beforeMs'> {
+  readonly from?: number;
+  readonly to?: number;
+}
+
+interface PullCommandOptions extends FilterFlags {
   readonly out: string;
   readonly skipDamaged?: boolean;
 }
@@ -16,7 +23,8 @@ interface PullCommandOptions extends DataFilter {
 export function addDataVerbs(noun: Command): void {
   const list = noun.command('list').description('list the blobs of collected rows');
   list.option('--service <name>', 'only of this service', pathPart);
-  addWork<DataFilter>(addFilter(list), async (session, filter) => {
+  addWork<FilterFlags>(addFilter(list), async (session, flags) => {
+    const filter = filterOf(flags);
     const workspace = await session.openWorkspace();
     const container = await DataContainer.open(workspace);
     const { selected } = await findBlobs(container, { scope: workspace.scope, filter, signal: session.signal });
@@ -25,17 +33,23 @@ export function addDataVerbs(noun: Command): void {
 
   const pull = noun
     .command('pull')
-    .description('join inputs, predictions and labels of every row into one CSV file')
+    .description('join inputs, predictions and labels of every row into one file; cut short, the same call goes on')
     .requiredOption('--service <name>', 'the service whose rows to pull', pathPart)
-    .requiredOption('--out <file>', 'the file to write; one that is there is replaced')
+    .requiredOption('--out <file>', 'the file to write, CSV or *.parquet; one that is there is replaced')
     .option('--skip-damaged', 'leave blobs out that contradict themselves or another one, instead of failing');
-  addWork<PullCommandOptions>(addFilter(pull), async (session, { out, skipDamaged = false, ...filter }) => {
+  addWork<PullCommandOptions>(addFilter(pull), async (session, { out, skipDamaged = false, ...flags }) => {
     const workspace = await session.openWorkspace();
     const container = await DataContainer.open(workspace);
-    using progress = startProgress('pull', { format: bytesText });
-    const { scope } = workspace;
-    const onProgress = progress.update.bind(progress);
-    const report = await pullData(container, { scope, filter, out, skipDamaged, signal: session.signal, onProgress });
+    using reading = startProgress('pull', { format: bytesText });
+    using writing = startProgress(`write ${out}`, { format: (rows) => `${rows} rows` });
+    const report = await pullData(container, {
+      scope: workspace.scope,
+      filter: filterOf(flags),
+      out,
+      skipDamaged,
+      signal: session.signal,
+      onProgress: (step, done, total) => (step === 'read' ? reading : writing).update(done, total),
+    });
     return describePull(report, out);
   });
 }
@@ -45,13 +59,24 @@ function addFilter(verb: Command): Command {
     .option('--model <name>', 'only of this model', pathPart)
     .option('--version <number>', 'only of this version of the model', positiveInteger)
     .addOption(new Option('--designation <name>', 'only rows of this kind').choices(designations))
-    .option('--from <date>', 'first day, in UTC: 2026-11-01', day)
-    .option('--to <date>', 'last day, included', day);
+    .option('--device <id>', 'only from this device', pathPart)
+    .option(
+      '--from <time>',
+      'first day or moment, in UTC: 2026-11-01, 2026-11-01T09:30',
+      (text) => timeSpan(text).fromMs,
+    )
+    .option('--to <time>', 'last day, included, or the moment before which', (text) => timeSpan(text).beforeMs);
+}
+
+function filterOf({ from, to, ...filter }: FilterFlags): DataFilter {
+  return { ...filter, ...(from === undefined ? {} : { fromMs: from }), ...(to === undefined ? {} : { beforeMs: to }) };
 }
 
 function describeBlobs(blobs: readonly DataBlob[], address: string): CommandResult {
-  const rows = blobs.map(({ device, service, model, version, designation, date, range, bytes }) =>
-    [device ?? '', service, `${model}:${version}`, designation, date, range?.rows ?? '?', bytesText(bytes)].map(String),
+  const rows = blobs.map(({ device, service, model, version, designation, folder, range, bytes }) =>
+    [device ?? '', service, `${model}:${version}`, designation, folder, range?.rows ?? '?', bytesText(bytes)].map(
+      String,
+    ),
   );
   const documents = blobs.map(({ range, ...blob }) => ({
     ...blob,
@@ -61,16 +86,19 @@ function describeBlobs(blobs: readonly DataBlob[], address: string): CommandResu
   }));
   const json = { blobs: documents };
   if (blobs.length === 0) return { json, text: `No rows were collected yet in ${address}.` };
-  return { json, text: table(['device', 'service', 'model', 'designation', 'day', 'rows', 'size'], rows) };
+  return { json, text: table(['device', 'service', 'model', 'designation', 'folder', 'rows', 'size'], rows) };
 }
 
 function describePull(report: PullReport, out: string): CommandResult {
-  const { inputs, predictions, labels, signals, joined, rows, blobs, bytes, missing, doubled, findings } = report;
+  const { inputs, predictions, labels, signals, joined, labelled, rows, blobs, bytes, missing, doubled, findings } =
+    report;
   const text = fields({
     file: out,
     rows: `${rows} (${inputs} inputs, ${predictions} predictions, ${labels} labels, ${signals} signals)`,
     joined,
-    blobs: `${blobs} (${bytesText(bytes)})`,
+    labelled,
+    superseded: report.superseded === 0 ? undefined : `${report.superseded} labels, by later ones`,
+    blobs: `${blobs} (${bytesText(bytes)}${report.resumed === 0 ? '' : `, ${report.resumed} of them read before`})`,
     missing,
     doubled,
     findings: findings.length === 0 ? undefined : findings.join('\n'),
@@ -85,10 +113,16 @@ function pathPart(text: string): string {
   return text;
 }
 
-function day(text: string): string {
-  const time = Date.parse(`${text}T00:00:00Z`);
+/** Reads a day or a moment, in UTC: the first moment of it, and the one after its last. */
+function timeSpan(text: string): { readonly fromMs: number; readonly beforeMs: number } {
+  const [, date, time = ''] = /^(\d{4}-\d{2}-\d{2})(?:T(\d{2}:\d{2}(?::\d{2})?)Z?)?$/.exec(text) ?? [];
+  const start = `${date}T${(time === '' ? '00:00' : time).padEnd(8, ':00')}.000Z`;
+  const fromMs = Date.parse(start);
   // A date that does not exist, such as 30 February, is taken as another one by `Date`.
-  const exists = /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(time || 0).toISOString().startsWith(text);
-  if (!exists) throw new InvalidArgumentError(`It is "${text}", a day such as 2026-11-22 was wanted.`);
-  return text;
+  if (Number.isNaN(fromMs) || new Date(fromMs).toISOString() !== start) {
+    throw new InvalidArgumentError(
+      `It is "${text}", a day or moment such as 2026-11-22 or 2026-11-22T09:30 was wanted.`,
+    );
+  }
+  return { fromMs, beforeMs: time === '' ? fromMs + 86_400_000 : fromMs };
 }

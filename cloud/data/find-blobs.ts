@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type TensorType, tensorTypes } from '../../shared/model/signature.ts';
 import type { BlobEntry, DataContainer } from '../azure/data-container.ts';
 import { type BlobPath, type DataFilter, isInTime, isOfStream, parseBlobPath, pathPrefix } from './blob-path.ts';
 
@@ -27,6 +28,10 @@ export interface RowRange {
 export interface DataBlob extends BlobPath {
   readonly name: string;
   readonly bytes: number;
+  /** Changes with the content. */
+  readonly etag: string;
+  /** Types of the features, where the blob names them. */
+  readonly types: readonly TensorType[] | undefined;
   /** Undefined for a blob that says nothing of itself, such as one of Azure ML's own. */
   readonly range: RowRange | undefined;
 }
@@ -64,7 +69,7 @@ export function rangeKey({ service, model, version, designation, range }: DataBl
   return range && JSON.stringify([service, model, version, designation, range.bufferId]);
 }
 
-function describe({ name, bytes, metadata }: BlobEntry, path: BlobPath): DataBlob {
+function describe({ name, bytes, etag, metadata }: BlobEntry, path: BlobPath): DataBlob {
   const found = rangeSchema.safeParse(metadata).data;
   const range = found && {
     bufferId: found.bufferid,
@@ -73,7 +78,19 @@ function describe({ name, bytes, metadata }: BlobEntry, path: BlobPath): DataBlo
     rows: found.rows,
     sha256: found.sha256,
   };
-  return { ...path, name, bytes, range };
+  return { ...path, name, bytes, etag, types: typesIn(metadata['types']), range };
+}
+
+/** Reads `float32:64,int64`: types of columns in their order, each with how many columns in a row have it. */
+function typesIn(text: string | undefined): TensorType[] | undefined {
+  const types: TensorType[] = [];
+  for (const part of text?.split(',') ?? []) {
+    const [name, count = '1'] = part.split(':');
+    const type = tensorTypes.find((known) => known === name);
+    if (type === undefined || !/^\d{1,5}$/.test(count)) return undefined;
+    for (let column = 0; column < Number(count); column += 1) types.push(type);
+  }
+  return types.length === 0 ? undefined : types;
 }
 
 function byStreamAndRange(a: DataBlob, b: DataBlob): number {

@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CollectBuffer, type Quota } from '../../../agent/collect/buffer.ts';
+import { CollectBuffer } from '../../../agent/collect/buffer.ts';
+import type { Quota } from '../../../agent/collect/room.ts';
 import { openBuffer } from '../../../agent/collect/buffer-file.ts';
 import { type CommitReceipt, Collector } from '../../../agent/collect/collector.ts';
 import { type DrainOptions, type DrainReport, drainBuffer } from '../../../agent/collect/uploader.ts';

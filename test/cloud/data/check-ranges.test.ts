@@ -11,12 +11,17 @@ function blob(firstSeq: number, lastSeq: number, change: { rows?: number; buffer
     model: 'm',
     version: 1,
     designation: 'inputs',
-    date: '2026-11-22',
+    folder: '2026-11-22',
+    fromMs: Date.UTC(2026, 10, 22),
+    beforeMs: Date.UTC(2026, 10, 23),
+    kind: 'csv',
   } as const;
   return {
     ...stream,
     name: `${bufferId}-${firstSeq}-${lastSeq}`,
     bytes: 1,
+    etag: '',
+    types: undefined,
     range: { bufferId, firstSeq, lastSeq, rows, sha256: '' },
   };
 }
