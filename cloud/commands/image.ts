@@ -10,6 +10,7 @@ import { addWork, collectPair } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
 import { exportImage } from '../images/export.ts';
 import { findImage, type Image, type ImageLayer, listImages } from '../images/image.ts';
+import type { Optimization } from '../images/optimized-layer.ts';
 import { removeImage, servicesOf } from '../images/remove.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
@@ -18,6 +19,7 @@ interface CreateOptions {
   readonly name?: string;
   readonly platform?: string;
   readonly base?: string;
+  readonly optimize?: boolean;
   readonly description?: string;
   readonly tag?: Record<string, string>;
 }
@@ -60,6 +62,7 @@ function addCreate(noun: Command): void {
     .option('--name <name>', "the image's name (default: the model's)")
     .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
     .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
+    .option('--optimize', "optimise the models' graphs once, now, for machines with this one's kind of processor")
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair);
   addWork<CreateOptions>(create, async (session, options) => {
@@ -72,8 +75,11 @@ function addCreate(noun: Command): void {
       { signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
     );
     const { json, text } = describe(workspace, result.image);
-    const { created, bytesBuilt, push } = result;
-    return { json: { ...json, created, bytesBuilt, push: push ?? null }, text: `${text}\n${outcomeText(result)}` };
+    const { created, bytesBuilt, optimizations, push } = result;
+    return {
+      json: { ...json, created, bytesBuilt, optimizations, push: push ?? null },
+      text: `${text}\n${outcomeText(result)}`,
+    };
   });
 }
 
@@ -125,7 +131,16 @@ function addExport(noun: Command): void {
   });
 }
 
-function outcomeText({ created, bytesBuilt, push }: CreatedImage): string {
+function outcomeText({ optimizations, ...created }: CreatedImage): string {
+  return [...optimizations.map(optimizationText), pushText(created)].join('\n');
+}
+
+function optimizationText({ model, platform, refused }: Optimization): string {
+  const what = `${model} for ${platform}`;
+  return refused === undefined ? `Optimised ${what}.` : `Not optimised ${what}, the original is served: ${refused}.`;
+}
+
+function pushText({ created, bytesBuilt, push }: Omit<CreatedImage, 'optimizations'>): string {
   const built = created ? `Built ${bytesText(bytesBuilt)}` : 'Nothing to build, the latest version has this content';
   if (push === undefined) return `${built}.`;
   const { bytesPushed, bytesMounted, bytesPresent } = push;

@@ -12,6 +12,7 @@ import { type Image, type ImageLayer, imagesWithLayer, insertImage, latestImage 
 import { type ImageDocuments, imageDocuments, type PlatformParts } from './image-document.ts';
 import { type LayerSources, type MadeParts, makeLayers, putSmallBlob } from './layers.ts';
 import { parsePlatforms, platformText } from './platform.ts';
+import type { Optimization } from './optimized-layer.ts';
 import { Publisher, type PushOptions, type PushResult } from './publish.ts';
 import { dropImage } from './remove.ts';
 import { type SbomArtifact, sbomArtifact } from './sbom.ts';
@@ -26,6 +27,8 @@ export interface ImageRequest {
   readonly platform?: string;
   /** Reference of an image to build upon. @default this machine's Node and libraries */
   readonly base?: string;
+  /** Whether the graphs of the models are optimised once, here. @default false */
+  readonly optimize?: boolean;
   readonly description?: string;
   readonly tags?: Pairs;
 }
@@ -42,6 +45,8 @@ export interface CreatedImage {
   readonly created: boolean;
   /** Bytes of the layers that were packed for it; the others were in the workspace already. */
   readonly bytesBuilt: number;
+  /** What came of optimising the models; none where that was not asked for. */
+  readonly optimizations: readonly Optimization[];
   /** Absent where the workspace has no registry. */
   readonly push: PushResult | undefined;
 }
@@ -72,6 +77,7 @@ export async function createImage(
     layout,
     models,
     ...(request.base !== undefined && { base: request.base }),
+    optimize: request.optimize ?? false,
     ...(options.signal && { signal: options.signal }),
   };
   const made: MadeParts[] = [];
@@ -106,7 +112,8 @@ export async function createImage(
     modifiedAt: createdAt,
   };
   const bytesBuilt = made.reduce((sum, { bytesBuilt }) => sum + bytesBuilt, 0);
-  return { ...(await addImage({ workspace, layout, models }, { image, documents, sbom }, options)), bytesBuilt };
+  const added = await addImage({ workspace, layout, models }, { image, documents, sbom }, options);
+  return { ...added, bytesBuilt, optimizations: made.flatMap(({ optimizations }) => optimizations) };
 }
 
 function layersOf({ layers, platform }: PlatformParts, several: boolean): readonly ImageLayer[] {
@@ -125,7 +132,7 @@ async function addImage(
   { workspace, layout, models }: Pick<LayerSources, 'workspace' | 'layout' | 'models'>,
   { image, documents, sbom }: NewImage,
   options: CreateOptions,
-): Promise<Omit<CreatedImage, 'bytesBuilt'>> {
+): Promise<Omit<CreatedImage, 'bytesBuilt' | 'optimizations'>> {
   const { name, digest } = image;
   const { database, config } = workspace;
   const { registry } = config.endpoints;

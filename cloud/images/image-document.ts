@@ -123,7 +123,7 @@ const healthCheck = {
 } as const;
 
 function labelsOf(name: string, layers: readonly ImageLayer[]): Record<string, string> {
-  const models = layers.flatMap((layer) => layer.model ?? []);
+  const models = layers.filter(({ kind }) => kind === 'model').flatMap(({ model }) => model ?? []);
   return {
     'org.opencontainers.image.title': name,
     'org.opencontainers.image.description': `Scoring image of ${models.join(', ')}`,

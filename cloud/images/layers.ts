@@ -1,7 +1,12 @@
 import { join } from 'node:path';
 import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
-import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
+import {
+  type OptimizedGraph,
+  type ServiceConfig,
+  serviceConfigPath,
+  serviceConfigSchema,
+} from '../../shared/model/service-config.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { tarLayer } from '../../shared/oci/tar-layer.ts';
 import type { Model } from '../models/model.ts';
@@ -11,6 +16,7 @@ import { engine } from './engine-layer.ts';
 import type { ImageLayer } from './image.ts';
 import type { PlatformParts } from './image-document.ts';
 import { LayerCache, type LayerContent, type StoredLayer } from './layer-cache.ts';
+import { type Optimization, optimizedLayer } from './optimized-layer.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
 import { type Base, pullBase } from './pulled-base.ts';
 import type { Component } from './sbom.ts';
@@ -22,6 +28,8 @@ export interface LayerSources {
   readonly models: readonly Model[];
   /** Reference of an image to build upon. @default this machine is made the base */
   readonly base?: string;
+  /** Whether the graphs of the models are optimised too. @default false */
+  readonly optimize?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -29,6 +37,8 @@ export interface LayerSources {
 export interface MadeParts {
   readonly parts: PlatformParts;
   readonly components: readonly Component[];
+  /** What came of optimising the models; none where that was not asked for. */
+  readonly optimizations: readonly Optimization[];
   /** Bytes of the layers that were not in the workspace before. */
   readonly bytesBuilt: number;
 }
@@ -48,8 +58,18 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
       ? hostBaseParts(await cached('base', () => hostBase(platform, signal)))
       : await pullBase({ layout, reference: sources.base, platform, ...(signal && { signal }) });
   const server = await cached('engine', () => engine(platform));
-  const app = await storeApp(layout, models);
-  const own = [server, app].reduce((sum, layer) => sum + (layer.made ? layer.sizeBytes : 0), 0);
+  const optimized = [];
+  for (const model of sources.optimize === true ? models : []) {
+    optimized.push(await optimizedLayer(model, { workspace, cache, platform, ...(signal && { signal }) }));
+  }
+  const graphs = optimized.flatMap(({ outcome, made }) =>
+    made === undefined ? [] : { model: outcome.model, ...made },
+  );
+  const app = await storeApp(layout, models, new Map(graphs.map(({ model, graph }) => [model, graph])));
+  const own = [server, app, ...graphs.map(({ layer }) => layer)].reduce(
+    (sum, layer) => sum + (layer.made ? layer.sizeBytes : 0),
+    0,
+  );
   return {
     parts: {
       platform,
@@ -57,12 +77,19 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
         ...base.layers,
         { kind: 'engine', digest: server.digest, sizeBytes: server.sizeBytes },
         ...(await Promise.all(models.map((model) => modelLayer(layout, model)))),
+        ...graphs.map(({ model, layer: { digest, sizeBytes } }) => ({
+          kind: 'optimized' as const,
+          digest,
+          sizeBytes,
+          model,
+        })),
         { kind: 'app', digest: app.digest, sizeBytes: app.sizeBytes },
       ],
       environment: base.environment,
       annotations: base.annotations,
     },
     components: [...base.components, ...server.components],
+    optimizations: optimized.map(({ outcome }) => outcome),
     bytesBuilt: own + base.bytesBuilt,
   };
 }
@@ -89,7 +116,11 @@ async function modelLayer(layout: LayoutStore, { name, version, digest }: Model)
 }
 
 /** Stores the topmost layer: what the scoring server is to serve. */
-async function storeApp(layout: LayoutStore, models: readonly Model[]): Promise<Omit<StoredLayer, 'components'>> {
+async function storeApp(
+  layout: LayoutStore,
+  models: readonly Model[],
+  graphs: ReadonlyMap<string, OptimizedGraph>,
+): Promise<Omit<StoredLayer, 'components'>> {
   const config: ServiceConfig = serviceConfigSchema.parse({
     schemaVersion: 1,
     models: models.map(({ name, version, format, mainPath, signature }) => ({
@@ -98,6 +129,7 @@ async function storeApp(layout: LayoutStore, models: readonly Model[]): Promise<
       format,
       path: mainPath,
       signature,
+      optimized: graphs.get(`${name}:${version}`),
     })),
   });
   const content = Buffer.from(`${JSON.stringify(config, undefined, 2)}\n`);
