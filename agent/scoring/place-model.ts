@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../shared/log.ts';
+import { scriptPath } from '../../shared/model/script.ts';
 import type { Collection } from './collection.ts';
 import { InlineScorer } from './inline-scorer.ts';
 import { loadModel } from './model/load-model.ts';
@@ -8,8 +9,7 @@ import { tryModel } from './model/trial.ts';
 import { PlacedScorer } from './placed-scorer.ts';
 import { WorkerPool } from './pool/worker-pool.ts';
 import type { Scorer } from './scorer.ts';
-import { scriptPath } from './script/scoring-script.ts';
-import type { ScoringSettings } from './settings.ts';
+import { type ScoringSettings, scriptModel } from './settings.ts';
 
 /** What placing a model needs beside it. */
 export interface PlaceModelOptions {
@@ -54,11 +54,10 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
  * @throws {FerryError} MODEL_INVALID when the script cannot be loaded or initialised; the worker's log says why
  */
 export async function placeScript({ settings, log, entry }: PlaceModelOptions): Promise<WorkerPool | undefined> {
-  const [model] = settings.config.models;
-  if (model === undefined || !existsSync(join(settings.root, scriptPath))) return undefined;
+  if (!existsSync(join(settings.root, scriptPath))) return undefined;
   const { workers, workerBytesMax, waitingMax } = settings;
   return await WorkerPool.start({
-    model,
+    model: scriptModel(settings),
     order: { settings, model: 'script' },
     entry,
     workers,

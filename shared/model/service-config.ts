@@ -4,16 +4,6 @@ import { signatureSchema } from './signature.ts';
 /** Where in an image the scoring server finds its {@link ServiceConfig}. */
 export const serviceConfigPath = '/app/service.json';
 
-/** A graph that was optimised when the image was built. */
-const optimizedGraphSchema = z.strictObject({
-  /** Absolute path in the image. */
-  path: z.string().startsWith('/models/'),
-  /** Version of the runtime that it was made by; another one uses the original. */
-  runtime: z.string().min(1),
-  /** Kind of processor that it is laid out for; another one uses the original. */
-  processor: z.string().min(1),
-});
-
 /** One model of an image. */
 const serviceModelSchema = z.strictObject({
   name: z.string().min(1),
@@ -22,15 +12,16 @@ const serviceModelSchema = z.strictObject({
   /** Absolute path of the model's main file in the image. */
   path: z.string().startsWith('/models/'),
   signature: signatureSchema,
-  optimized: optimizedGraphSchema.optional(),
 });
 
 /** What an image serves; the image builder writes it, the scoring server reads it. */
 export const serviceConfigSchema = z.strictObject({
   schemaVersion: z.literal(1),
-  models: z.array(serviceModelSchema).min(1),
+  /** Empty only where a script answers. */
+  models: z.array(serviceModelSchema),
 });
 
-export type OptimizedGraph = z.infer<typeof optimizedGraphSchema>;
 export type ServiceModel = z.infer<typeof serviceModelSchema>;
+/** What is scored as a model: one of the image's, or a script. */
+export type ScoredModel = Pick<ServiceModel, 'name' | 'version' | 'signature'>;
 export type ServiceConfig = z.infer<typeof serviceConfigSchema>;

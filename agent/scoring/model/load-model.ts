@@ -1,7 +1,9 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { env } from 'onnxruntime-node';
 import { messageOf } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
+import { optimizedGraphSchema, optimizedPaths } from '../../../shared/model/optimized-graph.ts';
 import { processorKind } from '../../../shared/model/processor.ts';
 import type { ServiceModel } from '../../../shared/model/service-config.ts';
 import { OnnxModel } from './onnx-model.ts';
@@ -19,22 +21,23 @@ interface LoadModelOptions {
  * @throws {FerryError} MODEL_INVALID
  */
 export async function loadModel(model: ServiceModel, { root, log }: LoadModelOptions): Promise<OnnxModel> {
-  const { name, version, optimized } = model;
-  if (optimized?.runtime === env.versions.node && optimized?.processor === processorKind()) {
+  const path = join(root, model.path);
+  const { graph, description } = optimizedPaths(path);
+  if (existsSync(description)) {
+    const about = { model: model.name, version: model.version };
     try {
-      return await OnnxModel.load(join(root, optimized.path), model, { optimized: true });
-    } catch (error) {
-      log.warn(
-        { model: name, version, reason: messageOf(error) },
-        'the optimised graph does not load, the original is used',
+      const { runtime, processor } = optimizedGraphSchema.parse(JSON.parse(readFileSync(description, 'utf8')));
+      const here = { runtime: env.versions.node, processor: processorKind() };
+      if (runtime === here.runtime && processor === here.processor) {
+        return await OnnxModel.load(graph, model, { optimized: true });
+      }
+      log.info(
+        { ...about, runtime, processor, here },
+        'the optimised graph is for another machine, the original is used',
       );
+    } catch (error) {
+      log.warn({ ...about, reason: messageOf(error) }, 'the optimised graph cannot be used, the original is');
     }
-  } else if (optimized !== undefined) {
-    const here = { runtime: env.versions.node, processor: processorKind() };
-    log.info(
-      { model: name, version, optimized, here },
-      'the optimised graph is for another machine, the original is used',
-    );
   }
-  return await OnnxModel.load(join(root, model.path), model);
+  return await OnnxModel.load(path, model);
 }

@@ -1,7 +1,7 @@
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import { FerryError, messageOf } from '../../../shared/errors.ts';
 import type { ServiceModel } from '../../../shared/model/service-config.ts';
-import type { Tensor } from '../../collect/tensor.ts';
+import { isText, type Tensor } from '../../collect/tensor.ts';
 
 /**
  * A model in ONNX Runtime, on this thread alone: a run holds the thread until it is done, and uses no other.
@@ -54,9 +54,11 @@ export class OnnxModel {
    * Runs the model once.
    * @param feeds one a signature's input, in its order
    * @returns one tensor an output, in the signature's order
+   * @throws {FerryError} REQUEST_INVALID when a string cannot be handed over
    * @throws {FerryError} SCORING_FAILED when the run fails
    */
   async run(feeds: readonly Tensor[]): Promise<Tensor[]> {
+    for (const feed of feeds) if (isText(feed.data)) checkTexts(feed.name, feed.data);
     const { name, version, signature } = this.#model;
     try {
       const given: Record<string, OnnxTensor> = {};
@@ -69,6 +71,15 @@ export class OnnxModel {
       });
     }
   }
+}
+
+/** onnxruntime-node 1.30 hands strings over as C does: what is behind a NUL would be cut off in silence. */
+function checkTexts(name: string, texts: readonly string[]): void {
+  if (!texts.some((text) => text.includes('\0'))) return;
+  throw new FerryError(
+    'REQUEST_INVALID',
+    `Cannot read the input "${name}": it has a string with a NUL character, strings without were wanted`,
+  );
 }
 
 function toOnnx({ type, data, shape }: Tensor): OnnxTensor {

@@ -5,27 +5,27 @@ import { expect, test } from 'vitest';
 import { loadModel } from '../../../agent/scoring/model/load-model.ts';
 import { createLogger } from '../../../shared/log.ts';
 import { processorKind } from '../../../shared/model/processor.ts';
-import type { OptimizedGraph, ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ServiceModel } from '../../../shared/model/service-config.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { identityModel } from './made-models.ts';
 
 const log = createLogger('test', { level: 'silent' });
 const here = { runtime: env.versions.node ?? '', processor: processorKind() };
 
-test.each<[string, Partial<OptimizedGraph>, string]>([
-  ['it is for this runtime and processor', {}, 'optimised'],
-  ['it is for another runtime', { runtime: '1.0.0' }, 'original'],
-  ['it is for another processor', { processor: 'x64+avx9' }, 'original'],
-  ['it is not there', { path: '/models/m/none.onnx' }, 'original'],
-  ['it is broken', { path: '/models/m/broken.onnx' }, 'original'],
-])('loadModel() takes the optimised graph or the original: %s', async (_what, changed, wanted) => {
+test.each<[string, unknown, string, boolean]>([
+  ['it is for this runtime and processor', here, 'm.optimized.onnx', true],
+  ['it is for another runtime', { ...here, runtime: '1.0.0' }, 'm.optimized.onnx', false],
+  ['it is for another processor', { ...here, processor: 'x64+avx9' }, 'm.optimized.onnx', false],
+  ['what it is for is not said', {}, 'm.optimized.onnx', false],
+  ['it is not there', here, 'elsewhere.onnx', false],
+])('loadModel() takes the optimised graph or the original: %s', async (_what, about, file, optimized) => {
   await using folder = await temporaryFolder();
   const models = join(folder.path, 'models/m');
   await mkdir(models, { recursive: true });
   // The two are told apart by what they take.
   await writeFile(join(models, 'm.onnx'), identityModel('float32', [2]));
-  await writeFile(join(models, 'm.optimized.onnx'), identityModel('float32', [3]));
-  await writeFile(join(models, 'broken.onnx'), 'broken');
+  await writeFile(join(models, file), identityModel('float32', [3]));
+  await writeFile(join(models, 'm.optimized.json'), JSON.stringify(about));
   const tensor = { type: 'float32' as const, shape: ['n'] };
   const model: ServiceModel = {
     name: 'm',
@@ -33,10 +33,9 @@ test.each<[string, Partial<OptimizedGraph>, string]>([
     format: 'onnx',
     path: '/models/m/m.onnx',
     signature: { inputs: [{ name: 'x', ...tensor }], outputs: [{ name: 'y', ...tensor }] },
-    optimized: { path: '/models/m/m.optimized.onnx', ...here, ...changed },
   };
   const loaded = await loadModel(model, { root: folder.path, log });
-  const length = wanted === 'original' ? 2 : 3;
+  const length = optimized ? 3 : 2;
   const [y] = await loaded.run([{ name: 'x', type: 'float32', shape: [length], data: new Float32Array(length) }]);
   expect(y?.shape).toEqual([length]);
 });
