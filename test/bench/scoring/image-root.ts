@@ -38,7 +38,8 @@ const vision: ServiceModel = {
 export async function makeImageRoot(root: string, model: 'digits' | 'vision'): Promise<void> {
   const engine = join(root, dirname(serverPath));
   await mkdir(engine, { recursive: true });
-  await writeFile(join(root, serverPath), (await bundleServer()).content);
+  const { modules } = await bundleServer();
+  for (const { name, content } of modules) await writeFile(join(engine, name), content);
   await symlink(join(checkout, 'node_modules'), join(engine, 'node_modules'));
   const served = model === 'digits' ? digits : vision;
   const modelPath = join(root, served.path);

@@ -1,4 +1,5 @@
-import { type Field, message, model, tensorValue } from '../../cloud/models/onnx-writer.ts';
+import { type Field, message } from '../../../cloud/models/protobuf-message.ts';
+import { model, tensorValue } from '../../cloud/models/onnx-writer.ts';
 
 /** ONNX's number of float32 (onnx.proto, TensorProto.DataType). */
 const float32 = 1;
