@@ -13,6 +13,7 @@ import {
   serviceConfigPath,
   serviceConfigSchema,
 } from '../../shared/model/service-config.ts';
+import { telemetryEnvironment, type TelemetrySettings, telemetrySettings } from './telemetry/telemetry-settings.ts';
 
 /** What the scoring server is told at its start. */
 export interface ScoringSettings {
@@ -34,12 +35,21 @@ export interface ScoringSettings {
   /** Which requests are collected, what of them, and how much of it is kept. */
   readonly collectSettings: CollectSettings;
   readonly corsOrigins: readonly string[];
+  /** Stands before every path, as in "/svc"; or empty. */
+  readonly pathPrefix: string;
   /** File of the keys that callers need. @default everybody may call */
   readonly keysFile: string | undefined;
   /** @default plain HTTP */
   readonly tls: TlsFiles | undefined;
   /** Port for health and metrics alone, without TLS and keys. @default none */
   readonly healthPort: number | undefined;
+  /** Port of the Open Inference Protocol over gRPC. @default none */
+  readonly grpcPort: number | undefined;
+  readonly limits: RequestLimits;
+  /** Whether each request gets a line in the log. */
+  readonly logsRequests: boolean;
+  /** Where traces and logs go. @default nowhere */
+  readonly telemetry: TelemetrySettings | undefined;
   /** Threads that listen, where all models are light. */
   readonly listeners: number;
   /** Whether other threads listen at the port too. */
@@ -55,10 +65,25 @@ export interface ScoringSettings {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 }
 
+/** What one client, or all together, may ask of the server. */
+export interface RequestLimits {
+  /** How long a client may take to send its headers. */
+  readonly headersTimeoutMs: number;
+  /** How long a client may take to send all of its request. */
+  readonly requestTimeoutMs: number;
+  /** How long a connection is kept without a request. */
+  readonly keepAliveTimeoutMs: number;
+  readonly bodyBytesMax: number;
+  /** Bytes of all requests that are held at a time. */
+  readonly heldBytesMax: number;
+}
+
 const trueOrFalse = z
   .string()
   .regex(/^(true|false)$/i)
   .transform((text) => text.toLowerCase() === 'true');
+
+const bodyBytesMax = 100 * 1024 * 1024;
 
 /** By Azure ML's names where it had one. */
 const environmentSchema = z.object({
@@ -81,6 +106,26 @@ const environmentSchema = z.object({
   MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
   MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
   MODELFERRY_HEALTH_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  MODELFERRY_GRPC_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  SERVICE_PATH_PREFIX: z
+    .string()
+    .transform((text) => text.split('/').filter((part) => part !== ''))
+    .transform((parts) => parts.map((part) => `/${part}`).join(''))
+    .default(''),
+  // Slow clients hold a connection, never more; and not for long.
+  MODELFERRY_HEADERS_TIMEOUT_MS: z.coerce.number().int().positive().default(10_000),
+  MODELFERRY_REQUEST_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
+  // Load balancers reuse a connection for a minute (Azure's four); it must not be closed under a request.
+  MODELFERRY_KEEP_ALIVE_TIMEOUT_MS: z.coerce.number().int().positive().default(245_000),
+  // Azure ML's routers refuse more.
+  MODELFERRY_BODY_BYTES_MAX: z.coerce.number().int().positive().default(bodyBytesMax),
+  MODELFERRY_HELD_BYTES_MAX: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(4 * bodyBytesMax),
+  MODELFERRY_LOG_REQUESTS: trueOrFalse.default(false),
+  ...telemetryEnvironment,
   MODELFERRY_KEYS_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_CERTIFICATE_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
@@ -129,6 +174,17 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    pathPrefix: given.SERVICE_PATH_PREFIX,
+    grpcPort: given.MODELFERRY_GRPC_PORT,
+    limits: {
+      headersTimeoutMs: given.MODELFERRY_HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: given.MODELFERRY_REQUEST_TIMEOUT_MS,
+      keepAliveTimeoutMs: given.MODELFERRY_KEEP_ALIVE_TIMEOUT_MS,
+      bodyBytesMax: given.MODELFERRY_BODY_BYTES_MAX,
+      heldBytesMax: given.MODELFERRY_HELD_BYTES_MAX,
+    },
+    logsRequests: given.MODELFERRY_LOG_REQUESTS,
+    telemetry: telemetrySettings(given),
     keysFile: given.MODELFERRY_KEYS_FILE,
     tls: tlsFiles(given),
     healthPort: given.MODELFERRY_HEALTH_PORT,

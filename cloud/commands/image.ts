@@ -22,6 +22,7 @@ interface CreateOptions {
   readonly name?: string;
   readonly platform?: string;
   readonly base?: string;
+  readonly optimize?: boolean;
   readonly flavor?: Flavor;
   readonly label?: Record<string, string>;
   readonly description?: string;
@@ -78,6 +79,7 @@ function addCreate(noun: Command): void {
     .option('--name <name>', "the image's name (default: the model's)")
     .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
     .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
+    .option('--optimize', "optimise the models' graphs once, now, for this machine's kind of processor")
     .addOption(
       new Option('--flavor <flavor>', 'a host of its own, a gateway, or an accelerator (default: web)').choices(
         flavors,

@@ -132,7 +132,7 @@ require(secure ? 'https' : 'http')
 } as const;
 
 function labelsOf(name: string, layers: readonly ImageLayer[]): Record<string, string> {
-  const models = layers.flatMap((layer) => layer.model ?? []);
+  const models = layers.filter(({ kind }) => kind === 'model').flatMap(({ model }) => model ?? []);
   return {
     'org.opencontainers.image.title': name,
     'org.opencontainers.image.description':
