@@ -48,7 +48,11 @@ test.runIf(onLinux)('createImage() beside deletions of old images keeps every la
       createImage(workspace, { models: [{ name: 'digits' }], name: `new-${round}` }),
       removeImage(workspace, image),
     ]);
-    await exportImage(workspace, made.image, { output: join(rig.folder, 'image.tar'), overwrite: true });
+    const { sizeBytes } = await exportImage(workspace, made.image, {
+      output: join(rig.folder, 'image.tar'),
+      overwrite: true,
+    });
+    expect(sizeBytes).toBeGreaterThan(made.image.layers.reduce((sum, layer) => sum + layer.sizeBytes, 0));
     await removeImage(workspace, made.image);
   }
 });
