@@ -1,5 +1,6 @@
 /** Every code that an expected failure may carry. A code is public: scripts test for it, so none is ever renamed. */
 export const errorCodes = [
+  'AGENT_UNREACHABLE',
   'BUFFER_INVALID',
   'CONNECTION_STRING_INVALID',
   'DATA_INCONSISTENT',
@@ -33,12 +34,15 @@ export const errorCodes = [
   'REGISTRY_UNREACHABLE',
   'REQUEST_INVALID',
   'REQUEST_TOO_LARGE',
+  'REQUEST_TYPE_UNSUPPORTED',
   'SCORING_FAILED',
+  'SCRIPT_INVALID',
   'SERVICE_EXISTS',
   'SERVICE_FAILED',
   'SERVICE_INVALID',
   'SERVICE_NOT_FOUND',
   'STEP_FAILED',
+  'STORAGE_DENIED',
   'STORAGE_REFUSED',
   'STORAGE_UNREACHABLE',
   'TAG_INVALID',
