@@ -52,7 +52,15 @@ export async function copyImage(request: CopyRequest): Promise<CopyResult> {
   const abort = new AbortController();
   const signal = request.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, request.signal]);
   const documents = await collect(request, signal);
-  const copy = new BlobCopy(request, uniqueBlobs(documents), signal);
+  const root = documents.at(-1);
+  if (root === undefined) throw new Error('An image has a manifest');
+  const { digest } = root.descriptor;
+  const blobs = uniqueBlobs(documents);
+  if (await isThere(request.to, digest, signal)) {
+    const totalBytes = totalOf(blobs);
+    return { digest, totalBytes, presentBytes: totalBytes, mountedBytes: 0, movedBytes: 0 };
+  }
+  const copy = new BlobCopy(request, blobs, signal);
   try {
     await copy.run(request.concurrency ?? 4);
   } catch (error) {
@@ -61,15 +69,21 @@ export async function copyImage(request: CopyRequest): Promise<CopyResult> {
     await copy.settled();
     throw error;
   }
-  const root = documents.at(-1);
-  if (root === undefined) throw new Error('An image has a manifest');
   const { place, repository, tags = [] } = request.to;
   for (const document of documents) {
     const names = document === root && tags.length > 0 ? tags : [undefined];
     const { mediaType } = document.descriptor;
     for (const tag of names) await place.putManifest(repository, tag, { bytes: document.bytes, mediaType }, { signal });
   }
-  return { digest: root.descriptor.digest, ...copy.progress };
+  return { digest, ...copy.progress };
+}
+
+/** Says whether all names stand for the image there already: no place takes a manifest before what it refers to. */
+async function isThere({ place, repository, tags = [] }: CopyRequest['to'], digest: Digest, signal: AbortSignal) {
+  for (const name of tags.length > 0 ? tags : [digest]) {
+    if ((await place.resolve(repository, name, { signal })) !== digest) return false;
+  }
+  return true;
 }
 
 /** Reads all manifests that belong to the image, those that others refer to first. */
@@ -114,6 +128,10 @@ function choose(document: ManifestDocument & { kind: 'index' }, wanted: Platform
   throw new FerryError('PLATFORM_UNSUPPORTED', message);
 }
 
+function totalOf(blobs: readonly Descriptor[]): number {
+  return blobs.reduce((sum, { size }) => sum + size, 0);
+}
+
 function uniqueBlobs(documents: readonly ManifestDocument[]): readonly Descriptor[] {
   const blobs = documents.flatMap((document) => childrenOf(document).blobs);
   return [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
@@ -137,7 +155,7 @@ class BlobCopy {
 
   get progress(): CopyProgress {
     return {
-      totalBytes: this.#blobs.reduce((sum, { size }) => sum + size, 0),
+      totalBytes: totalOf(this.#blobs),
       presentBytes: this.#present,
       mountedBytes: this.#mounted,
       movedBytes: [...this.#moved.values()].reduce((sum, bytes) => sum + bytes, 0),

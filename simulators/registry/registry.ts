@@ -69,7 +69,10 @@ export async function startRegistry(options: RegistryOptions): Promise<Registry>
     await uploads.create();
     const repositories = new Repositories(layout, join(aside, 'links'));
     const answer = answerWith(layout, repositories, uploads);
-    const server = createServer({ highWaterMark: bodyBytesMax }, (request, response) => void serve(request, response, { answer, log }));
+    const server = createServer(
+      { highWaterMark: bodyBytesMax },
+      (request, response) => void serve(request, response, { answer, log }),
+    );
     // A layer of many gigabytes takes its time; a connection on which nothing moves does not get any.
     server.requestTimeout = 0;
     server.setTimeout(idleMsMax);
