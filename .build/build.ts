@@ -40,6 +40,9 @@ await build({
   ...common,
   entryPoints: { scoring: 'agent/scoring/main.ts' },
   external: ['onnxruntime-node', 'better-sqlite3'],
+  // What it loads late is in modules of its own, by whose names an image's builder finds them.
+  splitting: true,
+  chunkNames: 'scoring-[hash]',
   banner,
 });
 await writeLauncher();

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fchmodSync, openSync, readdirSync, renameSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { closeSync, existsSync, fchmodSync, openSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { FerryError } from '../../shared/errors.ts';
 
@@ -19,8 +18,16 @@ const busyTimeoutMs = 10_000;
 /** The write-ahead log is cut back to this after a checkpoint. */
 const walBytesMax = 8 * 1024 * 1024;
 
+/**
+ * Every collected row has a sequence number, kept or not. A number below `next_seq` is in a block, in a loss, or in a range that a
+ * sealed batch accounts for.
+ */
 const tables = `
-  CREATE TABLE buffer (id TEXT NOT NULL, bytes INTEGER NOT NULL) STRICT;
+  CREATE TABLE buffer (
+    id TEXT NOT NULL, bytes INTEGER NOT NULL,
+    age_ms INTEGER NOT NULL, ticked_at_ms INTEGER NOT NULL,
+    drain TEXT NOT NULL
+  ) STRICT;
   CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
     workspace TEXT NOT NULL, service TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,
@@ -31,26 +38,48 @@ const tables = `
     uploaded INTEGER NOT NULL DEFAULT 0,
     UNIQUE (workspace, service, model, version, designation)
   ) STRICT;
+  CREATE TABLE writers (id TEXT PRIMARY KEY, last_request INTEGER NOT NULL, wrote_at_ms INTEGER NOT NULL) STRICT;
   CREATE TABLE drops (
     stream INTEGER NOT NULL REFERENCES streams, reason TEXT NOT NULL, rows INTEGER NOT NULL,
     PRIMARY KEY (stream, reason)
   ) STRICT;
+  CREATE TABLE losses (
+    stream INTEGER NOT NULL REFERENCES streams, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (stream, first_seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE accounted (
+    stream INTEGER NOT NULL REFERENCES streams, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    PRIMARY KEY (stream, first_seq)
+  ) STRICT, WITHOUT ROWID;
   CREATE TABLE feature_sets (id INTEGER PRIMARY KEY, features TEXT NOT NULL UNIQUE) STRICT;
-  CREATE TABLE blocks (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
-    hour INTEGER NOT NULL, first_seq INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    committed_at_ms INTEGER NOT NULL, packed BLOB NOT NULL
-  ) STRICT;
-  CREATE INDEX blocks_by_stream ON blocks (stream, first_seq, rows, bytes);
   CREATE TABLE batches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
     hour INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
+    dropped TEXT NOT NULL, aside TEXT NOT NULL,
     format TEXT NOT NULL, folder TEXT NOT NULL,
     name TEXT NOT NULL, refusals INTEGER NOT NULL DEFAULT 0, quarantined INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE INDEX batches_by_stream ON batches (stream, quarantined);
+  CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL REFERENCES streams, feature_set INTEGER NOT NULL REFERENCES feature_sets,
+    batch INTEGER REFERENCES batches,
+    hour INTEGER NOT NULL, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    rows INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    yields INTEGER NOT NULL, thinned INTEGER NOT NULL DEFAULT 0,
+    committed_at_ms INTEGER NOT NULL, committed_age_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX blocks_by_stream ON blocks (stream, batch, first_seq);
+  CREATE INDEX blocks_by_batch ON blocks (batch) WHERE batch IS NOT NULL;
+  CREATE INDEX blocks_by_yielding ON blocks (yields, thinned, id) WHERE batch IS NULL;
+  CREATE TABLE packed (block INTEGER PRIMARY KEY REFERENCES blocks ON DELETE CASCADE, bytes BLOB NOT NULL) STRICT;
+  CREATE TABLE payloads (
+    block INTEGER NOT NULL REFERENCES blocks ON DELETE CASCADE,
+    correlation_id TEXT NOT NULL, file TEXT NOT NULL, content_type TEXT NOT NULL, content BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX payloads_by_block ON payloads (block);
 `;
 
 /**
@@ -98,7 +127,9 @@ function migrate(database: Database.Database): void {
   if (version > schemaVersion) throw new Error(`its version is ${version}, at most ${schemaVersion} was wanted`);
   database.exec(tables);
   // The id keeps the blob names of two buffers apart, and of a buffer that was lost and made again.
-  database.prepare('INSERT INTO buffer (id, bytes) VALUES (?, 0)').run(randomBytes(6).toString('hex'));
+  database
+    .prepare(`INSERT INTO buffer (id, bytes, age_ms, ticked_at_ms, drain) VALUES (?, 0, 0, 0, '{}')`)
+    .run(randomBytes(6).toString('hex'));
   database.pragma(`user_version = ${schemaVersion}`);
 }
 
@@ -108,25 +139,6 @@ export function isDamage(error: unknown): boolean {
     if ('code' in at && typeof at.code === 'string' && /^SQLITE_(CORRUPT|NOTADB)/.test(at.code)) return true;
   }
   return false;
-}
-
-/**
- * Moves a damaged buffer away, so that collecting goes on with a new one; the ledger names it from then on.
- * @returns the name that it has now
- */
-export function setAside(path: string, nowMs: number): string {
-  const aside = `${path}.damaged-${nowMs}`;
-  for (const suffix of ['-wal', '-shm', '']) {
-    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
-  }
-  return aside;
-}
-
-/** Names the buffers that were set aside beside this one. */
-export function damagedBuffers(path: string): string[] {
-  const prefix = `${basename(path)}.damaged-`;
-  if (!existsSync(dirname(path))) return [];
-  return readdirSync(dirname(path)).filter((name) => name.startsWith(prefix) && /-\d+$/.test(name));
 }
 
 /** Makes the failure of a buffer that cannot be used. */

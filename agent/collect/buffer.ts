@@ -1,10 +1,11 @@
 import type Database from 'better-sqlite3';
 import { defaultFiles, type FileSettings } from '../../shared/collect/file-settings.ts';
 import type { FeatureSet } from './feature-set.ts';
+import { type DropReason, Losses } from './losses.ts';
+import type { Payload } from './payload.ts';
+import { type Quota, Room } from './room.ts';
 import { type StreamIdentity, streamKey } from './stream.ts';
-
-/** Why rows were not kept. */
-export type DropReason = 'evicted' | 'overload' | 'quota' | 'too-wide' | 'write-failed';
+import type { DrainSettings } from './collect-settings.ts';
 
 /** A finished block of one stream. */
 export interface PackedBlock {
@@ -14,6 +15,8 @@ export interface PackedBlock {
   readonly hour: number;
   readonly rows: number;
   readonly packed: Uint8Array;
+  /** What its rows point to. @default nothing */
+  readonly payloads?: readonly Payload[];
 }
 
 /** Rows that were lost before they came here. */
@@ -23,11 +26,12 @@ export interface DroppedRows {
   readonly rows: number;
 }
 
-/** How much the buffer may hold, and what happens to what is too much. */
-export interface Quota {
-  readonly bytesMax: number;
-  /** `drop-oldest` makes room for the new, `reject-new` keeps what is there. */
-  readonly policy: 'drop-oldest' | 'reject-new';
+/** Names what one writer hands over at one time, so that it is known after a crash whether it arrived. */
+export interface WriterRequest {
+  /** Random id of the writer. */
+  readonly writer: string;
+  /** Counts up. */
+  readonly number: number;
 }
 
 /** The settings of a {@link CollectBuffer}. */
@@ -38,40 +42,56 @@ export interface CollectBufferOptions {
    * @default CSV, a folder a day
    */
   readonly files?: FileSettings;
+  /** How the buffer is drained; it is kept in it, for the agent. @default oldest first, as fast as it goes */
+  readonly drain?: DrainSettings;
   /** @default the machine's clock */
   readonly nowMs?: () => number;
 }
+
+/** The longest time between two transactions that counts as age: a clock that jumps must not make rows old. */
+const ageStepMsMax = 600_000;
+
+/** After this long a writer that is gone will not ask any more what arrived. */
+const writerForgottenMs = 86_400_000;
 
 /**
  * The writing side of a buffer.
  *
  * Invariants, at any moment and after a crash at any line, for each stream:
  * - collected = uploaded + rows of its blocks + its drops;
- * - the blocks of a stream never overlap, and sequence numbers only go up;
+ * - every sequence number below the next is in exactly one of: a block, a loss, a range that a batch accounts for;
  * - rows of a sealed batch are deleted by its acknowledgement alone.
  */
 export class CollectBuffer {
   readonly #database: Database.Database;
-  readonly #quota: Quota;
   readonly #files: FileSettings;
   readonly #nowMs: () => number;
+  readonly #room: Room;
+  readonly #losses: Losses;
   readonly #streamIds = new Map<string, number>();
   readonly #featureSetIds = new Map<string, number>();
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database.Database, options: CollectBufferOptions) {
     this.#database = database;
-    this.#quota = options.quota;
     this.#files = options.files ?? defaultFiles;
     this.#nowMs = options.nowMs ?? Date.now;
+    this.#room = new Room(database, options.quota);
+    this.#losses = new Losses(database);
     this.#statements = prepare(database);
+    database.prepare('UPDATE buffer SET drain = ?').run(JSON.stringify(options.drain ?? {}));
+    database.prepare('DELETE FROM writers WHERE wrote_at_ms < ?').run(this.#nowMs() - writerForgottenMs);
   }
 
   /** Writes blocks and losses in one transaction; they are on the disk when it returns. */
-  append(blocks: readonly PackedBlock[], drops: readonly DroppedRows[]): void {
+  append(blocks: readonly PackedBlock[], drops: readonly DroppedRows[], requests: readonly WriterRequest[] = []): void {
     const write = this.#database.transaction(() => {
-      for (const block of blocks) this.#appendBlock(block);
+      const nowMs = this.#nowMs();
+      const ageMs = this.#statements.tick.get({ nowMs, stepMsMax: ageStepMsMax }) ?? 0;
+      this.#room.expire(ageMs);
+      for (const block of blocks) this.#appendBlock(block, { nowMs, ageMs });
       for (const { stream, reason, rows } of drops) this.#dropNew(this.#streamId(stream), { reason, rows });
+      for (const { writer, number } of requests) this.#statements.arrived.run(writer, number, nowMs);
     });
     try {
       write.immediate();
@@ -83,45 +103,53 @@ export class CollectBuffer {
     }
   }
 
+  /** Gives the number of the last request of a writer that arrived; 0 where none did. */
+  lastArrived(writer: string): number {
+    return this.#statements.lastArrived.get(writer) ?? 0;
+  }
+
   /** Closes the file. */
   close(): void {
     this.#database.close();
   }
 
-  #appendBlock(block: PackedBlock): void {
+  #appendBlock(block: PackedBlock, at: { readonly nowMs: number; readonly ageMs: number }): void {
+    const { rows, packed, hour, payloads = [] } = block;
     const stream = this.#streamId(block.stream);
-    const bytes = block.packed.byteLength;
-    if (!this.#makeRoom(bytes)) {
-      this.#dropNew(stream, { reason: 'quota', rows: block.rows });
+    const bytes = payloads.reduce((sum, { content }) => sum + content.byteLength, packed.byteLength);
+    const { designation } = block.stream;
+    const reason = this.#room.make(designation, bytes);
+    if (reason !== undefined) {
+      this.#dropNew(stream, { reason, rows });
       return;
     }
-    const { insertBlock, nextSeq, addBytes } = this.#statements;
-    const firstSeq = nextSeq.get({ rows: block.rows, stream }) ?? 0;
-    const featureSet = this.#featureSetId(block.features);
-    insertBlock.run(stream, featureSet, block.hour, firstSeq, block.rows, bytes, this.#nowMs(), block.packed);
+    const { insertBlock, insertPacked, insertPayload, addBytes } = this.#statements;
+    const { lastInsertRowid: id } = insertBlock.run({
+      ...at,
+      ...this.#numbers(stream, rows),
+      stream,
+      featureSet: this.#featureSetId(block.features),
+      hour,
+      rows,
+      bytes,
+      yields: this.#room.yieldsOf(designation),
+    });
+    insertPacked.run(id, packed);
+    for (const { correlationId, file, contentType, content } of payloads) {
+      insertPayload.run(id, correlationId, file, contentType, content);
+    }
     addBytes.run(bytes);
   }
 
-  #makeRoom(bytes: number): boolean {
-    const { bytesMax, policy } = this.#quota;
-    const { bufferedBytes, oldestBlock, deleteBlock, addBytes, addDrop } = this.#statements;
-    let held = bufferedBytes.get() ?? 0;
-    if (held + bytes <= bytesMax) return true;
-    if (policy === 'reject-new' || bytes > bytesMax) return false;
-    while (held + bytes > bytesMax) {
-      const oldest = oldestBlock.get();
-      if (oldest === undefined) return false;
-      deleteBlock.run(oldest.id);
-      addBytes.run(-oldest.bytes);
-      addDrop.run(oldest.stream, 'evicted', oldest.rows);
-      held -= oldest.bytes;
-    }
-    return true;
+  #dropNew(stream: number, drop: { reason: DropReason; rows: number }): void {
+    this.#losses.count(stream, drop);
+    this.#losses.keep({ stream, ...this.#numbers(stream, drop.rows), reason: drop.reason });
   }
 
-  #dropNew(stream: number, drop: { reason: DropReason; rows: number }): void {
-    this.#statements.addCollected.run(drop.rows, stream);
-    this.#statements.addDrop.run(stream, drop.reason, drop.rows);
+  /** Collects so many rows: each gets its sequence number, kept or not. */
+  #numbers(stream: number, rows: number): { readonly firstSeq: number; readonly lastSeq: number } {
+    const firstSeq = this.#statements.nextSeq.get({ rows, stream }) ?? 0;
+    return { firstSeq, lastSeq: firstSeq + rows - 1 };
   }
 
   #streamId(identity: StreamIdentity): number {
@@ -172,22 +200,26 @@ function prepare(database: Database.Database) {
       )
       .pluck(),
     insertBlock: database.prepare(
-      `INSERT INTO blocks (stream, feature_set, hour, first_seq, rows, bytes, committed_at_ms, packed)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO blocks
+         (stream, feature_set, hour, first_seq, last_seq, rows, bytes, yields, committed_at_ms, committed_age_ms)
+       VALUES (@stream, @featureSet, @hour, @firstSeq, @lastSeq, @rows, @bytes, @yields, @nowMs, @ageMs)`,
     ),
-    bufferedBytes: database.prepare<[], number>('SELECT bytes FROM buffer').pluck(),
+    insertPacked: database.prepare('INSERT INTO packed (block, bytes) VALUES (?, ?)'),
+    insertPayload: database.prepare(
+      'INSERT INTO payloads (block, correlation_id, file, content_type, content) VALUES (?, ?, ?, ?, ?)',
+    ),
     addBytes: database.prepare('UPDATE buffer SET bytes = bytes + ?'),
-    oldestBlock: database.prepare<[], { id: number; stream: number; rows: number; bytes: number }>(
-      `SELECT id, stream, rows, bytes FROM blocks
-       WHERE NOT EXISTS (
-         SELECT 1 FROM batches WHERE batches.stream = blocks.stream AND blocks.first_seq <= batches.last_seq)
-       ORDER BY id LIMIT 1`,
+    tick: database
+      .prepare<[{ nowMs: number; stepMsMax: number }], number>(
+        `UPDATE buffer SET ticked_at_ms = @nowMs,
+           age_ms = age_ms + iif(ticked_at_ms = 0, 0, max(0, min(@nowMs - ticked_at_ms, @stepMsMax)))
+         RETURNING age_ms`,
+      )
+      .pluck(),
+    arrived: database.prepare(
+      `INSERT INTO writers (id, last_request, wrote_at_ms) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET last_request = excluded.last_request, wrote_at_ms = excluded.wrote_at_ms`,
     ),
-    deleteBlock: database.prepare('DELETE FROM blocks WHERE id = ?'),
-    addCollected: database.prepare('UPDATE streams SET collected = collected + ? WHERE id = ?'),
-    addDrop: database.prepare(
-      `INSERT INTO drops (stream, reason, rows) VALUES (?, ?, ?)
-       ON CONFLICT DO UPDATE SET rows = rows + excluded.rows`,
-    ),
+    lastArrived: database.prepare<[string], number>('SELECT last_request FROM writers WHERE id = ?').pluck(),
   };
 }

@@ -1,5 +1,10 @@
-import type { DroppedRows, DropReason, PackedBlock } from './buffer.ts';
+import type { DroppedRows, PackedBlock } from './buffer.ts';
+import type { CollectSettings } from './collect-settings.ts';
+import { ColumnRules } from './column-rules.ts';
+import { isSampled } from './correlation-hash.ts';
 import { type FeatureSet, rowShapeOf } from './feature-set.ts';
+import type { DropReason } from './losses.ts';
+import { type CollectedPayload, type Payload, payloadColumn } from './payload.ts';
 import { RowBlock } from './row-block.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
 import { isText, type Tensor } from './tensor.ts';
@@ -10,6 +15,8 @@ export interface ScoredTensors {
   readonly version: number;
   readonly designation: Designation;
   readonly tensors: readonly Tensor[];
+  /** Binary values of the one row that this is then. @default none */
+  readonly payloads?: readonly CollectedPayload[];
   /** Joins the rows of one request over designations. */
   readonly correlationId: string;
   readonly requestId: string;
@@ -27,6 +34,8 @@ export interface CommitRequest {
 export interface CommitReceipt {
   readonly rows: number;
   readonly bytes: number;
+  /** Rows that did not get there, because the thread ended; they are named in the ledger. @default 0 */
+  readonly droppedRows?: number;
 }
 
 /** The way to the thread that commits. */
@@ -45,6 +54,8 @@ export interface CollectorOptions {
   readonly service: string;
   /** Bytes that may wait for their commit; rows beyond are dropped, as `overload`. @default 16 MiB */
   readonly pendingBytesMax?: number;
+  /** Which requests are collected, and what of them. @default all, all */
+  readonly settings?: Pick<CollectSettings, 'sampleRate' | 'redact' | 'columns'>;
 }
 
 /** How long a row may wait in memory until it is handed on to be committed. */
@@ -65,8 +76,17 @@ const hourMs = 3_600_000;
 interface OpenStream {
   readonly identity: StreamIdentity;
   readonly features: FeatureSet;
+  /** @default nothing is renamed or left out */
+  readonly rules: ColumnRules | undefined;
   block: RowBlock | undefined;
+  payloads: Payload[];
   hour: number;
+}
+
+/** A part of a request that fits into a block. */
+interface Part extends Omit<ScoredTensors, 'payloads'> {
+  readonly rows: number;
+  readonly payloads: readonly Payload[];
 }
 
 /**
@@ -76,6 +96,7 @@ interface OpenStream {
 export class Collector {
   readonly #options: CollectorOptions;
   readonly #pendingBytesMax: number;
+  readonly #sampleRate: number;
   readonly #streams = new Map<string, OpenStream>();
   #drops: DroppedRows[] = [];
   #pendingBytes = 0;
@@ -88,6 +109,7 @@ export class Collector {
   constructor(options: CollectorOptions) {
     this.#options = options;
     this.#pendingBytesMax = options.pendingBytesMax ?? 16 * 1024 * 1024;
+    this.#sampleRate = options.settings?.sampleRate ?? 1;
     options.channel.onReceipt((receipt) => this.#settle(receipt));
   }
 
@@ -96,15 +118,24 @@ export class Collector {
     return { committed: this.#committedRows, dropped: this.#droppedRows };
   }
 
-  /** Takes the tensors as rows, copying them. */
-  collect(scored: ScoredTensors): void {
-    const { rows, features } = rowShapeOf(scored.tensors);
-    if (rows === 0) return;
+  /**
+   * Takes the tensors as rows, copying them.
+   * @returns whether the request is in the sample
+   */
+  collect(scored: ScoredTensors): boolean {
+    if (!isSampled(scored.correlationId, this.#sampleRate)) return false;
+    const { tensors, payloads } = withPayloads(scored);
+    const { rows, features } = rowShapeOf(tensors);
+    if (rows === 0) return true;
     const stream = this.#streamOf(scored, features);
     const columns = features.reduce((sum, { width }) => sum + width, 0);
     if (columns > columnsMax) this.#drop(stream.identity, { reason: 'too-wide', rows });
-    else for (const part of partsOf(scored, rows)) this.#take(stream, part);
+    else {
+      const kept = stream.rules === undefined ? tensors : stream.rules.apply(tensors, rows);
+      for (const part of partsOf({ ...scored, tensors: kept }, rows)) this.#take(stream, { ...part, payloads });
+    }
     this.#timer ??= setTimeout(() => this.flush(), flushAfterMs);
+    return true;
   }
 
   /** Hands on what waits. */
@@ -133,19 +164,21 @@ export class Collector {
     return await promise.finally(() => clearTimeout(timer));
   }
 
-  #take(stream: OpenStream, scored: ScoredTensors & { readonly rows: number }): void {
+  #take(stream: OpenStream, scored: Part): void {
     if (this.#pendingBytes <= this.#pendingBytesMax) this.#pack(stream, scored);
     else this.#drop(stream.identity, { reason: 'overload', rows: scored.rows });
   }
 
-  #pack(stream: OpenStream, scored: ScoredTensors & { readonly rows: number }): void {
+  #pack(stream: OpenStream, scored: Part): void {
     const hour = Math.floor(scored.scoredAtMs / hourMs);
     // A file holds rows of one folder, and the shortest time of a folder is an hour.
     if (stream.block !== undefined && stream.hour !== hour) this.#handOn(stream);
     stream.hour = hour;
     stream.block ??= new RowBlock();
     stream.block.append(scored, scored.tensors);
-    if (stream.block.rows >= blockRowsMax || stream.block.byteLength >= blockBytesMax) this.#handOn(stream);
+    stream.payloads.push(...scored.payloads);
+    if (stream.payloads.length > 0 || stream.block.rows >= blockRowsMax || stream.block.byteLength >= blockBytesMax)
+      this.#handOn(stream);
   }
 
   #handOn(stream: OpenStream): void {
@@ -154,7 +187,7 @@ export class Collector {
   }
 
   #post(blocks: PackedBlock[]): void {
-    for (const { packed } of blocks) this.#pendingBytes += packed.byteLength;
+    for (const block of blocks) this.#pendingBytes += blockBytes(block);
     this.#pendingRequests += 1;
     this.#options.channel.post({ blocks, drops: this.#drops });
     this.#drops = [];
@@ -164,6 +197,7 @@ export class Collector {
     this.#pendingBytes -= receipt.bytes;
     this.#pendingRequests -= 1;
     this.#committedRows += receipt.rows;
+    this.#droppedRows += receipt.droppedRows ?? 0;
     if (this.#pendingRequests > 0) return;
     for (const resolve of this.#onIdle.splice(0)) resolve();
   }
@@ -183,9 +217,11 @@ export class Collector {
     for (const { name, type, width } of features) key += `\n${name}\n${type}\n${width}`;
     const known = this.#streams.get(key);
     if (known !== undefined) return known;
-    const { workspace, service } = this.#options;
+    const { workspace, service, settings } = this.#options;
     const identity = { workspace, service, model, version, designation };
-    const opened: OpenStream = { identity, features, block: undefined, hour: 0 };
+    const rules = settings && ColumnRules.of(features, settings);
+    const kept = rules?.features ?? features;
+    const opened: OpenStream = { identity, features: kept, rules, block: undefined, payloads: [], hour: 0 };
     this.#streams.set(key, opened);
     return opened;
   }
@@ -218,8 +254,27 @@ function rowsOf(tensor: Tensor, part: { readonly from: number; readonly count: n
 
 /** Ends the stream's block, if it has one. */
 function finishBlock(stream: OpenStream): PackedBlock | undefined {
-  const { block, identity, features, hour } = stream;
+  const { block, identity, features, hour, payloads } = stream;
   stream.block = undefined;
+  stream.payloads = [];
   if (block === undefined) return undefined;
-  return { stream: identity, features, hour, rows: block.rows, packed: block.finish() };
+  return { stream: identity, features, hour, rows: block.rows, packed: block.finish(), payloads };
+}
+
+/** Counts what a block takes while it waits. */
+export function blockBytes({ packed, payloads = [] }: PackedBlock): number {
+  return payloads.reduce((sum, { content }) => sum + content.byteLength, packed.byteLength);
+}
+
+/** Makes columns of the payloads. */
+function withPayloads({ tensors, payloads = [], correlationId }: ScoredTensors): {
+  readonly tensors: readonly Tensor[];
+  readonly payloads: readonly Payload[];
+} {
+  if (payloads.length === 0) return { tensors, payloads: [] };
+  const made = payloads.map((payload) => payloadColumn(payload, correlationId));
+  return {
+    tensors: [...tensors, ...made.map(({ column }) => column)],
+    payloads: made.flatMap(({ payload }) => payload ?? []),
+  };
 }

@@ -8,6 +8,8 @@ const featureSchema = z.strictObject({
   type: z.enum(tensorTypes),
   /** Elements of one row. */
   width: z.int().nonnegative(),
+  /** Names of its columns, where they are declared. @default `<name>`, or `<name>_0`, `<name>_1`, … */
+  columns: z.array(z.string()).optional(),
 });
 
 /** What one row holds, in the order of its columns. Rows of different feature sets never share a file. */
@@ -41,9 +43,7 @@ export function rowShapeOf(tensors: readonly Tensor[]): RowShape {
  * already becomes `<name>.1`, `<name>.2`, …, so that no two columns share one.
  */
 export function columnNames(features: FeatureSet): string[] {
-  const names = features.flatMap(({ name, width }) =>
-    width === 1 ? [name] : Array.from({ length: width }, (_, index) => `${name}_${index}`),
-  );
+  const names = features.flatMap(featureColumns);
   const taken = new Set<string>();
   return names.map((name) => {
     let free = name;
@@ -51,4 +51,10 @@ export function columnNames(features: FeatureSet): string[] {
     taken.add(free);
     return free;
   });
+}
+
+/** Names the columns of one feature, as they are declared or by their numbers. */
+export function featureColumns({ name, width, columns }: Feature): readonly string[] {
+  if (columns !== undefined) return columns;
+  return width === 1 ? [name] : Array.from({ length: width }, (_, index) => `${name}_${index}`);
 }

@@ -1,5 +1,6 @@
-import type { DropReason } from './buffer.ts';
-import { damagedBuffers, openExistingBuffer } from './buffer-file.ts';
+import { openExistingBuffer } from './buffer-file.ts';
+import type { DropReason } from './losses.ts';
+import { damagedBuffers } from './set-aside.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
 
 /** What became of the rows of one stream: `collected = uploaded + buffered + quarantined + the sum of dropped`, always. */

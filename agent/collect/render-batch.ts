@@ -29,6 +29,9 @@ function metadataOf(batch: Batch, content: Uint8Array): Record<string, string> {
     firstseq: String(batch.firstSeq),
     lastseq: String(batch.lastSeq),
     bufferid: batch.bufferId,
+    // rows + dropped = lastseq - firstseq + 1, so that the ranges of a buffer leave nothing unexplained.
+    ...(batch.dropped === '' ? {} : { dropped: batch.dropped }),
+    ...(batch.aside === '' ? {} : { quarantined: batch.aside }),
     format: batch.format,
     ...(types.length > typesLengthMax ? {} : { types }),
     sha256: createHash('sha256').update(content).digest('hex'),

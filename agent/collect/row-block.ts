@@ -35,7 +35,7 @@ export class RowBlock {
   }
 
   /** Appends the rows of one request, copying them. */
-  append(entry: Omit<RequestRows, 'values'>, tensors: readonly Tensor[]): void {
+  append(entry: Omit<RequestRows, 'values'>, tensors: readonly Pick<Tensor, 'data'>[]): void {
     this.#reserve(16 + (entry.correlationId.length + entry.requestId.length) * 3);
     this.#length = this.#bytes.writeUInt32LE(entry.rows, this.#length);
     this.#length = this.#bytes.writeDoubleLE(entry.scoredAtMs, this.#length);

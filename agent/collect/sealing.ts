@@ -1,15 +1,9 @@
 import type Database from 'better-sqlite3';
-import type { CollectFolder, CollectFormat, FileSettings } from '../../shared/collect/file-settings.ts';
+import type { CollectFormat, FileSettings } from '../../shared/collect/file-settings.ts';
 import { type FeatureSet, featureSetSchema } from './feature-set.ts';
+import type { Payload } from './payload.ts';
+import { type SealLimits, type SealOptions, type SealRange, SealRanges } from './seal-range.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
-
-/** When rows become a file: as soon as there are enough of them, or they have waited long enough. */
-export interface SealLimits {
-  readonly rowsMax: number;
-  /** Packed bytes. */
-  readonly bytesMax: number;
-  readonly ageMsMax: number;
-}
 
 /** A sealed range of one stream: recorded before it is sent, so that it has the same name and bytes however often it is. */
 export interface Batch extends FileSettings {
@@ -19,8 +13,12 @@ export interface Batch extends FileSettings {
   readonly bufferId: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** Rows in the range; fewer than it spans only where some were dropped. */
+  /** Rows in the file; with those that were dropped, as many as the range is long. */
   readonly rows: number;
+  /** What was dropped of the range: `evicted:120,thinned:7`. */
+  readonly dropped: string;
+  /** Ranges of the stream that storage refused before: `1-50,90-99`. */
+  readonly aside: string;
   readonly name: string;
   /** How often storage has refused it. */
   readonly refusals: number;
@@ -32,48 +30,69 @@ const refusalsMax = 5;
 /** The draining side of a buffer: seals ranges, reads them, and deletes what storage has acknowledged. */
 export class Sealing {
   readonly #database: Database.Database;
+  readonly #ranges: SealRanges;
   readonly #statements: ReturnType<typeof prepare>;
 
   constructor(database: Database.Database) {
     this.#database = database;
+    this.#ranges = new SealRanges(database);
     this.#statements = prepare(database);
   }
 
-  /** Gives the streams that have rows, each with the number of its newest row. */
+  /** Gives the streams that have something to send, each with the number of its newest row. */
   streams(): { id: number; lastSeq: number }[] {
     return this.#statements.streams.all();
   }
 
+  /** Says whether a stream has more than fits into one file. */
+  hasBacklog(stream: number, { rowsMax, bytesMax }: SealLimits): boolean {
+    const { rows, bytes } = this.#statements.waiting.get(stream) ?? { rows: 0, bytes: 0 };
+    return rows > rowsMax || bytes > bytesMax;
+  }
+
+  /** Gives the stream's next batch that was sealed before, behind the given one, and is not put aside. */
+  sealedAfter(stream: number, batchId: number): Batch | undefined {
+    const row = this.#statements.sealedAfter.get(stream, batchId);
+    return row && toBatch(row);
+  }
+
   /**
-   * Gives the stream's sealed batch, and seals the next one where there is none.
+   * Seals the stream's next batch.
    * @returns undefined when nothing is due
    */
-  sealNext(
-    stream: number,
-    options: { readonly limits: SealLimits; readonly all: boolean; readonly nowMs: number },
-  ): Batch | undefined {
+  seal(stream: number, options: SealOptions): Batch | undefined {
+    const { insert, sealed, setName, setBatch } = this.#statements;
     return this.#database
       .transaction(() => {
-        const sealed = this.#statements.sealed.get(stream);
-        if (sealed !== undefined) return toBatch(sealed);
-        const range = this.#nextRange(stream, options);
+        const range = this.#ranges.take(stream, options);
         if (range === undefined) return undefined;
-        this.#statements.seal.run({ ...range, stream, name: '' });
-        const batch = this.#statements.sealed.get(stream);
-        if (batch === undefined) throw new Error(`The batch of stream ${stream} was not recorded`);
-        const name = blobName(batch);
-        this.#statements.name.run(name, batch.id);
-        return toBatch({ ...batch, name });
+        const { lastInsertRowid } = insert.run({ ...range, stream });
+        const row = sealed.get(lastInsertRowid);
+        if (row === undefined) throw new Error(`The batch of stream ${stream} was not recorded`);
+        const { id, firstSeq, lastSeq } = row;
+        setBatch.run({ id, stream, firstSeq, lastSeq });
+        const name = blobName(row);
+        setName.run(name, id);
+        return toBatch({ ...row, name });
       })
       .immediate();
   }
 
   /** Reads the packed blocks of a batch, in order. */
   *blocks(batch: Batch): Generator<Uint8Array> {
-    for (const id of this.#statements.blockIds.all({ id: batch.id })) {
+    for (const id of this.#statements.blockIds.all(batch.id)) {
       const packed = this.#statements.packed.get(id);
       if (packed === undefined) throw new Error(`Block ${id} of the sealed batch "${batch.name}" is gone`);
       yield packed;
+    }
+  }
+
+  /** Reads what the rows of a batch point to, one after the other. */
+  *payloads(batch: Batch): Generator<Omit<Payload, 'correlationId'>> {
+    for (const id of this.#statements.payloadIds.all(batch.id)) {
+      const payload = this.#statements.payload.get(id);
+      if (payload === undefined) throw new Error(`Payload ${id} of the sealed batch "${batch.name}" is gone`);
+      yield payload;
     }
   }
 
@@ -82,10 +101,10 @@ export class Sealing {
     const { deleteBlocks, addBytes, addUploaded, deleteBatch, batchBytes } = this.#statements;
     this.#database
       .transaction(() => {
-        const bytes = batchBytes.get({ id: batch.id });
+        const bytes = batchBytes.get(batch.id);
         if (bytes === undefined) return;
         addUploaded.run(batch.rows, batch.id);
-        deleteBlocks.run({ id: batch.id });
+        deleteBlocks.run(batch.id);
         addBytes.run(-bytes);
         deleteBatch.run(batch.id);
       })
@@ -102,51 +121,28 @@ export class Sealing {
     return quarantined;
   }
 
+  /**
+   * Takes all batches that were put aside back into the queue, to be tried anew.
+   * @returns their rows
+   */
+  release(): number {
+    return this.#database
+      .transaction(() => {
+        const rows = this.#statements.quarantinedRows.get() ?? 0;
+        this.#statements.release.run();
+        return rows;
+      })
+      .immediate();
+  }
+
   /** Gives the disk space of deleted rows back, a little at a time, and shortens the write-ahead log. */
   tidy(): void {
     this.#database.pragma('incremental_vacuum(256)');
     this.#database.pragma('wal_checkpoint(PASSIVE)');
   }
-
-  /** Takes blocks from the oldest on while they share folder and feature set, up to the limits. */
-  #nextRange(stream: number, options: { limits: SealLimits; all: boolean; nowMs: number }): Range | undefined {
-    const { limits, all, nowMs } = options;
-    let range: Range | undefined;
-    let bytes = 0;
-    let full = false;
-    let oldestMs = nowMs;
-    const files = this.#statements.files.get(stream);
-    if (files === undefined) return undefined;
-    for (const block of this.#statements.waiting.iterate(stream)) {
-      const { featureSet, firstSeq, rows } = block;
-      const hour = folderStart(block.hour, files.folder);
-      if (range === undefined) {
-        range = { ...files, hour, featureSet, firstSeq, lastSeq: firstSeq + rows - 1, rows };
-        oldestMs = block.committedAtMs;
-      } else {
-        const differs = hour !== range.hour || featureSet !== range.featureSet;
-        full = differs || range.rows + rows > limits.rowsMax || bytes + block.bytes > limits.bytesMax;
-        if (full) break;
-        range = { ...range, lastSeq: firstSeq + rows - 1, rows: range.rows + rows };
-      }
-      bytes += block.bytes;
-    }
-    // A clock that was set back must not keep rows for ever.
-    const age = nowMs - oldestMs;
-    return all || full || age >= limits.ageMsMax || age < 0 ? range : undefined;
-  }
 }
 
-interface Range extends FileSettings {
-  /** Where the folder begins, in hours since 1970. */
-  readonly hour: number;
-  readonly featureSet: number;
-  readonly firstSeq: number;
-  readonly lastSeq: number;
-  readonly rows: number;
-}
-
-interface BatchRow extends Range, Omit<StreamIdentity, 'designation'> {
+interface BatchRow extends SealRange, Omit<StreamIdentity, 'designation'> {
   readonly id: number;
   readonly designation: Designation;
   readonly bufferId: string;
@@ -165,6 +161,8 @@ function toBatch(row: BatchRow): Batch {
     firstSeq: row.firstSeq,
     lastSeq: row.lastSeq,
     rows: row.rows,
+    dropped: row.dropped,
+    aside: row.aside,
     format: row.format,
     folder: row.folder,
     name: row.name,
@@ -181,61 +179,69 @@ function blobName(batch: BatchRow): string {
   return [workspace, service, model, version, designation, folder, file].join('/');
 }
 
-/** Gives the first hour of the folder that an hour is in. */
-function folderStart(hour: number, folder: CollectFolder): number {
-  return folder === 'hour' ? hour : hour - (hour % 24);
-}
-
 function fileExtension(format: CollectFormat): string {
   return format === 'csv-2018' ? 'csv' : format;
 }
 
 /** The tables are STRICT, so the columns have the types that are named here. */
 function prepare(database: Database.Database) {
-  const blocksOfBatch = `FROM blocks WHERE stream = (SELECT stream FROM batches WHERE id = @id)
-    AND first_seq BETWEEN (SELECT first_seq FROM batches WHERE id = @id) AND (SELECT last_seq FROM batches WHERE id = @id)`;
-  // Batches are sealed from the oldest row on, so what is behind the last one that was put aside has not been sealed yet.
-  const notQuarantined = `first_seq > (
-    SELECT coalesce(max(last_seq), 0) FROM batches WHERE batches.stream = blocks.stream AND quarantined = 1)`;
+  const batch = `
+    SELECT batches.id, workspace, service, model, version, designation, buffer.id AS bufferId, features, hour,
+      feature_set AS featureSet, first_seq AS firstSeq, last_seq AS lastSeq, rows, dropped, aside, name, refusals,
+      batches.format, batches.folder
+    FROM batches JOIN streams ON streams.id = batches.stream
+      JOIN feature_sets ON feature_sets.id = batches.feature_set JOIN buffer`;
   return {
     streams: database.prepare<[], { id: number; lastSeq: number }>(
       `SELECT id, next_seq - 1 AS lastSeq FROM streams
-       WHERE EXISTS (SELECT 1 FROM blocks WHERE blocks.stream = streams.id AND ${notQuarantined}) ORDER BY id`,
+       WHERE EXISTS (SELECT 1 FROM blocks WHERE blocks.stream = streams.id AND batch IS NULL)
+         OR EXISTS (SELECT 1 FROM losses WHERE losses.stream = streams.id)
+         OR EXISTS (SELECT 1 FROM batches WHERE batches.stream = streams.id AND quarantined = 0)
+       ORDER BY id`,
     ),
-    sealed: database.prepare<[number], BatchRow>(
-      `SELECT batches.id, workspace, service, model, version, designation, buffer.id AS bufferId, features,
-         hour, feature_set AS featureSet, first_seq AS firstSeq, last_seq AS lastSeq, rows, name, refusals,
-         batches.format, batches.folder
-       FROM batches JOIN streams ON streams.id = batches.stream
-         JOIN feature_sets ON feature_sets.id = batches.feature_set JOIN buffer
-       WHERE batches.stream = ? AND quarantined = 0 ORDER BY batches.id LIMIT 1`,
+    waiting: database.prepare<[number], { rows: number; bytes: number }>(
+      `SELECT coalesce(sum(rows), 0) AS rows, coalesce(sum(bytes), 0) AS bytes
+       FROM blocks WHERE stream = ? AND batch IS NULL`,
     ),
-    waiting: database.prepare<
-      [number],
-      { hour: number; featureSet: number; firstSeq: number; rows: number; bytes: number; committedAtMs: number }
-    >(
-      `SELECT hour, feature_set AS featureSet, first_seq AS firstSeq, rows, bytes, committed_at_ms AS committedAtMs
-       FROM blocks WHERE stream = ? AND ${notQuarantined} ORDER BY first_seq`,
+    sealedAfter: database.prepare<[number, number], BatchRow>(
+      `${batch} WHERE batches.stream = ? AND quarantined = 0 AND batches.id > ? ORDER BY batches.id LIMIT 1`,
     ),
-    files: database.prepare<[number], FileSettings>('SELECT format, folder FROM streams WHERE id = ?'),
-    seal: database.prepare<[Range & { stream: number; name: string }]>(
-      `INSERT INTO batches (stream, feature_set, hour, first_seq, last_seq, rows, format, folder, name)
-       VALUES (@stream, @featureSet, @hour, @firstSeq, @lastSeq, @rows, @format, @folder, @name)`,
+    sealed: database.prepare<[number | bigint], BatchRow>(`${batch} WHERE batches.id = ?`),
+    insert: database.prepare<[SealRange & { stream: number }]>(
+      `INSERT INTO batches
+         (stream, feature_set, hour, first_seq, last_seq, rows, dropped, aside, format, folder, name)
+       VALUES (@stream, @featureSet, @hour, @firstSeq, @lastSeq, @rows, @dropped, @aside, @format, @folder, '')`,
     ),
-    name: database.prepare('UPDATE batches SET name = ? WHERE id = ?'),
-    blockIds: database.prepare<[{ id: number }], number>(`SELECT id ${blocksOfBatch} ORDER BY first_seq`).pluck(),
-    packed: database.prepare<[number], Buffer>('SELECT packed FROM blocks WHERE id = ?').pluck(),
+    setName: database.prepare('UPDATE batches SET name = ? WHERE id = ?'),
+    setBatch: database.prepare<[{ id: number; stream: number; firstSeq: number; lastSeq: number }]>(
+      `UPDATE blocks SET batch = @id
+       WHERE stream = @stream AND batch IS NULL AND first_seq BETWEEN @firstSeq AND @lastSeq`,
+    ),
+    blockIds: database.prepare<[number], number>('SELECT id FROM blocks WHERE batch = ? ORDER BY first_seq').pluck(),
+    packed: database.prepare<[number], Buffer>('SELECT bytes FROM packed WHERE block = ?').pluck(),
+    payloadIds: database
+      .prepare<[number], number>(
+        `SELECT payloads.rowid FROM payloads JOIN blocks ON blocks.id = block WHERE batch = ? ORDER BY payloads.rowid`,
+      )
+      .pluck(),
+    payload: database.prepare<[number], Omit<Payload, 'correlationId'>>(
+      'SELECT file, content_type AS contentType, content FROM payloads WHERE rowid = ?',
+    ),
     batchBytes: database
-      .prepare<[{ id: number }], number>(
-        `SELECT (SELECT coalesce(sum(bytes), 0) ${blocksOfBatch}) FROM batches WHERE id = @id`,
+      .prepare<[number], number>(
+        `SELECT (SELECT coalesce(sum(bytes), 0) FROM blocks WHERE batch = batches.id) FROM batches WHERE id = ?`,
       )
       .pluck(),
     addUploaded: database.prepare(
       'UPDATE streams SET uploaded = uploaded + ? WHERE id = (SELECT stream FROM batches WHERE id = ?)',
     ),
-    deleteBlocks: database.prepare<[{ id: number }]>(`DELETE ${blocksOfBatch}`),
+    deleteBlocks: database.prepare('DELETE FROM blocks WHERE batch = ?'),
     addBytes: database.prepare('UPDATE buffer SET bytes = bytes + ?'),
     refuse: database.prepare('UPDATE batches SET refusals = refusals + 1, quarantined = ? WHERE id = ?'),
+    quarantinedRows: database
+      .prepare<[], number>('SELECT coalesce(sum(rows), 0) FROM batches WHERE quarantined = 1')
+      .pluck(),
+    release: database.prepare('UPDATE batches SET quarantined = 0, refusals = 0 WHERE quarantined = 1'),
     deleteBatch: database.prepare('DELETE FROM batches WHERE id = ?'),
   };
 }

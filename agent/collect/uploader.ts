@@ -1,9 +1,13 @@
+import type Database from 'better-sqlite3';
+import type { z } from 'zod';
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import { isFerryError, messageOf } from '../../shared/errors.ts';
+import { BatchSender, type RefusedBatch } from './batch-sender.ts';
 import { isDamage, openExistingBuffer, unusable } from './buffer-file.ts';
-import { renderBatch } from './render-batch.ts';
-import { Sealing, type SealLimits } from './sealing.ts';
-import type { StreamIdentity } from './stream.ts';
+import { drainSettingsSchema } from './collect-settings.ts';
+import { Pace } from './pace.ts';
+import { Sealing } from './sealing.ts';
+import { setAside } from './set-aside.ts';
+import { type StreamDrain, StreamTurns } from './stream-turns.ts';
 import type { UploadDestination } from './upload-destination.ts';
 
 /** The settings of {@link drainBuffer}. */
@@ -17,13 +21,6 @@ export interface DrainOptions {
   readonly clock?: Clock;
 }
 
-/** What one drain sent of one stream. */
-export interface StreamDrain extends StreamIdentity {
-  readonly rows: number;
-  readonly blobs: number;
-  readonly bytes: number;
-}
-
 /** What one drain sent. */
 export interface DrainReport {
   readonly rows: number;
@@ -35,78 +32,54 @@ export interface DrainReport {
   readonly refused: readonly RefusedBatch[];
 }
 
-/** A batch that storage refused, while it took others or might have. */
-export interface RefusedBatch {
-  readonly name: string;
-  readonly reason: string;
-  /** Whether it is put aside now, after too many refusals. */
-  readonly quarantined: boolean;
-}
-
-/** About 10 MB of CSV a file at most; a minute until rows are on their way. */
-const sealLimits: SealLimits = { rowsMax: 50_000, bytesMax: 4 * 1024 * 1024, ageMsMax: 60_000 };
-
 /**
- * Sends the rows of a buffer to a destination, oldest first, stream by stream, and deletes what the destination has
- * acknowledged. Ended at any moment, by a failure or a crash, the next drain goes on with the same batch, byte for byte.
+ * Sends the rows of a buffer to a destination and deletes what the destination has acknowledged. Ended at any moment, by a failure
+ * or a crash, the next drain goes on with the same batches, byte for byte.
+ *
+ * Streams take turns. In each turn a stream that has a backlog sends its newest rows first, then a batch of the backlog, so that
+ * what is fresh does not wait for what is old.
  * @returns nothing sent where there is no buffer yet
- * @throws {FerryError} BUFFER_INVALID when the file is no buffer
+ * @throws {FerryError} BUFFER_INVALID when the file is no buffer; one that is damaged is set aside, for the next drain to find a new one
  * @throws what the destination throws, but STORAGE_REFUSED, which is in the report; rows of acknowledged batches are gone from the buffer by then, all others are there
  * @throws the signal's reason when it is aborted
  */
 export async function drainBuffer(options: DrainOptions): Promise<DrainReport> {
-  const database = openExistingBuffer(options.databasePath);
+  const { databasePath, destination, signal, clock = systemClock } = options;
+  const database = openExistingBuffer(databasePath);
   if (database === undefined) return total([], []);
   try {
     const sealing = new Sealing(database);
-    const streams: StreamDrain[] = [];
-    const refused: RefusedBatch[] = [];
-    for (const stream of sealing.streams()) {
-      const drained = await drainStream(sealing, stream, { ...options, refused });
-      if (drained !== undefined) streams.push(drained);
+    const { order, bytesPerSecondMax } = drainSettingsIn(database);
+    const sender = new BatchSender({ sealing, destination, pace: new Pace(bytesPerSecondMax, clock), signal });
+    const now = (): number => clock.nowMs();
+    let turning = sealing
+      .streams()
+      .map((stream) => new StreamTurns(stream, { sealing, sender, order, all: options.seal === 'all', now }));
+    const streams = turning;
+    while (turning.length > 0) {
+      const more: StreamTurns[] = [];
+      for (const stream of turning) if (await stream.turn()) more.push(stream);
+      turning = more;
     }
-    if (streams.length > 0) sealing.tidy();
-    return total(streams, refused);
+    if (streams.some(({ sent }) => sent !== undefined)) sealing.tidy();
+    return total(
+      streams.flatMap(({ sent }) => sent ?? []),
+      sender.refused,
+    );
   } catch (error) {
-    throw isDamage(error) ? unusable(options.databasePath, error) : error;
+    if (!isDamage(error)) throw error;
+    database.close();
+    setAside(databasePath, clock.nowMs());
+    throw unusable(databasePath, error);
   } finally {
     database.close();
   }
 }
 
-/** Sends what is there now; rows that come in meanwhile wait for the next drain, so that this one ends. */
-async function drainStream(
-  sealing: Sealing,
-  stream: { readonly id: number; readonly lastSeq: number },
-  options: DrainOptions & { readonly refused: RefusedBatch[] },
-): Promise<StreamDrain | undefined> {
-  const { destination, signal, clock = systemClock } = options;
-  let drained: StreamDrain | undefined;
-  for (let sentSeq = 0; sentSeq < stream.lastSeq;) {
-    signal.throwIfAborted();
-    const batch = sealing.sealNext(stream.id, {
-      limits: sealLimits,
-      all: options.seal === 'all',
-      nowMs: clock.nowMs(),
-    });
-    if (batch === undefined) return drained;
-    const blob = await renderBatch(sealing, batch);
-    const { name, content } = blob;
-    try {
-      await destination.upload(blob, signal);
-    } catch (error) {
-      // Anything but a refusal concerns all batches alike: it ends the drain, and the next one goes on here.
-      if (!isFerryError(error, 'STORAGE_REFUSED')) throw error;
-      const quarantined = sealing.refuse(batch);
-      options.refused.push({ name, reason: messageOf(error), quarantined });
-      return drained;
-    }
-    sealing.acknowledge(batch);
-    sentSeq = batch.lastSeq;
-    const { rows, blobs, bytes } = drained ?? { rows: 0, blobs: 0, bytes: 0 };
-    drained = { ...batch.stream, rows: rows + batch.rows, blobs: blobs + 1, bytes: bytes + content.byteLength };
-  }
-  return drained;
+/** What the collecting side has left in the buffer of how it is to be drained. */
+function drainSettingsIn(database: Database.Database): z.output<typeof drainSettingsSchema> {
+  const text = database.prepare<[], string>('SELECT drain FROM buffer').pluck().get();
+  return drainSettingsSchema.parse(JSON.parse(text ?? '{}'));
 }
 
 function total(streams: readonly StreamDrain[], refused: readonly RefusedBatch[]): DrainReport {

@@ -1,12 +1,10 @@
 import { join } from 'node:path';
 import type { Logger } from '../../shared/log.ts';
 import { bufferFileName } from '../collect/buffer-file.ts';
+import { quotaOf } from '../collect/collect-settings.ts';
 import { Collector } from '../collect/collector.ts';
 import { type CommitThread, startCommitThread } from '../collect/commit-thread.ts';
 import type { ScoringSettings } from './settings.ts';
-
-/** Bytes that a device gives to rows which wait for upload. */
-const bufferBytesMax = 1024 * 1024 * 1024;
 
 /** How long the last rows get to reach the disk at the end. */
 const commitTimeoutMs = 1_500;
@@ -21,12 +19,13 @@ export class Collection {
     this.#thread = startCommitThread({
       entry,
       databasePath: join(folder, bufferFileName),
-      quota: { bytesMax: bufferBytesMax, policy: 'drop-oldest' },
+      quota: quotaOf(settings.collectSettings),
+      drain: settings.collectSettings.drain,
       files: settings.collectFiles,
       onFailure: (reason) => log.error({ reason }, 'could not write to the collection buffer; it is tried again'),
     });
-    const { workspace, service } = settings;
-    this.collector = new Collector({ channel: this.#thread, workspace, service });
+    const { workspace, service, collectSettings } = settings;
+    this.collector = new Collector({ channel: this.#thread, workspace, service, settings: collectSettings });
   }
 
   /** Starts collecting where it is on. */

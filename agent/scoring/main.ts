@@ -2,11 +2,12 @@ import { resolve } from 'node:path';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
-import { commitThreadRole, runCommitThread } from '../collect/commit-thread.ts';
+import { commitThreadRole, runCommitThread } from '../collect/run-commit-thread.ts';
 import type { ServerGroup } from './server-group.ts';
 import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';
 import { readSettings } from './settings.ts';
+import { LogLines } from './telemetry/log-lines.ts';
 
 /** Where the root of the image is, seen from `/opt/modelferry/server.mjs`; tests and the process engine say it themselves. */
 const rootFromBundle = '../..';
@@ -23,17 +24,25 @@ else if (threadRole() === listeningThreadRole) await listen();
 
 async function serve(): Promise<void> {
   const startMs = performance.now();
-  const log = createLogger('scoring', { format: 'json' });
+  const lines = new LogLines();
+  const log = createLogger('scoring', { format: 'json', destination: lines });
   try {
     const settings = readSettings(imageRoot(), process.env);
     log.level = settings.logLevel;
     // Only the processes that score need ONNX Runtime; threads and this file start without it.
     const { ServerGroup } = await import('./server-group.ts');
-    const group = await ServerGroup.start({ settings, log, entry });
+    const group = await ServerGroup.start({ settings, log, lines, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
     const { service, host } = settings;
     log.info(
-      { port: group.first.port, host, service, models, startMs: Math.round(performance.now() - startMs) },
+      {
+        port: group.first.port,
+        grpcPort: group.first.grpcPort,
+        host,
+        service,
+        models,
+        startMs: Math.round(performance.now() - startMs),
+      },
       'ready',
     );
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -49,11 +58,12 @@ async function serve(): Promise<void> {
 
 /** Listens beside the main thread. */
 async function listen(): Promise<void> {
-  const log = createLogger('scoring', { format: 'json' });
+  const lines = new LogLines();
+  const log = createLogger('scoring', { format: 'json', destination: lines });
   const { ScoringServer } = await import('./server.ts');
   await runListeningThread(async (settings, gather) => {
     log.level = settings.logLevel;
-    return await ScoringServer.start({ settings, log, entry, gather });
+    return await ScoringServer.start({ settings, log, lines, entry, gather });
   });
 }
 
@@ -63,11 +73,12 @@ function threadRole(): string | undefined {
 
 /** Scores for a server that is another process; signals are the server's to handle, it ends this process by their pipe. */
 async function work(): Promise<void> {
-  const log = createLogger('scoring-worker', { format: 'json' });
+  const lines = new LogLines();
+  const log = createLogger('scoring-worker', { format: 'json', destination: lines });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => {});
   try {
     const { runWorkerProcess } = await import('./pool/worker-process.ts');
-    await runWorkerProcess({ log, entry });
+    await runWorkerProcess({ log, lines, entry });
   } catch (error) {
     fail(error, log);
   }

@@ -1,11 +1,19 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
+import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';
 import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
-import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
+import { scriptPath } from '../../shared/model/script.ts';
+import {
+  type ScoredModel,
+  type ServiceConfig,
+  serviceConfigPath,
+  serviceConfigSchema,
+} from '../../shared/model/service-config.ts';
+import { telemetryEnvironment, type TelemetrySettings, telemetrySettings } from './telemetry/telemetry-settings.ts';
 
 /** What the scoring server is told at its start. */
 export interface ScoringSettings {
@@ -24,13 +32,24 @@ export interface ScoringSettings {
   readonly collectInto: string | undefined;
   /** How collected rows become files. */
   readonly collectFiles: FileSettings;
+  /** Which requests are collected, what of them, and how much of it is kept. */
+  readonly collectSettings: CollectSettings;
   readonly corsOrigins: readonly string[];
+  /** Stands before every path, as in "/svc"; or empty. */
+  readonly pathPrefix: string;
   /** File of the keys that callers need. @default everybody may call */
   readonly keysFile: string | undefined;
   /** @default plain HTTP */
   readonly tls: TlsFiles | undefined;
   /** Port for health and metrics alone, without TLS and keys. @default none */
   readonly healthPort: number | undefined;
+  /** Port of the Open Inference Protocol over gRPC. @default none */
+  readonly grpcPort: number | undefined;
+  readonly limits: RequestLimits;
+  /** Whether each request gets a line in the log. */
+  readonly logsRequests: boolean;
+  /** Where traces and logs go. @default nowhere */
+  readonly telemetry: TelemetrySettings | undefined;
   /** Threads that listen, where all models are light. */
   readonly listeners: number;
   /** Whether other threads listen at the port too. */
@@ -46,10 +65,25 @@ export interface ScoringSettings {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 }
 
+/** What one client, or all together, may ask of the server. */
+export interface RequestLimits {
+  /** How long a client may take to send its headers. */
+  readonly headersTimeoutMs: number;
+  /** How long a client may take to send all of its request. */
+  readonly requestTimeoutMs: number;
+  /** How long a connection is kept without a request. */
+  readonly keepAliveTimeoutMs: number;
+  readonly bodyBytesMax: number;
+  /** Bytes of all requests that are held at a time. */
+  readonly heldBytesMax: number;
+}
+
 const trueOrFalse = z
   .string()
   .regex(/^(true|false)$/i)
   .transform((text) => text.toLowerCase() === 'true');
+
+const bodyBytesMax = 100 * 1024 * 1024;
 
 /** By Azure ML's names where it had one. */
 const environmentSchema = z.object({
@@ -59,6 +93,8 @@ const environmentSchema = z.object({
   AML_MODEL_DC_STORAGE_ENABLED: trueOrFalse.default(false),
   // What a folder of collected rows covers, by Azure ML's name.
   AML_MODEL_DC_BOUNDARY: z.enum(collectFolders).default('day'),
+  // JSON; it has a reader of its own, which names what is wrong in it.
+  MODELFERRY_COLLECT: z.string().optional(),
   MODELFERRY_COLLECT_FORMAT: z.enum(collectFormats).default('csv'),
   AML_CORS_ORIGINS: z.string().default(''),
   // One more thread costs 30 MB, which a gateway may need for something else: whoever wants the speed says so.
@@ -70,6 +106,26 @@ const environmentSchema = z.object({
   MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
   MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
   MODELFERRY_HEALTH_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  MODELFERRY_GRPC_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  SERVICE_PATH_PREFIX: z
+    .string()
+    .transform((text) => text.split('/').filter((part) => part !== ''))
+    .transform((parts) => parts.map((part) => `/${part}`).join(''))
+    .default(''),
+  // Slow clients hold a connection, never more; and not for long.
+  MODELFERRY_HEADERS_TIMEOUT_MS: z.coerce.number().int().positive().default(10_000),
+  MODELFERRY_REQUEST_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
+  // Load balancers reuse a connection for a minute (Azure's four); it must not be closed under a request.
+  MODELFERRY_KEEP_ALIVE_TIMEOUT_MS: z.coerce.number().int().positive().default(245_000),
+  // Azure ML's routers refuse more.
+  MODELFERRY_BODY_BYTES_MAX: z.coerce.number().int().positive().default(bodyBytesMax),
+  MODELFERRY_HELD_BYTES_MAX: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(4 * bodyBytesMax),
+  MODELFERRY_LOG_REQUESTS: trueOrFalse.default(false),
+  ...telemetryEnvironment,
   MODELFERRY_KEYS_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_CERTIFICATE_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
@@ -113,9 +169,22 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     workspace: given.MODELFERRY_WORKSPACE,
     collectInto: given.AML_MODEL_DC_STORAGE_ENABLED ? given.MODELFERRY_DATA_DIR : undefined,
     collectFiles: { format: given.MODELFERRY_COLLECT_FORMAT, folder: given.AML_MODEL_DC_BOUNDARY },
+    collectSettings:
+      given.MODELFERRY_COLLECT === undefined ? defaultCollectSettings : parseCollectSettings(given.MODELFERRY_COLLECT),
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    pathPrefix: given.SERVICE_PATH_PREFIX,
+    grpcPort: given.MODELFERRY_GRPC_PORT,
+    limits: {
+      headersTimeoutMs: given.MODELFERRY_HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: given.MODELFERRY_REQUEST_TIMEOUT_MS,
+      keepAliveTimeoutMs: given.MODELFERRY_KEEP_ALIVE_TIMEOUT_MS,
+      bodyBytesMax: given.MODELFERRY_BODY_BYTES_MAX,
+      heldBytesMax: given.MODELFERRY_HELD_BYTES_MAX,
+    },
+    logsRequests: given.MODELFERRY_LOG_REQUESTS,
+    telemetry: telemetrySettings(given),
     keysFile: given.MODELFERRY_KEYS_FILE,
     tls: tlsFiles(given),
     healthPort: given.MODELFERRY_HEALTH_PORT,
@@ -142,9 +211,23 @@ function tlsFiles(given: z.infer<typeof environmentSchema>): TlsFiles | undefine
 
 function readConfig(root: string): ServiceConfig {
   const path = join(root, serviceConfigPath);
+  const config = parseConfig(path);
+  if (config.models.length > 0 || existsSync(join(root, scriptPath))) return config;
+  throw new FerryError(
+    'IMAGE_INVALID',
+    `Cannot serve "${path}": it names no model and there is no "${scriptPath}", one of them was wanted`,
+  );
+}
+
+function parseConfig(path: string): ServiceConfig {
   try {
     return serviceConfigSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
   } catch (cause) {
     throw new FerryError('IMAGE_INVALID', `Cannot read the service configuration "${path}"`, { cause });
   }
+}
+
+/** Gives what a script answers for: the first model of the image, or the service itself where there is none. */
+export function scriptModel({ config, service }: Pick<ScoringSettings, 'config' | 'service'>): ScoredModel {
+  return config.models[0] ?? { name: service, version: 1, signature: { inputs: [], outputs: [] } };
 }

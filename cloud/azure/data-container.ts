@@ -16,11 +16,12 @@ const resumesMax = 3;
 export interface BlobEntry {
   readonly name: string;
   readonly bytes: number;
+  readonly etag: string;
   /** Names in lower case. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The container that collected rows are in, read only. Every failure says the storage's address. */
+/** The container that collected rows are in. Every failure says the storage's address. */
 export class DataContainer {
   /** `https://…/<container>`, no secret in it. */
   readonly address: string;
@@ -67,7 +68,12 @@ export class DataContainer {
       if (page.done) return;
       for (const { name, properties, metadata = {} } of page.value.segment.blobItems) {
         const pairs = Object.entries(metadata).map(([key, value]) => [key.toLowerCase(), value]);
-        yield { name, bytes: properties.contentLength ?? 0, metadata: Object.fromEntries(pairs) };
+        yield {
+          name,
+          bytes: properties.contentLength ?? 0,
+          etag: properties.etag,
+          metadata: Object.fromEntries(pairs),
+        };
       }
     }
   }
@@ -88,6 +94,26 @@ export class DataContainer {
       if (piece.done) return;
       yield piece.value as Uint8Array;
     }
+  }
+
+  /** Writes a blob, over one of the same name. */
+  async write(
+    name: string,
+    content: Uint8Array,
+    options: {
+      readonly contentType: string;
+      readonly metadata: Readonly<Record<string, string>>;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<void> {
+    const { contentType, metadata, signal } = options;
+    await this.#call(`write the blob "${name}"`, signal, () =>
+      this.#container.getBlockBlobClient(name).uploadData(content, {
+        abortSignal: signal,
+        blobHTTPHeaders: { blobContentType: contentType },
+        metadata: { ...metadata },
+      }),
+    );
   }
 
   async #call<T>(doing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

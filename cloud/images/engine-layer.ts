@@ -17,7 +17,11 @@ export async function engine(platform: ImagePlatform): Promise<LayerContent> {
     inputs: [...bundle.inputs, ...files.map(({ file }) => file)],
     components: [...engineComponents(), ...bundle.components],
     entries: [
-      { kind: 'file', path: serverPath, content: bundle.content },
+      ...bundle.modules.map(({ name, content }) => ({
+        kind: 'file' as const,
+        path: `${engineFolder}/${name}`,
+        content,
+      })),
       ...files.map(({ file, place }) => ({
         kind: 'file' as const,
         path: `${engineFolder}/node_modules/${place}`,

@@ -201,8 +201,15 @@ test('pullData() refuses overlapping ranges, and leaves the second one out when 
     code: 'DATA_INCONSISTENT',
     message: expect.stringMatching(/1 rows of ".*-2-3\.csv" are in ".*-1-2\.csv" too/),
   });
-  expect(await rig.files()).toEqual([]);
-  expect(await rig.pull({ service: 'digits' }, true)).toMatchObject({ inputs: 2, doubled: 1, skipped: 1 });
+  // What was read stays for the next call.
+  expect(await rig.files()).toEqual(['rows.csv.pull']);
+  expect(await rig.pull({ service: 'digits' }, true)).toMatchObject({
+    inputs: 2,
+    doubled: 1,
+    skipped: 1,
+    resumed: 1,
+  });
+  expect(await rig.files()).toEqual(['rows.csv']);
 });
 
 test('pullData() refuses blobs that are not what their metadata says, and names each', async () => {
@@ -243,11 +250,16 @@ test('pullData() counts a gap only beside the days that are meant', async () => 
   await uploadRows(rig.blobs, { ...blob, date: '2026/11/21', firstSeq: 4, requests: [request(2, [[1, 2]])] });
   await uploadRows(rig.blobs, { ...blob, date: '2026/11/22', firstSeq: 6, requests: [request(3, [[1, 2]])] });
   expect(await rig.pull()).toMatchObject({ inputs: 3, missing: 3 });
-  expect(await rig.pull({ service: 'digits', from: '2026-11-21', to: '2026-11-21' })).toMatchObject({
+  expect(
+    await rig.pull({ service: 'digits', fromMs: Date.UTC(2026, 10, 21), beforeMs: Date.UTC(2026, 10, 22) }),
+  ).toMatchObject({
     inputs: 1,
     missing: 1,
   });
-  expect(await rig.pull({ service: 'digits', to: '2026-11-20' })).toMatchObject({ inputs: 1, missing: 2 });
+  expect(await rig.pull({ service: 'digits', beforeMs: Date.UTC(2026, 10, 21) })).toMatchObject({
+    inputs: 1,
+    missing: 2,
+  });
 });
 
 test('pullData() leaves the file that is there alone when storage does not answer', async () => {
