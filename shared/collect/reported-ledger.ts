@@ -31,4 +31,4 @@ export const ledgersProperty = 'collection';
 /** What a device reports of what its modules have collected, by module. */
 export const reportedLedgersSchema = z.record(z.string(), bufferSchema);
 
-export type ReportedLedgers = z.infer<typeof reportedLedgersSchema>;
+type ReportedLedgers = z.infer<typeof reportedLedgersSchema>;
