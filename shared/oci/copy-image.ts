@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts';
 import { FerryError } from '../errors.ts';
+import { inParallel } from '../in-parallel.ts';
 import type { Descriptor, Platform } from './descriptor.ts';
 import type { ImageDestination, ImageSource } from './image-place.ts';
 import { childrenOf, type ManifestDocument } from './manifest.ts';
@@ -49,8 +50,7 @@ const manifestsMax = 1000;
  * @throws {FerryError} DIGEST_MISMATCH when a blob is not what its manifest says
  */
 export async function copyImage(request: CopyRequest): Promise<CopyResult> {
-  const abort = new AbortController();
-  const signal = request.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, request.signal]);
+  const signal = request.signal ?? new AbortController().signal;
   const documents = await collect(request, signal);
   const root = documents.at(-1);
   if (root === undefined) throw new Error('An image has a manifest');
@@ -60,15 +60,8 @@ export async function copyImage(request: CopyRequest): Promise<CopyResult> {
     const totalBytes = totalOf(blobs);
     return { digest, totalBytes, presentBytes: totalBytes, mountedBytes: 0, movedBytes: 0 };
   }
-  const copy = new BlobCopy(request, blobs, signal);
-  try {
-    await copy.run(request.concurrency ?? 4);
-  } catch (error) {
-    // The first failure ends the others, which are not waited for any longer than that takes.
-    abort.abort(error);
-    await copy.settled();
-    throw error;
-  }
+  const copy = new BlobCopy(request, blobs);
+  await copy.run(request.concurrency ?? 4, signal);
   const { place, repository, tags = [] } = request.to;
   for (const document of documents) {
     const names = document === root && tags.length > 0 ? tags : [undefined];
@@ -141,16 +134,13 @@ function uniqueBlobs(documents: readonly ManifestDocument[]): readonly Descripto
 class BlobCopy {
   readonly #request: CopyRequest;
   readonly #blobs: readonly Descriptor[];
-  readonly #signal: AbortSignal;
   readonly #moved = new Map<Digest, number>();
   #present = 0;
   #mounted = 0;
-  #workers: readonly Promise<void>[] = [];
 
-  constructor(request: CopyRequest, blobs: readonly Descriptor[], signal: AbortSignal) {
+  constructor(request: CopyRequest, blobs: readonly Descriptor[]) {
     this.#request = request;
     this.#blobs = blobs;
-    this.#signal = signal;
   }
 
   get progress(): CopyProgress {
@@ -162,28 +152,19 @@ class BlobCopy {
     };
   }
 
-  async run(concurrency: number): Promise<void> {
+  async run(atOnce: number, signal: AbortSignal): Promise<void> {
     this.#report();
     // The largest first, so that none is left to be waited for alone.
-    const waiting = this.#blobs.toSorted((a, b) => b.size - a.size);
-    const work = async (): Promise<void> => {
-      for (let blob = waiting.shift(); blob !== undefined; blob = waiting.shift()) {
-        this.#signal.throwIfAborted();
-        await this.#copy(blob);
-        this.#report();
-      }
-    };
-    this.#workers = Array.from({ length: Math.min(concurrency, waiting.length) }, work);
-    await Promise.all(this.#workers);
+    const blobs = this.#blobs.toSorted((a, b) => b.size - a.size);
+    await inParallel(blobs, { atOnce, signal }, async (blob, signal) => {
+      await this.#copy(blob, signal);
+      this.#report();
+    });
   }
 
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#workers);
-  }
-
-  async #copy(blob: Descriptor): Promise<void> {
+  async #copy(blob: Descriptor, signal: AbortSignal): Promise<void> {
     const { from, to, mountFrom } = this.#request;
-    const options = { signal: this.#signal };
+    const options = { signal };
     if (await to.place.hasBlob(to.repository, blob.digest, options)) {
       this.#present += blob.size;
       return;
