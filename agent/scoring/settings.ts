@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
@@ -6,8 +6,14 @@ import { FerryError } from '../../shared/errors.ts';
 import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';
 import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
+import { scriptPath } from '../../shared/model/script.ts';
+import {
+  type ScoredModel,
+  type ServiceConfig,
+  serviceConfigPath,
+  serviceConfigSchema,
+} from '../../shared/model/service-config.ts';
 import { telemetryEnvironment, type TelemetrySettings, telemetrySettings } from './telemetry/telemetry-settings.ts';
-import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
 
 /** What the scoring server is told at its start. */
 export interface ScoringSettings {
@@ -205,9 +211,23 @@ function tlsFiles(given: z.infer<typeof environmentSchema>): TlsFiles | undefine
 
 function readConfig(root: string): ServiceConfig {
   const path = join(root, serviceConfigPath);
+  const config = parseConfig(path);
+  if (config.models.length > 0 || existsSync(join(root, scriptPath))) return config;
+  throw new FerryError(
+    'IMAGE_INVALID',
+    `Cannot serve "${path}": it names no model and there is no "${scriptPath}", one of them was wanted`,
+  );
+}
+
+function parseConfig(path: string): ServiceConfig {
   try {
     return serviceConfigSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
   } catch (cause) {
     throw new FerryError('IMAGE_INVALID', `Cannot read the service configuration "${path}"`, { cause });
   }
+}
+
+/** Gives what a script answers for: the first model of the image, or the service itself where there is none. */
+export function scriptModel({ config, service }: Pick<ScoringSettings, 'config' | 'service'>): ScoredModel {
+  return config.models[0] ?? { name: service, version: 1, signature: { inputs: [], outputs: [] } };
 }

@@ -1,8 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { findProgram } from '../../shared/programs.ts';
-import { enginePackageNames, npmPackage } from './engine-packages.ts';
-import type { Component } from './sbom.ts';
+import { enginePackageNames } from './engine-packages.ts';
+import { packagesOf } from './npm-packages.ts';
+import { type Component, npmComponent } from './sbom.ts';
 
 /** One module of the scoring server. */
 export interface ServerModule {
@@ -54,7 +55,7 @@ export async function bundleServer(): Promise<ServerBundle> {
   });
   const modules = result.outputFiles.map(({ path, contents }) => ({ name: basename(path), content: contents }));
   const inputs = Object.keys(result.metafile.inputs).map((path) => join(root, path));
-  return { modules: mainFirst(modules), inputs, components: packagesOf(inputs) };
+  return { modules: mainFirst(modules), inputs, components: packagesOf(inputs).map(npmComponent) };
 }
 
 /** Finds the program's modules by their names, which begin with its own. */
@@ -74,10 +75,4 @@ async function publishedBundle(path: string): Promise<ServerBundle> {
 function mainFirst(modules: readonly ServerModule[]): ServerModule[] {
   const rank = ({ name }: ServerModule): string => (name === mainName ? '' : name);
   return modules.toSorted((left, right) => (rank(left) < rank(right) ? -1 : 1));
-}
-
-/** Gives the npm packages that files belong to. */
-function packagesOf(files: readonly string[]): readonly Component[] {
-  const folders = files.flatMap((file) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0] ?? []);
-  return [...new Set(folders)].sort().map(npmPackage);
 }

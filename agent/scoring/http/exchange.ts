@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ErrorCode, FerryError, isFerryError } from '../../../shared/errors.ts';
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import { productVersion } from '../../../shared/version.ts';
 import type { Scored } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
@@ -53,7 +53,7 @@ export class Exchange {
   /** Bytes of the request that are held. */
   heldBytes = 0;
   /** The model that was asked, and what it gave. */
-  model: ServiceModel | undefined;
+  model: ScoredModel | undefined;
   scored: Scored | undefined;
   /** Of the trace, where traces are on. */
   span: RequestSpan | undefined;

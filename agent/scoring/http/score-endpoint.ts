@@ -1,5 +1,6 @@
 import type { Logger } from '../../../shared/log.ts';
 import { FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
+import type { Wanted } from '../model/batcher.ts';
 import type { ScoringMetrics } from '../metrics.ts';
 import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer, StageTimes } from '../scorer.ts';
@@ -68,13 +69,7 @@ export async function answerScore(
 ): Promise<void> {
   const { scorer, protocol, body, http } = request;
   const { timeoutMs } = options;
-  const wanted = {
-    get abandoned() {
-      return exchange.gone;
-    },
-    deadlineAtMs: exchange.startMs + timeoutMs,
-    timeoutMs,
-  };
+  const wanted = new WantedAnswer(exchange, timeoutMs);
   try {
     const jsonBytes = protocol === 'infer' ? jsonBytesSaid(exchange) : undefined;
     const scored = await scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted, http });
@@ -85,6 +80,26 @@ export async function answerScore(
     const { status } = tellFailure(error);
     if (status >= 500) logFailure(exchange, error, options.log);
     count(exchange, request, options, { status, scored: undefined });
+  }
+}
+
+/**
+ * Whether the answer to a request over HTTP is wanted. A class, since an object literal with a getter has a hidden class of its
+ * own, which keeps the request alive until the old generation is collected.
+ */
+class WantedAnswer implements Wanted {
+  readonly #exchange: Exchange;
+  readonly deadlineAtMs: number;
+  readonly timeoutMs: number;
+
+  constructor(exchange: Exchange, timeoutMs: number) {
+    this.#exchange = exchange;
+    this.deadlineAtMs = exchange.startMs + timeoutMs;
+    this.timeoutMs = timeoutMs;
+  }
+
+  get abandoned(): boolean {
+    return this.#exchange.gone;
   }
 }
 
@@ -134,6 +149,7 @@ export function logFailure(
 ): void {
   const fields = { requestId: request.requestId, ...request.span?.ids, reason: messageOf(error) };
   if (isFerryError(error, 'OVERLOADED')) log.debug(fields, 'refused a request');
+  else if (isFerryError(error, 'INTERRUPTED')) log.debug(fields, 'nobody waits for the answer');
   else log.error(isFerryError(error) ? fields : { ...fields, err: error }, 'could not score');
 }
 

@@ -1,4 +1,4 @@
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import type { TensorSpec, TensorType } from '../../../shared/model/signature.ts';
 import { inputAliases } from '../protocol/score-body.ts';
 
@@ -12,7 +12,7 @@ export interface SwaggerOptions {
   /** Stands before every path; or empty. */
   readonly pathPrefix: string;
   /** The model behind `/score`. */
-  readonly model: ServiceModel;
+  readonly model: ScoredModel;
 }
 
 /**
@@ -98,7 +98,7 @@ function paths(reference: Reference, version: 2 | 3): object {
   };
 }
 
-function schemasOf({ signature }: ServiceModel): Record<string, object> {
+function schemasOf({ signature }: ScoredModel): Record<string, object> {
   const [input] = signature.inputs;
   const alone = signature.inputs.length === 1 && input !== undefined;
   const aliases = inputAliases.filter((alias) => alias !== input?.name).join('" or "');

@@ -1,5 +1,5 @@
 import type { Logger } from '../../../shared/log.ts';
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import type { Scored } from '../scorer.ts';
 import type { RequestSpan, Telemetry } from './telemetry.ts';
 
@@ -12,7 +12,7 @@ export interface AnsweredRequest {
   readonly requestId: string;
   readonly clientRequestId?: string | undefined;
   readonly totalMs: number;
-  readonly model?: ServiceModel | undefined;
+  readonly model?: ScoredModel | undefined;
   /** @default it was not scored */
   readonly scored?: Scored | undefined;
 }
