@@ -4,9 +4,9 @@ import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError } from '../../shared/errors.ts';
+import { storeBlob, storeOptions } from '../collect/store-blob.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
-import { storageError } from './storage-error.ts';
 
 /** Where the hub says that a blob is to be stored. */
 const placeSchema = z.object({
@@ -19,8 +19,6 @@ const placeSchema = z.object({
 
 /** How long the hub may take to answer, in milliseconds. */
 const hubTimeoutMs = 30_000;
-/** How long a blob may take to be stored, in milliseconds; the hub's signature holds an hour. */
-const storeTimeoutMs = 30 * 60_000;
 
 /**
  * Sends blobs to the storage account behind an IoT Hub: asks the hub for a signed address, stores the blob there, tells the hub how it
@@ -38,7 +36,7 @@ export class HubFileUpload implements UploadDestination {
   /**
    * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name.
    * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED when the hub gives no address
-   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_REFUSED when the storage does not take it; the hub is told so
+   * @throws {FerryError} what `storeBlob()` throws, when the storage does not take it; the hub is told so
    */
   async upload(blob: Parameters<UploadDestination['upload']>[0], signal: AbortSignal): Promise<void> {
     const client = await this.#open();
@@ -47,13 +45,17 @@ export class HubFileUpload implements UploadDestination {
       signal,
       async () => placeSchema.parse(await client.getBlobSharedAccessSignature(blob.name)),
     );
-    // The signature is in the query, which is never part of a message.
     const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
     try {
-      await store(address, sasToken, blob, signal);
+      const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
+      await storeBlob(
+        new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions),
+        blob,
+        signal,
+      );
     } catch (error) {
       await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
-      throw storageError(error, address);
+      throw error;
     }
     await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
   }
@@ -110,24 +112,4 @@ function portAgent({ hostName, gatewayHostName }: DeviceConnectionString): Agent
   // `host` and `port` are options of every connection, which an agent's own options override; the types do not know that.
   const options = { keepAlive: true, host, port: Number(port), servername: host };
   return new Agent(options);
-}
-
-async function store(
-  address: string,
-  sasToken: string,
-  blob: Parameters<UploadDestination['upload']>[0],
-  signal: AbortSignal,
-): Promise<void> {
-  const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
-  const client = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), {
-    // The next upload tries again anyway.
-    retryOptions: { maxTries: 2, retryDelayInMs: 500 },
-  });
-  await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
-    client.uploadData(blob.content, {
-      abortSignal,
-      blobHTTPHeaders: { blobContentType: blob.contentType },
-      metadata: blob.metadata,
-    }),
-  );
 }

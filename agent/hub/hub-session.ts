@@ -10,6 +10,14 @@ export interface TwinState {
   readonly reported: JsonObject;
 }
 
+/** Who signs in, by what clock. */
+export interface HubIdentity {
+  /** Of the module. */
+  readonly connectionString: string;
+  /** How far this machine's clock is behind the hub's, in milliseconds. */
+  readonly clockBehindMs: number;
+}
+
 /** What is done with what the hub sends. Handlers only note it. */
 export interface SessionHandlers {
   /** Desired properties have changed, or may have. */
@@ -26,6 +34,9 @@ const answerTimeoutMs = 30_000;
 /** How long signing off may take, in milliseconds. */
 const closeTimeoutMs = 3_000;
 
+/** For how long a token is good, and how long before its end it is renewed, in seconds (the SDK's own). */
+const tokenSeconds = { valid: 3600, margin: 900 } as const;
+
 /**
  * One connection to the hub as the module `$edgeAgent`, by the real device SDK. It is used until it breaks and then thrown away: the SDK's own
  * reconnecting forgets subscriptions and does not read the twin again. Only the renewal of the token, for which the SDK drops and
@@ -41,10 +52,11 @@ export class HubSession implements AsyncDisposable {
   }
 
   /** Connects and subscribes to all that the agent needs. Throws what the SDK throws. */
-  static async open(connectionString: string, handlers: SessionHandlers, signal: AbortSignal): Promise<HubSession> {
+  static async open(identity: HubIdentity, handlers: SessionHandlers, signal: AbortSignal): Promise<HubSession> {
     const { connectModule, anyMethod } = await loadDeviceSdk();
-    const client = connectModule(connectionString);
+    const client = connectModule(identity.connectionString);
     try {
+      await client.setOptions({ tokenRenewal: tokenTimes(identity.clockBehindMs) });
       await withDeadline({ doing: 'connect to the hub', timeoutMs: openTimeoutMs, signal }, () => client.open());
       const twin = await withDeadline({ doing: 'read the twin', timeoutMs: answerTimeoutMs, signal }, () =>
         client.getTwin(),
@@ -101,6 +113,18 @@ export class HubSession implements AsyncDisposable {
     this.#twin.on('error', () => undefined);
     await close(this.#client);
   }
+}
+
+/** Says how tokens are made: by a clock that is behind, one has to be good for as much longer, or it has ended before it begins. */
+function tokenTimes(clockBehindMs: number): {
+  readonly tokenValidTimeInSeconds: number;
+  readonly tokenRenewalMarginInSeconds: number;
+} {
+  const behindSeconds = Math.max(0, Math.ceil(clockBehindMs / 1000));
+  return {
+    tokenValidTimeInSeconds: tokenSeconds.valid + behindSeconds,
+    tokenRenewalMarginInSeconds: tokenSeconds.margin + behindSeconds,
+  };
 }
 
 async function close(client: ModuleClient): Promise<void> {

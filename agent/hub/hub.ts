@@ -6,6 +6,7 @@ import type { Logger } from '../../shared/log.ts';
 import { reportDiff } from '../report-diff.ts';
 import type { JsonObject } from '../report.ts';
 import { retryDelayMs } from './backoff.ts';
+import { measureClockSkew } from './clock-skew.ts';
 import { hubError } from './hub-error.ts';
 import { HubSession, type SessionHandlers } from './hub-session.ts';
 
@@ -22,8 +23,20 @@ export interface HubOptions {
   readonly log: Logger;
 }
 
+/** How the link to the hub is. */
+export interface HubConnection {
+  readonly isUp: boolean;
+  /** Since when it has been so, by this machine's clock, in milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** Why it was last lost, or could not be had. */
+  readonly lastError?: string;
+}
+
 /** How often the twin is read although nothing was heard, in milliseconds (IoT Edge, ConfigRefreshFrequencySecs). */
 const refreshEveryMs = 3_600_000;
+
+/** How far a clock may be off before tokens are made with that in mind, in milliseconds: the hub allows for 5 minutes. */
+const skewThatMattersMs = 60_000;
 
 /** How long the last report may take, in milliseconds: the agent has 10 s to end. */
 const flushTimeoutMs = 2_000;
@@ -33,6 +46,9 @@ export class Hub {
   readonly #options: HubOptions;
   readonly #address: string;
   #known: boolean;
+  #connection: HubConnection;
+  /** How far this machine's clock is ahead of the hub's, in milliseconds, as far as the hub has been asked. */
+  #clockSkewMs: number | undefined;
   #wanted: JsonObject | undefined;
   /** What the hub holds; nothing while there is no connection. */
   #held: JsonObject | undefined;
@@ -43,6 +59,12 @@ export class Hub {
     this.#options = options;
     this.#known = options.knownToHub;
     this.#address = addressOf(options.device);
+    this.#connection = { isUp: false, sinceMs: options.clock.nowMs() };
+  }
+
+  /** How the link is. */
+  get connection(): HubConnection & { readonly clockSkewMs?: number } {
+    return { ...this.#connection, ...(this.#clockSkewMs === undefined ? {} : { clockSkewMs: this.#clockSkewMs }) };
   }
 
   /** Takes the state to report; the hub gets what differs from what it holds, now or when it is reached again. */
@@ -66,7 +88,8 @@ export class Hub {
         if (signal.aborted) break;
         if (isBug(thrown)) throw thrown;
         const error = isFerryError(thrown) && thrown.code !== 'TIMEOUT' ? thrown : hubError(thrown, this.#address);
-        if (error.code === 'HUB_UNAUTHORIZED' && !this.#known) throw error;
+        this.#noteConnection(false, messageOf(error));
+        if (error.code === 'HUB_UNAUTHORIZED' && !(await this.#clockWasWrong(signal)) && !this.#known) throw error;
         // A connection that held for a while starts the count anew.
         if (clock.monotonicMs() - startedMs > 60_000) failures = 1;
         const delayMs = retryDelayMs(failures);
@@ -101,8 +124,10 @@ export class Hub {
       },
       onMethod,
     };
-    await using session = await HubSession.open(identity, handlers, signal);
+    const clockBehindMs = -(this.#clockSkewMs ?? 0);
+    await using session = await HubSession.open({ connectionString: identity, clockBehindMs }, handlers, signal);
     this.#known = true;
+    this.#noteConnection(true);
     log.info({ hub: this.#address, device: device.deviceId }, 'connected to the hub');
     try {
       while (!signal.aborted) {
@@ -121,6 +146,27 @@ export class Hub {
       this.#held = undefined;
       this.#flushed?.resolve();
     }
+  }
+
+  #noteConnection(isUp: boolean, error?: string): void {
+    const sinceMs = isUp === this.#connection.isUp ? this.#connection.sinceMs : this.#options.clock.nowMs();
+    const lastError = error ?? this.#connection.lastError;
+    this.#connection = { isUp, sinceMs, ...(lastError === undefined ? {} : { lastError }) };
+  }
+
+  /** After a refusal: asks the hub what time it is, and says whether that is news which may make the next try go well. */
+  async #clockWasWrong(signal: AbortSignal): Promise<boolean> {
+    const { device, log } = this.#options;
+    const before = this.#clockSkewMs ?? 0;
+    const skewMs = await measureClockSkew(device.gatewayHostName ?? device.hostName, signal);
+    if (skewMs === undefined) return false;
+    this.#clockSkewMs = skewMs;
+    if (Math.abs(skewMs - before) < skewThatMattersMs) return false;
+    log.warn(
+      { clockSkewSeconds: Math.round(skewMs / 1000) },
+      "this machine's clock is not the hub's: making up for it",
+    );
+    return true;
   }
 
   async #readTwin(session: HubSession, signal: AbortSignal): Promise<void> {

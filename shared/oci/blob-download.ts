@@ -70,7 +70,7 @@ async function* piecesFrom(
     throw new FerryError('IMAGE_NOT_FOUND', message);
   }
   // A registry that knows no ranges sends it all once more.
-  let skip = response.status === 206 ? start - firstByteOf(response.headers) : start;
+  let skip = response.status === 206 ? start - firstByteOf(response.header('content-range')) : start;
   if (skip < 0)
     throw new FerryError('REGISTRY_REFUSED', `Cannot pull "${blob.digest}": another range was sent than asked for`);
   for await (const piece of response.pieces()) {
@@ -80,6 +80,6 @@ async function* piecesFrom(
   }
 }
 
-function firstByteOf(headers: Headers): number {
-  return Number(/^bytes (\d+)-/.exec(headers.get('content-range') ?? '')?.[1] ?? 0);
+function firstByteOf(contentRange: string | undefined): number {
+  return Number(/^bytes (\d+)-/.exec(contentRange ?? '')?.[1] ?? 0);
 }

@@ -87,7 +87,7 @@ class BlobUpload {
     const begun = await this.#send('POST', `${this.#repository}/blobs/uploads/`, { statuses: [202] });
     this.#moveTo(begun);
     // A registry may ask for larger chunks than these.
-    const leastBytes = Number(begun.headers.get('oci-chunk-min-length') ?? '0') || 0;
+    const leastBytes = Number(begun.header('oci-chunk-min-length') ?? '0') || 0;
     const chunkBytes = Math.max(this.#options.chunkBytes ?? defaultChunkBytes, leastBytes);
     if (this.#blob.size > chunkBytes) await this.#sendChunks(chunkBytes);
     await this.#finish();
@@ -129,7 +129,7 @@ class BlobUpload {
   /** Asks how much the registry has after a break, and goes on from there. */
   async #findOutHowFar(): Promise<void> {
     const status = await this.#send('GET', this.#here(), { statuses: [204, 404] });
-    const [, last] = /^0-(\d+)$/.exec(status.headers.get('range') ?? '') ?? [];
+    const [, last] = /^0-(\d+)$/.exec(status.header('range') ?? '') ?? [];
     // "0-0" is one byte or none: then, as when the session is gone, only a new one is certain.
     if (status.status === 404 || last === undefined || last === '0') {
       this.#isLost = true;
@@ -148,7 +148,7 @@ class BlobUpload {
     const rest = this.#sent === 0 ? { start: 0, end: this.#blob.size } : {};
     const headers = { 'content-type': 'application/octet-stream' };
     const stored = await this.#send('PUT', target, { statuses: [201], headers, ...rest, attemptsMax: 1 });
-    const digest = stored.headers.get('docker-content-digest') ?? this.#blob.digest;
+    const digest = stored.header('docker-content-digest') ?? this.#blob.digest;
     if (digest !== this.#blob.digest) {
       const message = `Cannot push "${this.#blob.digest}" to "${this.#transport.host}": it says it stored "${digest}"`;
       throw new FerryError('DIGEST_MISMATCH', message);
@@ -196,8 +196,8 @@ class BlobUpload {
   }
 
   #moveTo(response: RegistryResponse): void {
-    const location = response.headers.get('location');
-    if (location !== null) this.#location = new URL(location, response.url);
+    const location = response.header('location');
+    if (location !== undefined) this.#location = new URL(location, response.url);
   }
 
   #here(): URL {

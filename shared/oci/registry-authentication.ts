@@ -16,8 +16,15 @@ const defaultLifeSeconds = 60;
 /** The part of its life for which a token is used: the request that carries it takes its time, and clocks differ. */
 const usedPart = 0.8;
 
-/** Sends a request that belongs to signing in; only an answer with the status 200 comes back. */
-export type Fetch = (url: URL, init: RequestInit, signal: AbortSignal) => Promise<Response>;
+/** A request that belongs to signing in: with a form it is a POST, else a GET. */
+export interface SignInRequest {
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly form?: Readonly<Record<string, string>>;
+}
+
+/** Sends such a request and gives the answer's body; every other status than 200 is a failure. */
+export type AskToSignIn = (request: SignInRequest, signal: AbortSignal) => Promise<Uint8Array>;
 
 /**
  * Signs in to one registry: gives the `Authorization` header of a scope, and learns from the registry's challenge how it is
@@ -28,15 +35,15 @@ export type Fetch = (url: URL, init: RequestInit, signal: AbortSignal) => Promis
 export class RegistryAuthentication {
   readonly #host: string;
   readonly #credentials: RegistryCredentials;
-  readonly #fetch: Fetch;
+  readonly #ask: AskToSignIn;
   readonly #clock: Clock;
   readonly #headers = new Map<string, { readonly value: string; readonly endMs: number }>();
   #refreshToken: string | undefined;
 
-  constructor(host: string, credentials: RegistryCredentials, fetch: Fetch, clock: Clock) {
+  constructor(host: string, credentials: RegistryCredentials, ask: AskToSignIn, clock: Clock) {
     this.#host = host;
     this.#credentials = credentials;
-    this.#fetch = fetch;
+    this.#ask = ask;
     this.#clock = clock;
   }
 
@@ -82,7 +89,7 @@ export class RegistryAuthentication {
       credential === undefined || credential.kind === 'password'
         ? await this.#tokenWithPassword(realm, { service, scope }, credential, signal)
         : await this.#tokenWithRefreshToken(realm, { service, scope }, credential, signal);
-    const { token, access_token, expires_in = defaultLifeSeconds } = await parse(response, tokenSchema, this.#host);
+    const { token, access_token, expires_in = defaultLifeSeconds } = parse(response, tokenSchema, this.#host);
     const value = token ?? access_token;
     if (value === undefined) throw unreadable(this.#host);
     return { token: value, lifeMs: expires_in * 1000 };
@@ -93,11 +100,11 @@ export class RegistryAuthentication {
     { service, scope }: { service: string; scope: string },
     credential: (RegistryCredential & { kind: 'password' }) | undefined,
     signal: AbortSignal,
-  ): Promise<Response> {
+  ): Promise<Uint8Array> {
     if (service !== '') realm.searchParams.set('service', service);
     for (const one of scope.split(' ').filter((part) => part !== '')) realm.searchParams.append('scope', one);
     const headers: Record<string, string> = credential === undefined ? {} : { authorization: basic(credential) };
-    return this.#fetch(realm, { headers }, signal);
+    return this.#ask({ url: realm, headers }, signal);
   }
 
   async #tokenWithRefreshToken(
@@ -105,7 +112,7 @@ export class RegistryAuthentication {
     { service, scope }: { service: string; scope: string },
     credential: Exclude<RegistryCredential, { kind: 'password' }>,
     signal: AbortSignal,
-  ): Promise<Response> {
+  ): Promise<Uint8Array> {
     this.#refreshToken ??=
       credential.kind === 'refresh-token' ? credential.token : await this.#exchange(credential, service, signal);
     const form = {
@@ -115,7 +122,7 @@ export class RegistryAuthentication {
       client_id: 'modelferry',
       refresh_token: this.#refreshToken,
     };
-    return this.#fetch(realm, { method: 'POST', body: new URLSearchParams(form) }, signal);
+    return this.#ask({ url: realm, form }, signal);
   }
 
   /** Gives Azure Container Registry's refresh token for a token of Microsoft Entra ID. */
@@ -131,8 +138,8 @@ export class RegistryAuthentication {
       ...(credential.tenant === undefined ? {} : { tenant: credential.tenant }),
     };
     const url = new URL('/oauth2/exchange', registryUrl(this.#host));
-    const response = await this.#fetch(url, { method: 'POST', body: new URLSearchParams(form) }, signal);
-    return (await parse(response, exchangeSchema, this.#host)).refresh_token;
+    const response = await this.#ask({ url, form }, signal);
+    return parse(response, exchangeSchema, this.#host).refresh_token;
   }
 }
 
@@ -143,11 +150,13 @@ function basic({ username, password }: { username: string; password: string }): 
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
-async function parse<T>(response: Response, schema: z.ZodType<T>, host: string): Promise<T> {
-  const json: unknown = await response.json().catch(() => undefined);
-  const read = schema.safeParse(json);
-  if (read.success) return read.data;
-  throw unreadable(host);
+function parse<T>(answer: Uint8Array, schema: z.ZodType<T>, host: string): T {
+  try {
+    return schema.parse(JSON.parse(Buffer.from(answer).toString()));
+  } catch {
+    // Not as the cause: it would quote what may be a secret.
+    throw unreadable(host);
+  }
 }
 
 function unreadable(host: string): FerryError {

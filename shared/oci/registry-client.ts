@@ -6,7 +6,7 @@ import { uploadBlob, type UploadOptions, type UploadSource } from './blob-upload
 import type { Descriptor } from './descriptor.ts';
 import { type ImageIndex, indexSchema, type ManifestDocument, parseManifest } from './manifest.ts';
 import { manifestMediaTypes } from './media-types.ts';
-import { RegistryTransport, type RegistryTransportOptions } from './registry-transport.ts';
+import { type RegistryResponse, RegistryTransport, type RegistryTransportOptions } from './registry-transport.ts';
 import { type Expected, verified } from './verified.ts';
 
 /** What every operation takes beside its own. */
@@ -57,13 +57,13 @@ export class RegistryClient {
   ): Promise<Pick<Descriptor, 'mediaType' | 'digest' | 'size'> | undefined> {
     using response = await this.#askForManifest('HEAD', repository, tagOrDigest, options);
     if (response.status === 404) return undefined;
-    const digest = response.headers.get('docker-content-digest');
-    const size = response.headers.get('content-length');
+    const digest = response.header('docker-content-digest');
+    const size = response.header('content-length');
     // A registry need not name the digest; then only the manifest itself tells it.
-    if (digest === null || size === null || !isDigest(digest)) {
+    if (digest === undefined || size === undefined || !isDigest(digest)) {
       return (await this.getManifest(repository, tagOrDigest, options))?.descriptor;
     }
-    return { mediaType: mediaTypeOf(response.headers), digest, size: Number(size) };
+    return { mediaType: mediaTypeOf(response), digest, size: Number(size) };
   }
 
   /**
@@ -79,10 +79,10 @@ export class RegistryClient {
     using response = await this.#askForManifest('GET', repository, tagOrDigest, options);
     const bytes = await response.bytes();
     if (response.status === 404) return undefined;
-    const wanted = isDigest(tagOrDigest) ? tagOrDigest : response.headers.get('docker-content-digest');
+    const wanted = isDigest(tagOrDigest) ? tagOrDigest : response.header('docker-content-digest');
     const digest = digestOf(bytes);
-    if (wanted !== null && digest !== wanted) throw this.#mismatch(`${repository}:${tagOrDigest}`, digest, wanted);
-    return parseManifest(bytes, mediaTypeOf(response.headers));
+    if (wanted !== undefined && digest !== wanted) throw this.#mismatch(`${repository}:${tagOrDigest}`, digest, wanted);
+    return parseManifest(bytes, mediaTypeOf(response));
   }
 
   /**
@@ -107,7 +107,7 @@ export class RegistryClient {
       ...options,
     });
     await response.bytes();
-    const stored = response.headers.get('docker-content-digest') ?? digest;
+    const stored = response.header('docker-content-digest') ?? digest;
     if (stored !== digest) throw this.#mismatch(`${repository}:${tag ?? digest}`, stored, digest);
     return digest;
   }
@@ -136,7 +136,7 @@ export class RegistryClient {
       statuses: [200, 404],
       ...options,
     });
-    return response.status === 404 ? undefined : Number(response.headers.get('content-length') ?? 0);
+    return response.status === 404 ? undefined : Number(response.header('content-length') ?? 0);
   }
 
   /**
@@ -170,10 +170,10 @@ export class RegistryClient {
       ...options,
     });
     await response.bytes();
-    const location = response.headers.get('location');
+    const location = response.header('location');
     if (response.status === 201) return true;
     // The registry began an upload instead, which nobody will go on with.
-    if (location !== null) await this.#cancelUpload(repository, new URL(location, response.url), options);
+    if (location !== undefined) await this.#cancelUpload(repository, new URL(location, response.url), options);
     return false;
   }
 
@@ -201,7 +201,7 @@ export class RegistryClient {
       const bytes = await response.bytes();
       if (response.status === 404) return [];
       tags.push(...(this.#parse(bytes, tagsSchema).tags ?? []));
-      const next: string | undefined = /<([^>]+)>\s*;\s*rel="?next"?/i.exec(response.headers.get('link') ?? '')?.[1];
+      const next: string | undefined = /<([^>]+)>\s*;\s*rel="?next"?/i.exec(response.header('link') ?? '')?.[1];
       target = next === undefined ? undefined : new URL(next, response.url);
     }
     return tags.sort();
@@ -274,6 +274,6 @@ export class RegistryClient {
   }
 }
 
-function mediaTypeOf(headers: Headers): string {
-  return headers.get('content-type')?.split(';')[0]?.trim() ?? '';
+function mediaTypeOf(response: RegistryResponse): string {
+  return response.header('content-type')?.split(';')[0]?.trim() ?? '';
 }

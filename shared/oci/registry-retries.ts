@@ -28,9 +28,9 @@ const codes: readonly string[] = [
 export class TryAgain extends Error {
   override readonly name = 'TryAgain';
   /** The registry's `Retry-After`, as it was sent. */
-  readonly retryAfter: string | null;
+  readonly retryAfter: string | undefined;
 
-  constructor(status: number, retryAfter: string | null) {
+  constructor(status: number, retryAfter: string | undefined) {
     super(`${status} may be another answer the next time`);
     this.retryAfter = retryAfter;
   }
@@ -45,19 +45,14 @@ export function isRetryableStatus(status: number): boolean {
 export function isRetryableFailure(failure: unknown): boolean {
   const code = systemCodeOf(failure);
   if (code !== undefined && codes.includes(code)) return true;
-  // undici's own: the other side closed, or the body ended before its length.
-  return causesOf(failure).some(
-    (cause) =>
-      cause instanceof TryAgain ||
-      ('code' in cause && typeof cause.code === 'string' && /^UND_ERR_(?:SOCKET|CONNECT|RES|REQ)/.test(cause.code)),
-  );
+  return causesOf(failure).some((cause) => cause instanceof TryAgain);
 }
 
 /** Gives how long to wait after a failed attempt, in milliseconds. @param attempt 0 for the first one */
 export function retryDelayMs(attempt: number, failure: unknown, nowMs: number): number {
   const ownMs = delaysMs[Math.min(attempt, delaysMs.length - 1)] ?? 0;
-  const retryAfter = causesOf(failure).find((cause) => cause instanceof TryAgain)?.retryAfter ?? null;
-  if (retryAfter === null) return ownMs;
+  const retryAfter = causesOf(failure).find((cause) => cause instanceof TryAgain)?.retryAfter;
+  if (retryAfter === undefined) return ownMs;
   const askedMs = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - nowMs;
   return Number.isNaN(askedMs) ? ownMs : Math.min(Math.max(askedMs, ownMs), retryAfterMsMax);
 }

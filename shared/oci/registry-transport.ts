@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { type Clock, systemClock } from '../clock.ts';
 import { FerryError, isFerryError } from '../errors.ts';
+import { exchange, type HttpAnswer, type RequestBody } from './http-exchange.ts';
 import { IdleLimit } from './idle-limit.ts';
 import { manifestBytesMax } from './manifest.ts';
 import { registryUrl } from './registry-address.ts';
-import { type Fetch, RegistryAuthentication } from './registry-authentication.ts';
+import { type AskToSignIn, RegistryAuthentication, type SignInRequest } from './registry-authentication.ts';
 import type { RegistryCredentials } from './registry-credentials.ts';
 import { attemptsMax, isRetryableFailure, isRetryableStatus, retryDelayMs, TryAgain } from './registry-retries.ts';
 
@@ -36,13 +37,10 @@ export interface RegistryRequest {
   readonly signal?: AbortSignal;
 }
 
-/** What is sent: bytes, or a stream that can be begun again. */
-export type RequestBody = Uint8Array | { readonly size: number; open(): AsyncIterable<Uint8Array> };
-
 /** An answer: its body, where there is one, is to be read or cancelled; disposing ends the watch over it. */
 export interface RegistryResponse extends Disposable {
   readonly status: number;
-  readonly headers: Headers;
+  header(name: string): string | undefined;
   /** Where the answer came from, to resolve its `Location` against. */
   readonly url: URL;
   /** Reads the body whole. @throws {FerryError} REGISTRY_REFUSED when it is larger than a manifest may be */
@@ -69,8 +67,8 @@ export class RegistryTransport {
     this.#idleMsMax = options.idleMsMax ?? 60_000;
     this.#clock = options.clock ?? systemClock;
     const credentials = options.credentials ?? (async () => undefined);
-    const fetchToSignIn: Fetch = (url, init, signal) => this.#fetchToSignIn(url, init, signal);
-    this.#authentication = new RegistryAuthentication(host, credentials, fetchToSignIn, this.#clock);
+    const ask: AskToSignIn = (request, signal) => this.#askToSignIn(request, signal);
+    this.#authentication = new RegistryAuthentication(host, credentials, ask, this.#clock);
   }
 
   /**
@@ -101,8 +99,8 @@ export class RegistryTransport {
 
   async #sendSignedIn(request: RegistryRequest): Promise<RegistryResponse> {
     const first = await this.#sendOnce(request);
-    const challenge = first.headers.get('www-authenticate');
-    if (first.status !== 401 || challenge === null) return first;
+    const challenge = first.header('www-authenticate');
+    if (first.status !== 401 || challenge === undefined) return first;
     const signal = request.signal ?? AbortSignal.timeout(this.#idleMsMax);
     if (!(await this.#authentication.answer(challenge, request.scope, signal))) return first;
     await discard(first);
@@ -113,39 +111,46 @@ export class RegistryTransport {
     const url = typeof request.target === 'string' ? new URL(`/v2/${request.target}`, this.#base) : request.target;
     const limit = new IdleLimit(request.doing, this.#idleMsMax, request.signal);
     try {
-      const headers = new Headers(request.headers);
       // A URL that the registry gave may be of another host, which has no business with the token.
       const authorization =
         url.origin === this.#base.origin ? this.#authentication.headerFor(request.scope) : undefined;
-      if (authorization !== undefined) headers.set('authorization', authorization);
-      const response = await fetch(url, {
+      const answer = await exchange({
         method: request.method,
-        headers,
+        url,
+        headers: { ...request.headers, ...(authorization !== undefined && { authorization }) },
+        ...(request.body && { body: watched(request.body, limit) }),
         signal: limit.signal,
-        ...bodyOf(request.body, headers, limit),
       });
       limit.touch();
-      return answerOf(response, limit);
+      return responseOf(answer, limit);
     } catch (error) {
       limit[Symbol.dispose]();
       throw limit.signal.aborted ? limit.signal.reason : error;
     }
   }
 
-  async #fetchToSignIn(url: URL, init: RequestInit, signal: AbortSignal): Promise<Response> {
+  async #askToSignIn({ url, headers = {}, form }: SignInRequest, signal: AbortSignal): Promise<Uint8Array> {
     const doing = `sign in to the registry "${this.host}" at ${url.origin}`;
     using limit = new IdleLimit(doing, this.#idleMsMax, signal);
-    const response = await fetch(url, { ...init, signal: limit.signal });
-    if (response.ok) return new Response(await response.arrayBuffer(), { status: response.status });
-    throw new FerryError('REGISTRY_REFUSED', `Cannot ${doing}: ${reasonOf(response.status, await textOf(response))}`);
+    const posted = form && { 'content-type': 'application/x-www-form-urlencoded' };
+    const answer = await exchange({
+      method: form === undefined ? 'GET' : 'POST',
+      url,
+      headers: { ...headers, ...posted },
+      ...(form && { body: Buffer.from(new URLSearchParams(form).toString()) }),
+      signal: limit.signal,
+    });
+    const bytes = await gather(answer.pieces());
+    if (answer.status === 200) return bytes;
+    throw new FerryError('REGISTRY_REFUSED', `Cannot ${doing}: ${reasonOf(answer.status, textOf(bytes))}`);
   }
 
   async #refusal(request: RegistryRequest, response: RegistryResponse): Promise<FerryError> {
-    const text = Buffer.from(await response.bytes().catch(() => new Uint8Array())).toString();
+    const text = textOf(await response.bytes().catch(() => new Uint8Array()));
     const message = `Cannot ${request.doing} at the registry "${this.host}": ${reasonOf(response.status, text)}`;
     const wanted = `${request.statuses.join(' or ')} was wanted`;
     if (isRetryableStatus(response.status)) {
-      const cause = new TryAgain(response.status, response.headers.get('retry-after'));
+      const cause = new TryAgain(response.status, response.header('retry-after'));
       return new FerryError('REGISTRY_REFUSED', `${message}, ${wanted}`, { cause });
     }
     const isForbidden = response.status === 401 || response.status === 403;
@@ -168,34 +173,29 @@ export async function discard(response: RegistryResponse): Promise<void> {
   await response.bytes().catch(() => undefined);
 }
 
-function bodyOf(body: RequestBody | undefined, headers: Headers, limit: IdleLimit): RequestInit & { duplex?: 'half' } {
-  if (body === undefined) return {};
-  if (body instanceof Uint8Array) return { body };
-  headers.set('content-length', String(body.size));
-  return { body: ReadableStream.from(limit.watch(body.open())), duplex: 'half' };
+/** Takes every piece that is sent as a movement. */
+function watched(body: RequestBody, limit: IdleLimit): RequestBody {
+  return body instanceof Uint8Array ? body : { size: body.size, open: () => limit.watch(body.open()) };
 }
 
-function answerOf(response: Response, limit: IdleLimit): RegistryResponse {
-  const body = response.body;
-  // Without a body there is nothing to watch, and nobody who has to dispose of the watch.
-  if (body === null) limit[Symbol.dispose]();
+function responseOf(answer: HttpAnswer, limit: IdleLimit): RegistryResponse {
   const pieces = async function* (): AsyncGenerator<Uint8Array, void, void> {
     using _limit = limit;
     try {
-      if (body !== null) yield* limit.watch(body);
+      yield* limit.watch(answer.pieces());
     } catch (error) {
       throw limit.signal.aborted ? limit.signal.reason : error;
     }
   };
   return {
-    status: response.status,
-    headers: response.headers,
-    url: new URL(response.url),
+    status: answer.status,
+    header: (name) => answer.header(name),
+    url: answer.url,
     pieces,
     bytes: () => gather(pieces()),
     [Symbol.dispose]() {
       limit[Symbol.dispose]();
-      if (body !== null && !body.locked) void body.cancel().catch(() => undefined);
+      answer.letGo();
     },
   };
 }
@@ -217,8 +217,8 @@ async function gather(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Buffer.concat(gathered);
 }
 
-async function textOf(response: Response): Promise<string> {
-  return response.text().catch(() => '');
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString();
 }
 
 /** Gives status, and the registry's own code and message where it gave them. */

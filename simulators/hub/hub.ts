@@ -21,6 +21,7 @@ import { configurationRoutes } from './rest/configurations.ts';
 import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
 import { deviceRoutes } from './rest/devices.ts';
+import { importExportRoutes } from './rest/import-export.ts';
 import type { Route } from './rest/route.ts';
 import { jobRoutes } from './rest/jobs.ts';
 import { openRestServer } from './rest/server.ts';
@@ -119,6 +120,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   cleanup.defer(() => {
     running.abort();
     parts.jobs.stop();
+    parts.importExport.stop();
   });
   repeat({ clock, everyMs: sweepEveryMs, signal: running.signal }, () => {
     gateway.sweep();
@@ -185,6 +187,7 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
     ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
+    ...importExportRoutes(parts.importExport),
     ...deviceSideRoutes(parts),
     ...controlRoutes({
       ...parts,

@@ -8,6 +8,7 @@ import { EventLog } from './events.ts';
 import { Faults } from './faults.ts';
 import { Presence } from './identity/presence.ts';
 import { Registry } from './identity/registry.ts';
+import { ImportExport } from './import-export.ts';
 import { Jobs } from './jobs.ts';
 import { Methods } from './methods.ts';
 import { Sessions } from './mqtt/sessions.ts';
@@ -31,6 +32,7 @@ export interface Parts {
   readonly configurations: Configurations;
   readonly evaluator: Evaluator;
   readonly jobs: Jobs;
+  readonly importExport: ImportExport;
   readonly faults: Faults;
   readonly sources: Sources;
 }
@@ -64,6 +66,7 @@ export function assemble(options: {
     sessions: new Sessions(store),
     methods,
     jobs: new Jobs({ store, clock, log, sources, twins, methods }),
+    importExport: new ImportExport({ store, clock, log, sources, twins }),
     configurations,
     evaluator: new Evaluator({ registry, twins, store, sources, configurations, log }),
     faults,

@@ -13,7 +13,8 @@ export type DocumentKind =
   | 'command'
   | 'upload'
   | 'notification'
-  | 'job';
+  | 'job'
+  | 'registry-job';
 
 const schemaVersion = 1;
 

@@ -41,6 +41,8 @@ export interface Registry extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** How much of a body is held for its reader before its sender has to wait; at 64 KiB it would wait for every piece. */
+const bodyBytesMax = 1024 * 1024;
 /** A connection on which nothing moves is ended after so long. */
 const idleMsMax = 60_000;
 /** How often blobs that nobody needs are looked for, and how long one is left for a manifest that is still to come. */
@@ -67,7 +69,10 @@ export async function startRegistry(options: RegistryOptions): Promise<Registry>
     await uploads.create();
     const repositories = new Repositories(layout, join(aside, 'links'));
     const answer = answerWith(layout, repositories, uploads);
-    const server = createServer((request, response) => void serve(request, response, { answer, log }));
+    const server = createServer(
+      { highWaterMark: bodyBytesMax },
+      (request, response) => void serve(request, response, { answer, log }),
+    );
     // A layer of many gigabytes takes its time; a connection on which nothing moves does not get any.
     server.requestTimeout = 0;
     server.setTimeout(idleMsMax);

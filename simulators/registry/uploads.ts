@@ -6,6 +6,9 @@ import { type Digest, Digester } from '../../shared/digest.ts';
 import type { Layout } from './layout.ts';
 import { Refusal } from './refusal.ts';
 
+/** Pieces come as the network cuts them, 64 KiB at most; a write of each would take longer than the hashing. At most 16 then. */
+const writeBytes = 1024 * 1024;
+
 /** How many uploads may be open at once, and how long one may stand still. */
 const uploadsMax = 1000;
 const idleMsMax = 60 * 60 * 1000;
@@ -48,11 +51,7 @@ export class Upload {
     if (this.#busy) throw new Refusal('BLOB_UPLOAD_INVALID', 'another request adds to this upload', { status: 409 });
     this.#busy = true;
     try {
-      for await (const piece of source) {
-        await this.#write(piece);
-        this.#digester.update(piece);
-        this.#bytes += piece.byteLength;
-      }
+      await this.#gather(source);
     } finally {
       this.#busy = false;
     }
@@ -73,17 +72,54 @@ export class Upload {
     await rm(this.path, { force: true });
   }
 
-  async #write(piece: Uint8Array): Promise<void> {
-    for (let written = 0; written < piece.byteLength;) {
-      const { bytesWritten } = await this.#file.write(
-        piece,
-        written,
-        piece.byteLength - written,
-        this.#bytes + written,
-      );
-      written += bytesWritten;
+  /** Takes what comes in large writes, of which one is under way while the next is gathered. */
+  async #gather(source: AsyncIterable<Uint8Array>): Promise<void> {
+    let pieces: Uint8Array[] = [];
+    let gatheredBytes = 0;
+    let adding: Promise<void> = Promise.resolve();
+    const flush = async (): Promise<void> => {
+      await adding;
+      adding = this.#add(pieces);
+      // Awaited at the next flush; a failure is not lost by it.
+      adding.catch(() => undefined);
+      pieces = [];
+      gatheredBytes = 0;
+    };
+    try {
+      for await (const piece of source) {
+        pieces.push(piece);
+        gatheredBytes += piece.byteLength;
+        if (gatheredBytes >= writeBytes) await flush();
+      }
+    } finally {
+      // What came before a break counts too.
+      await flush();
+      await adding;
     }
   }
+
+  async #add(pieces: readonly Uint8Array[]): Promise<void> {
+    let left = pieces;
+    for (let position = this.#bytes; left.length > 0;) {
+      const { bytesWritten } = await this.#file.writev([...left], position);
+      position += bytesWritten;
+      left = after(left, bytesWritten);
+    }
+    for (const piece of pieces) {
+      this.#digester.update(piece);
+      this.#bytes += piece.byteLength;
+    }
+  }
+}
+
+/** Gives what is left of pieces behind their first bytes. */
+function after(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  let taken = bytes;
+  return pieces.flatMap((piece) => {
+    const own = Math.min(taken, piece.byteLength);
+    taken -= own;
+    return own === piece.byteLength ? [] : [piece.subarray(own)];
+  });
 }
 
 /** The uploads that are open. They end with the process: what a killed one left is removed when the next one starts. */

@@ -37,6 +37,10 @@ export async function openRestServer(options: RestOptions): Promise<{ readonly s
     forceCloseConnections: true,
   });
   app.server.timeout = idleTimeoutMs;
+  // By the clock that the hub goes by: it is from here that devices learn how far theirs is off.
+  app.addHook('onSend', async (_request, reply) => {
+    reply.header('date', new Date(options.clock.nowMs()).toUTCString());
+  });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler((error, _request, reply) => sendError(reply, { error, options }));

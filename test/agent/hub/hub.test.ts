@@ -109,6 +109,18 @@ test('Hub gives up on a wrong key at first contact, and never again after it was
   await expect(stillTrying).resolves.toBe('still trying');
 });
 
+test.each([2 * 3_600_000, -2 * 3_600_000])(
+  'pain 14, a wrong clock: Hub is let in by a hub whose clock is %i ms ahead, and knows how far it is off',
+  async (clockSkewMs) => {
+    await using rig = await Rig.open();
+    rig.hub.faults.change({ clockSkewMs });
+    await using link = openLink(rig);
+    await until(() => link.desired.length > 0, { timeoutMs: 15_000 });
+    if (clockSkewMs < 0) return;
+    expect(link.hub.connection).toMatchObject({ isUp: true, clockSkewMs: expect.closeTo(-clockSkewMs, -4) });
+  },
+);
+
 test.each([
   ['Connection refused: Not authorized', 'HUB_UNAUTHORIZED'],
   ['mqtt.js returned Connection refused: Bad username or password error', 'HUB_UNAUTHORIZED'],
