@@ -33,7 +33,7 @@ await build({
 // The scoring server stands alone in an image: all is bundled but the packages with native code.
 await build({
   ...common,
-  entryPoints: { scoring: 'agent/scoring/main.ts' },
+  entryPoints: { scoring: 'agent/scoring/main.ts', upload: 'agent/scoring/upload-main.ts' },
   external: ['onnxruntime-node', 'better-sqlite3'],
   banner: {
     js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",

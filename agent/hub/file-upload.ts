@@ -3,11 +3,10 @@ import type { Client } from 'azure-iot-device';
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
-import { FerryError } from '../../shared/errors.ts';
+import { FerryError, isFerryError } from '../../shared/errors.ts';
+import { storeBlob, storeOptions } from '../collect/store-blob.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
-import { storageError } from './storage-error.ts';
-import { storeBlob } from './store-blob.ts';
 
 type Blob = Parameters<UploadDestination['upload']>[0];
 
@@ -22,8 +21,6 @@ const placeSchema = z.object({
 
 /** How long the hub may take to answer, in milliseconds. */
 const hubTimeoutMs = 30_000;
-/** How long a blob may take to be stored, in milliseconds; the hub's signature holds an hour. */
-const storeTimeoutMs = 30 * 60_000;
 
 /**
  * Sends blobs to the storage account behind an IoT Hub: asks the hub for a signed address, stores the blob there, tells the hub how it
@@ -42,37 +39,37 @@ export class HubFileUpload implements UploadDestination {
    * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name. A signature that expires meanwhile is
    * replaced once, and the upload goes on where it was.
    * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED when the hub gives no address
-   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_DENIED, STORAGE_REFUSED when the storage does not take it; the hub is told so
+   * @throws {FerryError} what `storeBlob()` throws, when the storage does not take it; the hub is told so
    */
   async upload(blob: Blob, signal: AbortSignal): Promise<void> {
-    const failure = await this.#tryUpload(blob, signal);
-    if (failure === undefined) return;
-    if (failure.code !== 'STORAGE_DENIED') throw failure;
-    const again = await this.#tryUpload(blob, signal);
-    if (again !== undefined) throw again;
+    try {
+      await this.#tryUpload(blob, signal);
+    } catch (error) {
+      if (!isFerryError(error, 'UNAUTHORIZED')) throw error;
+      await this.#tryUpload(blob, signal);
+    }
   }
 
-  /** @returns what the storage has against it */
-  async #tryUpload(blob: Blob, signal: AbortSignal): Promise<FerryError | undefined> {
+  async #tryUpload(blob: Blob, signal: AbortSignal): Promise<void> {
     const client = await this.#open();
     const { correlationId, hostName, containerName, blobName, sasToken } = await this.#ask(
       `ask the hub where to store "${blob.name}"`,
       signal,
       async () => placeSchema.parse(await client.getBlobSharedAccessSignature(blob.name)),
     );
-    // The signature is in the query, which is never part of a message.
     const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
     try {
-      await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
-        storeBlob({ address, sasToken }, blob, abortSignal),
+      const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
+      await storeBlob(
+        new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions),
+        blob,
+        signal,
       );
     } catch (error) {
       await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
-      if (signal.aborted) throw error;
-      return storageError(error, address);
+      throw error;
     }
     await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
-    return undefined;
   }
 
   async #notify(

@@ -1,12 +1,14 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
+import { bufferFileName } from '../collect/buffer-file.ts';
 import { commitThreadRole, runCommitThread } from '../collect/run-commit-thread.ts';
 import type { ServerGroup } from './server-group.ts';
 import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';
-import { readSettings } from './settings.ts';
+import { readSettings, type ScoringSettings } from './settings.ts';
+import { UploadThread } from './upload-thread.ts';
 
 /** Where the root of the image is, seen from `/opt/modelferry/server.mjs`; tests and the process engine say it themselves. */
 const rootFromBundle = '../..';
@@ -31,6 +33,7 @@ async function serve(): Promise<void> {
     const { ServerGroup } = await import('./server-group.ts');
     const group = await ServerGroup.start({ settings, log, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
+    const upload = startUpload(settings, log);
     const { service, host } = settings;
     log.info(
       { port: group.first.port, host, service, models, startMs: Math.round(performance.now() - startMs) },
@@ -39,12 +42,19 @@ async function serve(): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping');
-        void stop(group, log);
+        void stop(group, upload, log);
       });
     }
   } catch (error) {
     fail(error, log);
   }
+}
+
+/** Sends what is collected to storage, where that is this program's to do. */
+function startUpload(settings: ScoringSettings, log: Logger): UploadThread | undefined {
+  const { upload, collectInto, logLevel } = settings;
+  if (upload === undefined || collectInto === undefined) return undefined;
+  return new UploadThread({ ...upload, databasePath: join(collectInto, bufferFileName), logLevel, log, entry });
 }
 
 /** Listens beside the main thread. */
@@ -84,8 +94,10 @@ function fail(error: unknown, log: Logger): never {
   process.exit(3);
 }
 
-async function stop(group: ServerGroup, log: Logger): Promise<never> {
+async function stop(group: ServerGroup, upload: UploadThread | undefined, log: Logger): Promise<never> {
   const complete = await group.stop();
+  // The last rows are in the buffer now.
+  if ((await upload?.stop()) === false) log.warn('collected rows that are not in storage stay in the buffer');
   log.info({ complete }, 'stopped');
   process.exit(complete ? 0 : 1);
 }

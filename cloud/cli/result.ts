@@ -1,4 +1,3 @@
-import Table from 'cli-table3';
 import type { FerryError } from '../../shared/errors.ts';
 
 /** What a command gives: one value as a document for programs, and the same as text for people. */
@@ -11,47 +10,9 @@ export interface CommandResult {
   readonly failure?: FerryError;
 }
 
-/** Lays out rows under headings, without lines, as wide as their content. */
-export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const grid = new Table({ head: headings.map((heading) => heading.toUpperCase()), chars: noLines, style: plain });
-  grid.push(...rows.map((row) => row.map(String)));
-  return grid
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
-}
-
-/** Lays out one thing's fields, a line each; fields without a value are left out. */
-export function fields(entries: Readonly<Record<string, string | number | undefined>>): string {
-  const present = Object.entries(entries).filter((entry): entry is [string, string | number] => entry[1] !== undefined);
-  const width = Math.max(0, ...present.map(([name]) => name.length));
-  return present.map(([name, value]) => `${name.padEnd(width)}  ${indentLines(String(value), width + 2)}`).join('\n');
-}
-
-/** Writes a number of bytes for people, by powers of 1,000: `4.2 MB`. */
-export function bytesText(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`;
-  const units = ['kB', 'MB', 'GB', 'TB'];
-  const power = Math.min(Math.floor(Math.log10(bytes) / 3), units.length);
-  const value = bytes / 1000 ** power;
-  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[power - 1]}`;
-}
-
 /** Writes tags or properties for people: `area=vision, stage=test`. */
 export function pairsText(pairs: Readonly<Record<string, string>>): string {
   return Object.entries(pairs)
     .map(([key, value]) => (value === '' ? key : `${key}=${value}`))
     .join(', ');
 }
-
-function indentLines(text: string, columns: number): string {
-  return text.replaceAll('\n', `\n${' '.repeat(columns)}`);
-}
-
-const noLines = Object.fromEntries(
-  ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right']
-    .concat(['left', 'left-mid', 'mid', 'mid-mid', 'middle', 'right', 'right-mid'])
-    .map((place) => [place, '']),
-);
-const plain = { head: [], border: [], 'padding-left': 0, 'padding-right': 1 };

@@ -1,5 +1,6 @@
 import { FerryError } from '../../shared/errors.ts';
-import { bytesText, type CommandResult, fields, table } from '../cli/result.ts';
+import { bytesText, fields, table } from '../../shared/text-layout.ts';
+import type { CommandResult } from '../cli/result.ts';
 import type { DataBlob } from '../data/find-blobs.ts';
 import type { LabelReport } from '../data/label.ts';
 import type { PullReport } from '../data/pull.ts';

@@ -6,7 +6,8 @@ import { formatDeviceConnectionString } from '../../shared/edge/connection-strin
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { HubClient } from '../azure/hub-client.ts';
 import type { HubConfiguration, HubDevice, HubTwin } from '../azure/hub-resources.ts';
-import { type CommandResult, fields, pairsText, table } from '../cli/result.ts';
+import { type CommandResult, pairsText } from '../cli/result.ts';
+import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { type DeviceReport, deviceReportOf } from '../deploy/device-report.ts';
 

@@ -4,7 +4,8 @@ import { parseVersionedName, type VersionedName } from '../../shared/model/name.
 import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
 import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
 import { startProgress } from '../cli/progress.ts';
-import { bytesText, type CommandResult, fields, pairsText, table } from '../cli/result.ts';
+import { type CommandResult, pairsText } from '../cli/result.ts';
+import { bytesText, fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
 import { exportImage } from '../images/export.ts';

@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { FerryError } from '../../shared/errors.ts';
 import { type Faults, HubSimulator } from '../azure/hub-simulator.ts';
-import { type CommandResult, fields } from '../cli/result.ts';
+import type { CommandResult } from '../cli/result.ts';
+import { fields } from '../../shared/text-layout.ts';
 import { addWork, type Session } from '../cli/session.ts';
 
 interface SetFlags {

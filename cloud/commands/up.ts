@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { join } from 'node:path';
 import { isFerryError } from '../../shared/errors.ts';
-import { fields } from '../cli/result.ts';
+import { fields } from '../../shared/text-layout.ts';
 import { addWork, positiveInteger, type Session } from '../cli/session.ts';
 import { LocalWorld, type WorldEndpoints, type WorldPart, worldParts } from '../local-world.ts';
 import { defaultName, Workspace } from '../workspace/workspace.ts';

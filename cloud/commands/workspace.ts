@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { type CommandResult, fields } from '../cli/result.ts';
+import type { CommandResult } from '../cli/result.ts';
+import { fields } from '../../shared/text-layout.ts';
 import { addWork } from '../cli/session.ts';
 import { defaultName, Workspace } from '../workspace/workspace.ts';
 

@@ -55,7 +55,8 @@ const blobRowsMax = 50_000;
  * @throws {FerryError} STORAGE_UNREACHABLE or STORAGE_REFUSED
  */
 export async function labelRows(container: DataContainer, options: LabelOptions): Promise<LabelReport> {
-  const { file, signal, scope, onProgress, ...stream } = options;
+  const { scope, service, model, version, onProgress, signal } = options;
+  const stream = { service, model, version };
   const bufferId = await idOf(options);
   const there = await findWritten(container, options, bufferId);
   const folder = `${pathPrefix(scope, { ...stream, designation: 'labels' })}${dayFolder(options.nowMs)}`;

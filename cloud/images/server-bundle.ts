@@ -4,7 +4,7 @@ import { findProgram } from '../../shared/programs.ts';
 import { enginePackageNames, npmPackage } from './engine-packages.ts';
 import type { Component } from './sbom.ts';
 
-/** The scoring server as one module, and the files that it was made of. */
+/** A program of the image as one module, and the files that it was made of. */
 export interface ServerBundle {
   readonly content: Uint8Array;
   readonly inputs: readonly string[];
@@ -16,9 +16,12 @@ export interface ServerBundle {
 const banner = `import { createRequire as createRequireOfBundle } from 'node:module';
 const require = createRequireOfBundle(import.meta.url);`;
 
-/** Gives the scoring server as one module: as it was published, or bundled from its source in a checkout. */
-export async function bundleServer(): Promise<ServerBundle> {
-  const program = findProgram('scoring');
+/**
+ * Gives the scoring server, or what it uploads with, as one module: as it was published, or bundled from its source in a
+ * checkout.
+ */
+export async function bundleServer(name: 'scoring' | 'upload'): Promise<ServerBundle> {
+  const program = findProgram(name);
   if (program.bundled) return { content: await readFile(program.path), inputs: [program.path], components: [] };
   // The checkout's root: paths in the bundle are relative to it, so that the same sources give the same bytes anywhere.
   const root = dirname(dirname(dirname(program.path)));

@@ -1,48 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
-import { until } from '../../until.ts';
-import { makeRoot, readDigits, scoringEntry } from './scoring-rig.ts';
-
-interface Program extends AsyncDisposable {
-  readonly process: ChildProcess;
-  /** Its log lines so far. */
-  lines(): { msg: string; port?: number; code?: string }[];
-  /** Waits until it is ready, and gives its address. */
-  url(): Promise<string>;
-  exitCode(): Promise<number | null>;
-}
-
-/** Starts the program on a folder that stands for the image's root. */
-function startProgram(root: string, environment: NodeJS.ProcessEnv = {}): Program {
-  const own = { MODELFERRY_ROOT: root, MODELFERRY_PORT: '0', MODELFERRY_HOST: '127.0.0.1', ...environment };
-  const child = spawn(process.execPath, [fileURLToPath(scoringEntry)], {
-    env: { ...process.env, ...own },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let log = '';
-  child.stderr.on('data', (piece: Buffer) => (log += piece.toString()));
-  const exited = once(child, 'exit') as Promise<[number | null]>;
-  const lines = (): { msg: string; port?: number; code?: string }[] =>
-    log
-      .split('\n')
-      .filter((line) => line.startsWith('{') && line.endsWith('}'))
-      .map((line) => JSON.parse(line) as { msg: string });
-  return {
-    process: child,
-    lines,
-    url: async () => `http://127.0.0.1:${(await until(() => lines().find(({ msg }) => msg === 'ready'))).port}`,
-    exitCode: async () => (await exited)[0],
-    [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL');
-      await exited;
-    },
-  };
-}
+import { startProgram } from './scoring-program.ts';
+import { makeRoot, readDigits } from './scoring-rig.ts';
 
 test('the program prints one line when it is ready, and ends with 0 after SIGTERM with all rows durable', async () => {
   await using folder = await temporaryFolder();
