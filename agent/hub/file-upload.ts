@@ -3,10 +3,12 @@ import type { Client } from 'azure-iot-device';
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
-import { FerryError } from '../../shared/errors.ts';
+import { FerryError, isFerryError } from '../../shared/errors.ts';
 import { storeBlob, storeOptions } from '../collect/store-blob.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
+
+type Blob = Parameters<UploadDestination['upload']>[0];
 
 /** Where the hub says that a blob is to be stored. */
 const placeSchema = z.object({
@@ -34,11 +36,21 @@ export class HubFileUpload implements UploadDestination {
   }
 
   /**
-   * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name.
+   * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name. A signature that expires meanwhile is
+   * replaced once, and the upload goes on where it was.
    * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED when the hub gives no address
-   * @throws {FerryError} what `storeBlob()` throws, when the storage does not take it; the hub is told so
+   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_DENIED, STORAGE_REFUSED when the storage does not take it; the hub is told so
    */
-  async upload(blob: Parameters<UploadDestination['upload']>[0], signal: AbortSignal): Promise<void> {
+  async upload(blob: Blob, signal: AbortSignal): Promise<void> {
+    const failure = await this.#tryUpload(blob, signal);
+    if (failure === undefined) return;
+    if (failure.code !== 'STORAGE_DENIED') throw failure;
+    const again = await this.#tryUpload(blob, signal);
+    if (again !== undefined) throw again;
+  }
+
+  /** @returns what the storage has against it */
+  async #tryUpload(blob: Blob, signal: AbortSignal): Promise<FerryError | undefined> {
     const client = await this.#open();
     const { correlationId, hostName, containerName, blobName, sasToken } = await this.#ask(
       `ask the hub where to store "${blob.name}"`,
@@ -48,16 +60,15 @@ export class HubFileUpload implements UploadDestination {
     const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
     try {
       const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
-      await storeBlob(
-        new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions),
-        blob,
-        signal,
-      );
+      const place = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions);
+      await storeBlob(place, blob, signal);
     } catch (error) {
       await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
-      throw error;
+      if (signal.aborted || !isFerryError(error)) throw error;
+      return error;
     }
     await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
+    return undefined;
   }
 
   async #notify(
