@@ -12,14 +12,13 @@ const blockBytes = 1024 * 1024;
 /** How long a blob may take to be stored, in milliseconds; a hub's signature holds an hour. */
 const storeTimeoutMs = 30 * 60_000;
 
-/** Settings of a storage client that stores collected rows: the next drain tries again anyway. */
-export const storeOptions = { retryOptions: { maxTries: 2, retryDelayInMs: 500, tryTimeoutInMs: 120_000 } };
+/** Settings of a client that stores collected rows: the next drain tries again anyway. */
+export const storeOptions = { retryOptions: { maxTries: 2, retryDelayInMs: 500 } };
 
 /**
  * Stores a blob, over one of the same name. Sent again after a cut it sends only the blocks that are not there; a blob that storage
  * will not have replaced and that is this very one counts as stored.
- * @throws {FerryError} STORAGE_REFUSED when storage will never take this one
- * @throws {FerryError} UNAUTHORIZED or STORAGE_UNREACHABLE when it takes none now
+ * @throws {FerryError} what {@link storageError} makes of the storage's answer
  */
 export async function storeBlob(client: BlockBlobClient, blob: Blob, signal: AbortSignal): Promise<void> {
   const { origin, pathname } = new URL(client.url);
@@ -27,18 +26,22 @@ export async function storeBlob(client: BlockBlobClient, blob: Blob, signal: Abo
   const address = `${origin}${pathname}`;
   try {
     await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
-      blob.content.byteLength <= blockBytes
-        ? storeWhole(client, blob, abortSignal)
-        : storeBlocks(client, blob, abortSignal),
+      send(client, blob, abortSignal),
     );
   } catch (error) {
     signal.throwIfAborted();
-    if (!(isConflict(error) && (await isStored(client, blob, signal)))) throw storageError(error, address);
+    throw storageError(error, address);
   }
 }
 
-async function storeWhole(client: BlockBlobClient, blob: Blob, abortSignal: AbortSignal): Promise<void> {
-  await client.upload(blob.content, blob.content.byteLength, { abortSignal, ...propertiesOf(blob) });
+async function send(client: BlockBlobClient, blob: Blob, signal: AbortSignal): Promise<void> {
+  try {
+    if (blob.content.byteLength <= blockBytes) {
+      await client.upload(blob.content, blob.content.byteLength, { abortSignal: signal, ...propertiesOf(blob) });
+    } else await storeBlocks(client, blob, signal);
+  } catch (error) {
+    if (!(isConflict(error) && (await isStored(client, blob, signal)))) throw error;
+  }
 }
 
 /** Sends the blocks that storage has not got, then makes the blob of all of them. */

@@ -39,18 +39,18 @@ export class HubFileUpload implements UploadDestination {
    * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name. A signature that expires meanwhile is
    * replaced once, and the upload goes on where it was.
    * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED when the hub gives no address
-   * @throws {FerryError} what `storeBlob()` throws, when the storage does not take it; the hub is told so
+   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_DENIED, STORAGE_REFUSED when the storage does not take it; the hub is told so
    */
   async upload(blob: Blob, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#tryUpload(blob, signal);
-    } catch (error) {
-      if (!isFerryError(error, 'UNAUTHORIZED')) throw error;
-      await this.#tryUpload(blob, signal);
-    }
+    const failure = await this.#tryUpload(blob, signal);
+    if (failure === undefined) return;
+    if (failure.code !== 'STORAGE_DENIED') throw failure;
+    const again = await this.#tryUpload(blob, signal);
+    if (again !== undefined) throw again;
   }
 
-  async #tryUpload(blob: Blob, signal: AbortSignal): Promise<void> {
+  /** @returns what the storage has against it */
+  async #tryUpload(blob: Blob, signal: AbortSignal): Promise<FerryError | undefined> {
     const client = await this.#open();
     const { correlationId, hostName, containerName, blobName, sasToken } = await this.#ask(
       `ask the hub where to store "${blob.name}"`,
@@ -60,16 +60,15 @@ export class HubFileUpload implements UploadDestination {
     const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
     try {
       const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
-      await storeBlob(
-        new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions),
-        blob,
-        signal,
-      );
+      const place = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions);
+      await storeBlob(place, blob, signal);
     } catch (error) {
       await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
-      throw error;
+      if (signal.aborted || !isFerryError(error)) throw error;
+      return error;
     }
     await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
+    return undefined;
   }
 
   async #notify(

@@ -109,7 +109,7 @@ test('rows stay in the buffer while the signature has expired, and a new one is 
   await rig.score(url, 20);
   await until(
     () =>
-      program.lines().some(({ msg, code }) => msg === 'collected rows stay in the buffer' && code === 'UNAUTHORIZED'),
+      program.lines().some(({ msg, code }) => msg === 'collected rows stay in the buffer' && code === 'STORAGE_DENIED'),
     { what: 'the refusal' },
   );
   expect(ledgerOf(rig, 'one')).toMatchObject([
