@@ -62,9 +62,19 @@ async function identifiedContainer(access: {
     import('@azure/storage-blob'),
   ]);
   const { containerUrl, clientId } = access;
-  const credential = new ManagedIdentityCredential({
+  const identity = new ManagedIdentityCredential({
     ...(clientId === undefined ? {} : { clientId }),
     retryOptions: { maxRetries: 2 },
   });
-  return new ContainerClient(containerUrl, credential, storeOptions);
+  const getToken: typeof identity.getToken = async (scopes, options) => {
+    try {
+      return await identity.getToken(scopes, options);
+    } catch (error) {
+      // A status of the identity's endpoint is none of the storage's, which would speak of the blob.
+      throw new FerryError('STORAGE_DENIED', `Cannot store in ${containerUrl}: the managed identity gives no token`, {
+        cause: new Error(messageOf(error).slice(0, 500)),
+      });
+    }
+  };
+  return new ContainerClient(containerUrl, { getToken }, storeOptions);
 }

@@ -1,10 +1,11 @@
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ContainerSASPermissions, type ContainerClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import { grantWriting } from '../../../cloud/azure/write-grant.ts';
+import { bundleServer } from '../../../cloud/images/server-bundle.ts';
 import { pullData, type PullReport } from '../../../cloud/data/pull.ts';
 import { verifyData } from '../../../cloud/data/verify.ts';
 import { Workspace } from '../../../cloud/workspace/workspace.ts';
@@ -152,6 +153,22 @@ test('replicas with one signature never write the same blob, whatever their form
   }
   expect(await rig.verify()).toMatchObject({ rows: 120, missing: 0, doubled: 0, unchecked: 0, findings: [] });
   expect(await rig.pull()).toMatchObject({ inputs: 60, predictions: 60, joined: 60 });
+});
+
+test('an image’s own bundles upload as their sources do', async () => {
+  await using rig = await openRig();
+  await rig.give((await rig.grant()).url);
+  const opt = join(rig.folder, 'opt');
+  await mkdir(opt);
+  await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(opt, 'node_modules'));
+  await writeFile(join(opt, 'server.mjs'), (await bundleServer('scoring')).content);
+  await writeFile(join(opt, 'upload.mjs'), (await bundleServer('upload')).content);
+  const environment = { ...rig.environment('one'), MODELFERRY_COLLECT_FORMAT: 'parquet' };
+  await using program = startProgram(rig.folder, environment, join(opt, 'server.mjs'));
+  await rig.score(await program.url(), 3);
+  program.process.kill('SIGTERM');
+  expect(await program.exitCode()).toBe(0);
+  expect(await rig.verify()).toMatchObject({ rows: 6, unchecked: 0, findings: [] });
 });
 
 test('the program refuses settings of an upload that contradict each other', async () => {
