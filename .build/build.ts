@@ -33,8 +33,11 @@ await build({
 // The scoring server stands alone in an image: all is bundled but the packages with native code.
 await build({
   ...common,
-  entryPoints: { scoring: 'agent/scoring/main.ts', upload: 'agent/scoring/upload-main.ts' },
+  entryPoints: { scoring: 'agent/scoring/main.ts' },
   external: ['onnxruntime-node', 'better-sqlite3'],
+  // What it loads late is in modules of its own, by whose names an image's builder finds them.
+  splitting: true,
+  chunkNames: 'scoring-[hash]',
   banner: {
     js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
   },

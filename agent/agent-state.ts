@@ -23,7 +23,8 @@ export type AgentIdentity = z.infer<typeof identitySchema>;
 export class AgentState {
   readonly folder: string;
 
-  private constructor(folder: string) {
+  /** Names the files of a folder that may not be there; {@link open} makes it. */
+  constructor(folder: string) {
     this.folder = folder;
   }
 
@@ -51,6 +52,11 @@ export class AgentState {
   /** File of the desired states that are and were in force. */
   get desiredFile(): string {
     return join(this.folder, 'desired.json');
+  }
+
+  /** Socket file on which the agent tells how it is. */
+  get statusSocket(): string {
+    return join(this.folder, 'agent.sock');
   }
 
   /** File of the counts of restarts. */

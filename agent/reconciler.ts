@@ -22,6 +22,8 @@ export interface ReconcilerOptions {
   readonly stageImage: (state: DesiredState, image: string, signal: AbortSignal) => ReturnType<StageImage>;
   readonly modulesFolder: string;
   readonly environmentOf: ApplyContext['environmentOf'];
+  /** Is told of every step that was carried out, and how long it took. */
+  readonly onStep: (step: OrderedStep, elapsedMs: number) => void;
   /** Is told how things are after every look. */
   readonly onLook: (look: Look) => void;
   readonly clock: Clock;
@@ -235,8 +237,9 @@ export class Reconciler {
 
   /** Carries out a step and says whether it went well. */
   async #tryStep(step: OrderedStep, desired: DesiredState, signal: AbortSignal): Promise<boolean> {
-    const { log } = this.#options;
+    const { log, clock, onStep } = this.#options;
     const specs = new Map(desired.modules.map((spec) => [spec.name, spec]));
+    const begunMs = clock.monotonicMs();
     try {
       await execute(step, { ...this.#options, specs, staged: this.#stager.staged }, signal);
     } catch (error) {
@@ -244,6 +247,7 @@ export class Reconciler {
       this.#answerRestart(step, error);
       return false;
     }
+    onStep(step, clock.monotonicMs() - begunMs);
     log.info({ ...step }, `module ${step.kind} done`);
     this.#failures.clear(step);
     if (step.kind === 'start') this.#answerRestart(step);

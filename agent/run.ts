@@ -20,10 +20,13 @@ import { answerMethod } from './methods/answer-method.ts';
 import { BackgroundTasks } from './methods/background-tasks.ts';
 import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
-import { Reconciler } from './reconciler.ts';
+import { type Look, Reconciler } from './reconciler.ts';
 import { credentialFor } from './images/credential-for.ts';
 import { type JsonObject, reportedState } from './report.ts';
-import { type Drain, uploadAll, uploadEvery } from './upload-timer.ts';
+import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
+import { Figures } from './status/figures.ts';
+import { openStatusServer, type StatusServerOptions } from './status/status-server.ts';
+import { type Drain, type UploadRecord, uploadAll, uploadEvery } from './upload-timer.ts';
 
 /** The settings of {@link runAgent}. */
 export interface RunOptions {
@@ -35,6 +38,8 @@ export interface RunOptions {
   readonly keepModules: boolean;
   /** How often collected rows are sent, in milliseconds. */
   readonly uploadEveryMs: number;
+  /** Where health and metrics are served to other machines. @default nowhere */
+  readonly metricsAddress?: StatusServerOptions['metricsAddress'];
   readonly version: string;
   readonly log: Logger;
 }
@@ -64,7 +69,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   const usage = await ImageUsage.open(state.imageUsageFile);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
 
+  const figures = new Figures();
+  const uploads = new Map<string, UploadRecord>();
   let lastReport: JsonObject = {};
+  let lastLook: Look | undefined;
   const reconciler = new Reconciler({
     engine,
     watch,
@@ -78,7 +86,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     },
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => moduleEnvironment(device, module),
+    onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
     onLook: (look) => {
+      lastLook = look;
+      figures.noteLook(look, systemClock.monotonicMs());
       lastReport = reportedState({ ...look, agentStartedAt, agentVersion: options.version });
       hub.report(fitReport(lastReport));
     },
@@ -100,14 +111,51 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
         tasks: new BackgroundTasks(signal),
         clock: systemClock,
       },
-      log,
+      { figures, log },
     ),
     clock: systemClock,
     log,
   });
   reconciler.resume();
   const clearing = { engine, images, usage, clock: systemClock, log };
-  await workUntil(signal, { options, state, reconciler, hub, clearing });
+  const sources = {
+    engine: engine.kind,
+    startedAt: agentStartedAt,
+    connection: () => hub.connection,
+    generations,
+    look: () => lastLook,
+    pulls: () => images.pulls,
+    uploads: () => [...uploads.values()],
+  };
+  await using _status = await openStatus(options, { state, figures, sources });
+  await workUntil(signal, {
+    options,
+    state,
+    reconciler,
+    hub,
+    clearing,
+    onUpload: (record) => uploads.set(record.module, record),
+  });
+}
+
+/** Begins to tell on the device itself how the agent is. */
+function openStatus(
+  { version, device, metricsAddress, log }: RunOptions,
+  parts: {
+    readonly state: AgentState;
+    readonly figures: Figures;
+    readonly sources: Omit<StatusSources, 'version' | 'deviceId' | 'hub' | 'stateFolder'>;
+  },
+): Promise<AsyncDisposable> {
+  const { state, figures, sources } = parts;
+  const { deviceId, hostName: hub } = device;
+  return openStatusServer({
+    socketPath: state.statusSocket,
+    ...(metricsAddress === undefined ? {} : { metricsAddress }),
+    read: () => readAgentStatus({ ...sources, version, deviceId, hub, stateFolder: state.folder }),
+    figures,
+    log,
+  });
 }
 
 /** The parts that work at the same time. */
@@ -117,10 +165,11 @@ interface Parts {
   readonly reconciler: Reconciler;
   readonly hub: Hub;
   readonly clearing: ClearImagesOptions;
+  readonly onUpload: (record: UploadRecord) => void;
 }
 
 async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
-  const { options, state, reconciler, hub, clearing } = parts;
+  const { options, state, reconciler, hub, clearing, onUpload } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -131,6 +180,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
     modulesFolder: state.modulesFolder,
     destination: new HubFileUpload(options.device),
     drain: drainRows,
+    onUpload,
     log,
   };
   let refusal: unknown;
@@ -194,9 +244,13 @@ function moduleEnvironment(device: DeviceConnectionString, module: string): Reco
   };
 }
 
-function methodHandler(context: MethodContext, log: Logger): SessionHandlers['onMethod'] {
+function methodHandler(
+  context: MethodContext,
+  { figures, log }: { readonly figures: Figures; readonly log: Logger },
+): SessionHandlers['onMethod'] {
   const answer = async (...[request, response]: Parameters<SessionHandlers['onMethod']>): Promise<void> => {
     const { status, payload } = await answerMethod(request.methodName, request.payload, context);
+    figures.noteMethod(request.methodName);
     log.info({ method: request.methodName, status }, 'answered a direct method');
     response.send(status, payload, (error) => {
       // The caller may be gone by now.

@@ -8,12 +8,23 @@ import type { UploadDestination } from './collect/upload-destination.ts';
 /** Sends what a module's buffer holds, and says how many rows that were. */
 export type Drain = (databasePath: string, destination: UploadDestination, signal: AbortSignal) => Promise<number>;
 
+/** What became of the last try to send what a module has collected. */
+export interface UploadRecord {
+  readonly module: string;
+  readonly atMs: number;
+  readonly rows: number;
+  /** Why it failed. */
+  readonly error?: string;
+}
+
 /** The settings of {@link uploadAll} and {@link uploadEvery}. */
 export interface UploadOptions {
   /** Folder that holds a folder for each module, whose `data/collect.db` is its buffer. */
   readonly modulesFolder: string;
   readonly destination: UploadDestination;
   readonly drain: Drain;
+  /** Is told of every try that had something to send, or failed. */
+  readonly onUpload: (record: UploadRecord) => void;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -28,15 +39,25 @@ export async function uploadEvery(options: UploadOptions & { everyMs: number; cl
 }
 
 /** Sends the buffers of all modules once, those of modules that are gone too. One that fails does not keep the others. */
-export async function uploadAll({ modulesFolder, destination, drain, log, signal }: UploadOptions): Promise<void> {
+export async function uploadAll({
+  modulesFolder,
+  destination,
+  drain,
+  onUpload,
+  log,
+  signal,
+}: UploadOptions): Promise<void> {
   const modules = await readdir(modulesFolder).catch(() => []);
   for (const module of modules) {
     if (signal.aborted) return;
     try {
       const rows = await drain(join(modulesFolder, module, 'data', 'collect.db'), destination, signal);
-      if (rows > 0) log.info({ module, rows }, 'uploaded collected rows');
+      if (rows === 0) continue;
+      log.info({ module, rows }, 'uploaded collected rows');
+      onUpload({ module, atMs: Date.now(), rows });
     } catch (error) {
       if (signal.aborted) return;
+      onUpload({ module, atMs: Date.now(), rows: 0, error: messageOf(error) });
       const code = isFerryError(error) ? error.code : undefined;
       log.warn({ module, code }, `collected rows stay in the buffer: ${messageOf(error)}`);
     }

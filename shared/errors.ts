@@ -1,5 +1,6 @@
 /** Every code that an expected failure may carry. A code is public: scripts test for it, so none is ever renamed. */
 export const errorCodes = [
+  'AGENT_UNREACHABLE',
   'BUFFER_INVALID',
   'CONNECTION_STRING_INVALID',
   'DATA_INCONSISTENT',
@@ -28,11 +29,14 @@ export const errorCodes = [
   'OVERLOADED',
   'PLATFORM_UNSUPPORTED',
   'PORT_IN_USE',
+  'PORT_UNUSABLE',
   'REGISTRY_REFUSED',
   'REGISTRY_UNREACHABLE',
   'REQUEST_INVALID',
   'REQUEST_TOO_LARGE',
+  'REQUEST_TYPE_UNSUPPORTED',
   'SCORING_FAILED',
+  'SCRIPT_INVALID',
   'SERVICE_EXISTS',
   'SERVICE_FAILED',
   'SERVICE_INVALID',

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The programs that the project consists of; they meet on the wire and never import each other. */
-export type ProgramName = 'ferry' | 'agent' | 'quickstart' | 'scoring' | 'simulators' | 'upload';
+export type ProgramName = 'ferry' | 'agent' | 'quickstart' | 'scoring' | 'simulators';
 
 /** Node's flags for a program that runs for months on a device with little memory: it gives up speed that it does not need. */
 const sparing = ['--optimize-for-size', '--max-semi-space-size=1'];
@@ -21,7 +21,6 @@ const places: Record<ProgramName, Place> = {
   quickstart: { source: '../simulators/quickstart/main.ts', bundle: './quickstart.mjs' },
   simulators: { source: '../simulators/main.ts', bundle: './simulators.mjs' },
   scoring: { source: '../agent/scoring/main.ts', bundle: './scoring.mjs' },
-  upload: { source: '../agent/scoring/upload-main.ts', bundle: './upload.mjs' },
 };
 
 /** Where a program's main module is. */

@@ -62,8 +62,26 @@ export function elementBytes(type: NumericType): number {
 
 /** Makes room for so many elements, all zero. */
 export function allocate(type: NumericType, length: number): NumericData {
-  return new numericArrays[type](length);
+  const bytes = length * elementBytes(type);
+  if (bytes > sharedBytesMax) return new numericArrays[type](length);
+  if (slabAt + bytes > slabBytes) {
+    slab = new ArrayBuffer(slabBytes);
+    slabAt = 0;
+  }
+  const data = new numericArrays[type](slab, slabAt, length);
+  slabAt += Math.ceil(bytes / alignment) * alignment;
+  return data;
 }
+
+/**
+ * Small arrays share memory, as Node's own buffers do: one of its own costs the garbage collector more than what is done with it.
+ */
+const slabBytes = 64 * 1024;
+const sharedBytesMax = 4 * 1024;
+/** The largest element has 8 bytes; vector instructions like 64. */
+const alignment = 64;
+let slab = new ArrayBuffer(slabBytes);
+let slabAt = 0;
 
 /** Reads elements from little-endian bytes: a view of them where they are aligned, else a copy. */
 export function elementsIn(type: NumericType, bytes: Uint8Array): NumericData {

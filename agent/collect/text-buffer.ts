@@ -1,12 +1,22 @@
 const zero = 48;
 const minus = 45;
 const point = 46;
+const letterE = 101;
 
 /** Room beyond this is given back when it is not needed any more. */
 const keptBytesMax = 1024 * 1024;
 
 /** 10^0 to 10^22: the powers of ten that a double holds exactly. */
 const powersOfTen = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
+
+/** Down to this, nine significant digits need no power of ten beyond those. */
+const leastExact = 1e-14;
+
+/** More than a few roundings of doubles change a value by. */
+const offBy = 2 ** -48;
+
+/** Below this float32 gives up digits, down to one (IEEE 754, subnormal numbers). */
+const leastOfFullPrecision = 1.17549435e-38;
 
 /**
  * Text that is built as UTF-8 bytes, for JSON and CSV: appends go straight into one growing buffer, numbers without a
@@ -76,13 +86,14 @@ export class TextBuffer {
       return;
     }
     const size = Math.abs(value);
-    if (size < 1e-6 || size >= 1e15) {
+    if (size < leastOfFullPrecision || size >= 1e15) {
       this.#float32Slowly(value);
       return;
     }
     this.#reserve(32);
     if (value < 0) this.#bytes[this.#length++] = minus;
-    if (size < 1e6 && Math.trunc(size) === size) this.#digits(size);
+    if (size < leastExact) this.#shortestOfSmall(size);
+    else if (size < 1e6 && Math.trunc(size) === size) this.#digits(size);
     else this.#shortest(size);
   }
 
@@ -111,36 +122,76 @@ export class TextBuffer {
       const digits = exponent < 0 ? Math.round(size * power(-exponent)) : Math.round(size / power(exponent));
       const readBack = exponent < 0 ? digits / power(-exponent) : digits * power(exponent);
       if (Math.fround(readBack) !== size) continue;
-      this.#decimal(digits, exponent);
+      // At most nine digits: whole numbers of 32 bits, which are divided several times faster than doubles.
+      this.#decimal(digits | 0, exponent);
       return;
     }
     this.#float32Slowly(size);
   }
 
-  /** Writes digits × 10^exponent in plain notation. */
+  /**
+   * Does the same below {@link leastExact}, where products with powers of ten are rounded: digits count only where what they may
+   * be off by makes no other float32 of them.
+   */
+  #shortestOfSmall(size: number): void {
+    let raised = size * 1e14;
+    let lowered = 1e14;
+    let shift = 14;
+    for (; raised < 1e-8; shift += 8) {
+      raised *= 1e8;
+      lowered *= 1e8;
+    }
+    const magnitude = Math.floor(Math.log10(raised));
+    for (let precision = 6; precision <= 9; precision += 1) {
+      const exponent = magnitude - precision + 1;
+      const digits = Math.round(raised * power(-exponent));
+      const readBack = digits / power(-exponent) / lowered;
+      if (Math.fround(readBack * (1 - offBy)) !== size || Math.fround(readBack * (1 + offBy)) !== size) continue;
+      this.#decimal(digits | 0, exponent - shift);
+      return;
+    }
+    this.#float32Slowly(size);
+  }
+
+  /** Writes digits × 10^exponent: plainly, or as `1.25e-9` where that is what JavaScript writes too. */
   #decimal(allDigits: number, allExponent: number): void {
     let digits = allDigits;
     let exponent = allExponent;
     while (digits % 10 === 0) {
-      digits /= 10;
+      digits = (digits / 10) | 0;
       exponent += 1;
     }
-    if (exponent >= 0) {
-      this.#digits(digits);
+    let count = 1;
+    for (let rest = digits; rest >= 10; rest = (rest / 10) | 0) count += 1;
+    const beforePoint = count + exponent;
+    if (beforePoint <= -6) {
+      this.#pointed(digits, { count, beforePoint: 1 });
+      this.#bytes[this.#length++] = letterE;
+      this.#bytes[this.#length++] = minus;
+      this.#pointed(1 - beforePoint, { count: beforePoint > -9 ? 1 : 2, beforePoint: 2 });
+    } else if (beforePoint > 0) {
+      this.#pointed(digits, { count, beforePoint });
       for (; exponent > 0; exponent -= 1) this.#bytes[this.#length++] = zero;
-      return;
+    } else {
+      this.#bytes[this.#length++] = zero;
+      this.#bytes[this.#length++] = point;
+      for (let zeros = beforePoint; zeros < 0; zeros += 1) this.#bytes[this.#length++] = zero;
+      this.#pointed(digits, { count, beforePoint: count });
     }
-    const scale = power(-exponent);
-    const whole = Math.floor(digits / scale);
-    this.#digits(whole);
-    this.#bytes[this.#length++] = point;
-    let fraction = digits - whole * scale;
-    for (let at = this.#length - exponent - 1; at >= this.#length; at -= 1) {
-      const rest = Math.floor(fraction / 10);
-      this.#bytes[at] = zero + (fraction - rest * 10);
-      fraction = rest;
+  }
+
+  /** Writes the digits of a number that has so many, with a point behind some of them unless it has no more. */
+  #pointed(digits: number, { count, beforePoint }: { readonly count: number; readonly beforePoint: number }): void {
+    const bytes = this.#bytes;
+    let left = digits;
+    let at = this.#length + count - (count > beforePoint ? 0 : 1);
+    this.#length = at + 1;
+    for (let digit = count; digit > 0; digit -= 1) {
+      if (digit === beforePoint && count > beforePoint) bytes[at--] = point;
+      const rest = (left / 10) | 0;
+      bytes[at--] = zero + (left - rest * 10);
+      left = rest;
     }
-    this.#length -= exponent;
   }
 
   /** Writes a whole number from 0 up; there must be room. */
@@ -156,9 +207,9 @@ export class TextBuffer {
     this.#length = end;
   }
 
-  /** For sizes that are rare; the smallest have less than 6 digits. */
+  /** For sizes that are rare. */
   #float32Slowly(value: number): void {
-    for (let precision = 1; precision <= 9; precision += 1) {
+    for (let precision = Math.abs(value) < leastOfFullPrecision ? 1 : 6; precision <= 9; precision += 1) {
       const rounded = Number(value.toPrecision(precision));
       if (Math.fround(rounded) !== value) continue;
       this.number(rounded);

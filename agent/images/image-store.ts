@@ -22,6 +22,15 @@ export interface EnsureOptions {
   readonly signal: AbortSignal;
 }
 
+/** An image that is on its way to the device. */
+export interface Pull {
+  readonly image: string;
+  /** What came since it was begun, in bytes. */
+  readonly gotBytes: number;
+  /** What was missing then, in bytes. */
+  readonly totalBytes: number;
+}
+
 /** Blobs that are got at the same time. */
 const parallelBlobs = 4;
 /** What is left free on the disk, in bytes, for the modules' data and logs. */
@@ -37,6 +46,7 @@ export class ImageStore {
   readonly #layout: LayoutStore;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #pulls = new Map<string, Pull>();
 
   private constructor(layout: LayoutStore, options: { clock: Clock; log: Logger }) {
     this.#layout = layout;
@@ -47,6 +57,11 @@ export class ImageStore {
   /** Opens the images in a folder. */
   static async open(folder: string, options: { clock: Clock; log: Logger }): Promise<ImageStore> {
     return new ImageStore(await LayoutStore.open(folder), options);
+  }
+
+  /** The images that are being pulled. */
+  get pulls(): readonly Pull[] {
+    return [...this.#pulls.values()];
   }
 
   /** The images themselves. */
@@ -122,23 +137,29 @@ export class ImageStore {
     this.#log.info({ image, blobs: missing.length, bytes: total }, 'pulling');
     let got = 0;
     let toldAtMs = this.#clock.monotonicMs();
+    this.#pulls.set(image, { image, gotBytes: 0, totalBytes: total });
     const onBytes = (bytes: number): void => {
       got += bytes;
+      this.#pulls.set(image, { image, gotBytes: got, totalBytes: total });
       if (this.#clock.monotonicMs() - toldAtMs < progressEveryMs) return;
       toldAtMs = this.#clock.monotonicMs();
       this.#log.info({ image, got, bytes: total }, 'pulling');
     };
-    await inParallel(missing, { atOnce: parallelBlobs, signal }, (blob, blobSignal) =>
-      downloadBlob({
-        registry,
-        repository: reference.repository,
-        blob,
-        partialFolder: this.#partialFolder,
-        path: this.#layout.blobPath(blob.digest),
-        signal: blobSignal,
-        onBytes,
-      }),
-    );
+    try {
+      await inParallel(missing, { atOnce: parallelBlobs, signal }, (blob, blobSignal) =>
+        downloadBlob({
+          registry,
+          repository: reference.repository,
+          blob,
+          partialFolder: this.#partialFolder,
+          path: this.#layout.blobPath(blob.digest),
+          signal: blobSignal,
+          onBytes,
+        }),
+      );
+    } finally {
+      this.#pulls.delete(image);
+    }
   }
 
   /** Sees that the image and what an engine makes of it will fit, before the link is used for it. */

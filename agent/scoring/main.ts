@@ -8,7 +8,8 @@ import type { ServerGroup } from './server-group.ts';
 import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';
 import { readSettings, type ScoringSettings } from './settings.ts';
-import { UploadThread } from './upload-thread.ts';
+import { LogLines } from './telemetry/log-lines.ts';
+import { UploadThread, uploadThreadRole } from './upload-thread.ts';
 
 /** Where the root of the image is, seen from `/opt/modelferry/server.mjs`; tests and the process engine say it themselves. */
 const rootFromBundle = '../..';
@@ -22,27 +23,36 @@ if (isMainThread && process.argv[2] === workerRole) await work();
 else if (isMainThread) await serve();
 else if (threadRole() === commitThreadRole) runCommitThread();
 else if (threadRole() === listeningThreadRole) await listen();
+else if (threadRole() === uploadThreadRole) await upload();
 
 async function serve(): Promise<void> {
   const startMs = performance.now();
-  const log = createLogger('scoring', { format: 'json' });
+  const lines = new LogLines();
+  const log = createLogger('scoring', { format: 'json', destination: lines });
   try {
     const settings = readSettings(imageRoot(), process.env);
     log.level = settings.logLevel;
     // Only the processes that score need ONNX Runtime; threads and this file start without it.
     const { ServerGroup } = await import('./server-group.ts');
-    const group = await ServerGroup.start({ settings, log, entry });
+    const group = await ServerGroup.start({ settings, log, lines, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
-    const upload = startUpload(settings, log);
+    const uploads = startUpload(settings, log);
     const { service, host } = settings;
     log.info(
-      { port: group.first.port, host, service, models, startMs: Math.round(performance.now() - startMs) },
+      {
+        port: group.first.port,
+        grpcPort: group.first.grpcPort,
+        host,
+        service,
+        models,
+        startMs: Math.round(performance.now() - startMs),
+      },
       'ready',
     );
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping');
-        void stop(group, upload, log);
+        void stop(group, uploads, log);
       });
     }
   } catch (error) {
@@ -52,18 +62,25 @@ async function serve(): Promise<void> {
 
 /** Sends what is collected to storage, where that is this program's to do. */
 function startUpload(settings: ScoringSettings, log: Logger): UploadThread | undefined {
-  const { upload, collectInto, logLevel } = settings;
-  if (upload === undefined || collectInto === undefined) return undefined;
-  return new UploadThread({ ...upload, databasePath: join(collectInto, bufferFileName), logLevel, log, entry });
+  const { upload: access, collectInto, logLevel } = settings;
+  if (access === undefined || collectInto === undefined) return undefined;
+  return new UploadThread({ ...access, databasePath: join(collectInto, bufferFileName), logLevel, log, entry });
+}
+
+/** Sends beside the main thread. */
+async function upload(): Promise<void> {
+  const { runUploadThread } = await import('./run-upload-thread.ts');
+  await runUploadThread();
 }
 
 /** Listens beside the main thread. */
 async function listen(): Promise<void> {
-  const log = createLogger('scoring', { format: 'json' });
+  const lines = new LogLines();
+  const log = createLogger('scoring', { format: 'json', destination: lines });
   const { ScoringServer } = await import('./server.ts');
   await runListeningThread(async (settings, gather) => {
     log.level = settings.logLevel;
-    return await ScoringServer.start({ settings, log, entry, gather });
+    return await ScoringServer.start({ settings, log, lines, entry, gather });
   });
 }
 
@@ -73,11 +90,12 @@ function threadRole(): string | undefined {
 
 /** Scores for a server that is another process; signals are the server's to handle, it ends this process by their pipe. */
 async function work(): Promise<void> {
-  const log = createLogger('scoring-worker', { format: 'json' });
+  const lines = new LogLines();
+  const log = createLogger('scoring-worker', { format: 'json', destination: lines });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => {});
   try {
     const { runWorkerProcess } = await import('./pool/worker-process.ts');
-    await runWorkerProcess({ log, entry });
+    await runWorkerProcess({ log, lines, entry });
   } catch (error) {
     fail(error, log);
   }
@@ -94,10 +112,10 @@ function fail(error: unknown, log: Logger): never {
   process.exit(3);
 }
 
-async function stop(group: ServerGroup, upload: UploadThread | undefined, log: Logger): Promise<never> {
+async function stop(group: ServerGroup, uploads: UploadThread | undefined, log: Logger): Promise<never> {
   const complete = await group.stop();
   // The last rows are in the buffer now.
-  if ((await upload?.stop()) === false) log.warn('collected rows that are not in storage stay in the buffer');
+  if ((await uploads?.stop()) === false) log.warn('collected rows that are not in storage stay in the buffer');
   log.info({ complete }, 'stopped');
   process.exit(complete ? 0 : 1);
 }

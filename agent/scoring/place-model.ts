@@ -1,15 +1,15 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../shared/log.ts';
+import { scriptPath } from '../../shared/model/script.ts';
 import type { Collection } from './collection.ts';
 import { InlineScorer } from './inline-scorer.ts';
-import { OnnxModel } from './model/onnx-model.ts';
+import { loadModel } from './model/load-model.ts';
 import { tryModel } from './model/trial.ts';
 import { PlacedScorer } from './placed-scorer.ts';
 import { WorkerPool } from './pool/worker-pool.ts';
 import type { Scorer } from './scorer.ts';
-import { scriptPath } from './script/scoring-script.ts';
-import type { ScoringSettings } from './settings.ts';
+import { type ScoringSettings, scriptModel } from './settings.ts';
 
 /** What placing a model needs beside it. */
 export interface PlaceModelOptions {
@@ -36,12 +36,11 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
   const { settings, log, entry, collection } = options;
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
-  const path = join(settings.root, model.path);
   const { workerBytesMax, batchRowsMax, waitingMax } = settings;
   const startPool = (workers: number): Promise<WorkerPool> =>
     WorkerPool.start({ model, order: { settings, model: index }, entry, workers, waitingMax, workerBytesMax, log });
-  if (fileBytes(path) > lightBytesMax) return await startPool(settings.workers);
-  const loaded = await OnnxModel.load(path, model);
+  if (fileBytes(join(settings.root, model.path)) > lightBytesMax) return await startPool(settings.workers);
+  const loaded = await loadModel(model, { root: settings.root, log });
   const { runMs, sharesRuns } = await tryModel(loaded);
   log.debug({ model: model.name, version: model.version, runMs, sharesRuns }, 'tried the model');
   if (runMs > lightRunMsMax) return await startPool(settings.workers);
@@ -55,11 +54,10 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
  * @throws {FerryError} MODEL_INVALID when the script cannot be loaded or initialised; the worker's log says why
  */
 export async function placeScript({ settings, log, entry }: PlaceModelOptions): Promise<WorkerPool | undefined> {
-  const [model] = settings.config.models;
-  if (model === undefined || !existsSync(join(settings.root, scriptPath))) return undefined;
+  if (!existsSync(join(settings.root, scriptPath))) return undefined;
   const { workers, workerBytesMax, waitingMax } = settings;
   return await WorkerPool.start({
-    model,
+    model: scriptModel(settings),
     order: { settings, model: 'script' },
     entry,
     workers,

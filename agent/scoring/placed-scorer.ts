@@ -1,4 +1,4 @@
-import type { ServiceModel } from '../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../shared/model/service-config.ts';
 import type { WorkerPool } from './pool/worker-pool.ts';
 import type { ScoreCall } from './protocol/score-call.ts';
 import type { Scored, Scorer } from './scorer.ts';
@@ -11,7 +11,7 @@ const inlineBytesMax = 64 * 1024;
  * starts.
  */
 export class PlacedScorer implements Scorer {
-  readonly model: ServiceModel;
+  readonly model: ScoredModel;
   readonly #inline: Scorer;
   readonly #startPool: () => Promise<WorkerPool>;
   #pool: Promise<WorkerPool> | undefined;

@@ -1,4 +1,4 @@
-import type { ServiceModel } from '../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../shared/model/service-config.ts';
 import type { Answer, ScoreCall } from './protocol/score-call.ts';
 
 /** Where the time of a request went, in milliseconds. */
@@ -22,7 +22,7 @@ export interface Scored {
 
 /** Scores requests to one model: bytes in, bytes out. */
 export interface Scorer {
-  readonly model: ServiceModel;
+  readonly model: ScoredModel;
   /** Requests that wait for their run. */
   readonly waiting: number;
   /**

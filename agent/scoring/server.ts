@@ -1,17 +1,26 @@
 import type { Logger } from '../../shared/log.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { Collection } from './collection.ts';
 import type { Figures, Reading } from './figures.ts';
 import { Callers } from './http/callers.ts';
 import { Listener } from './http/listener.ts';
+import type { RouterOptions } from './http/router.ts';
 import { ScoringMetrics } from './metrics.ts';
 import { placeModel, placeScript } from './place-model.ts';
 import { ServedModels } from './served-models.ts';
+import type { GrpcListener } from './grpc/grpc-listener.ts';
 import type { ScoringSettings } from './settings.ts';
+import { startTelemetry } from './telemetry/forward-lines.ts';
+import type { LogLines } from './telemetry/log-lines.ts';
+import { RequestObserver } from './telemetry/request-observer.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
 
 /** What a scoring server needs from the program around it. */
 export interface ScoringServerOptions {
   readonly settings: ScoringSettings;
   readonly log: Logger;
+  /** Where the log goes, to be sent elsewhere as well. @default it is not sent */
+  readonly lines?: LogLines;
   /** The program's main module, which threads start from. */
   readonly entry: URL;
   /** Gives the figures of all threads that listen. @default those of this one */
@@ -21,10 +30,18 @@ export interface ScoringServerOptions {
 /** How long requests in flight get to end: below the 10 s after which a container engine kills. */
 const drainTimeoutMs = 8_000;
 
-interface ServerParts {
+/** How long the last traces and lines of the log get to be sent. */
+const telemetryTimeoutMs = 1_000;
+
+interface Listeners {
   readonly listener: Listener;
+  readonly grpc: GrpcListener | undefined;
   /** On a port of its own. */
   readonly health: Listener | undefined;
+}
+
+interface ServerParts extends Listeners {
+  readonly telemetry: Telemetry | undefined;
   readonly callers: Callers | undefined;
   readonly models: ServedModels;
   readonly collection: Collection | undefined;
@@ -42,23 +59,27 @@ export class ScoringServer implements AsyncDisposable {
 
   /**
    * Loads the models and starts to listen.
-   * @throws {FerryError} MODEL_INVALID, PORT_IN_USE
+   * @throws {FerryError} MODEL_INVALID, PORT_IN_USE, FILE_UNREADABLE
    */
-  static async start({ settings, log, entry, gather }: ScoringServerOptions): Promise<ScoringServer> {
+  static async start({ settings, log, lines, entry, gather }: ScoringServerOptions): Promise<ScoringServer> {
+    const telemetry = await startTelemetry(settings, log);
+    if (telemetry !== undefined) lines?.tell((line) => telemetry.line(line));
     const collection = Collection.start(settings, { log, entry });
     const scorers = await Promise.all(
       settings.config.models.map((_, index) => placeModel(index, { settings, log, entry, collection })),
     );
     const models = new ServedModels(scorers, await placeScript({ settings, log, entry, collection }));
     const state = { ready: true };
-    const { keysFile, service, healthPort } = settings;
+    const { keysFile, service, limits, logsRequests } = settings;
     const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
     const metrics = new ScoringMetrics();
     const figuresOf = (): Figures => ({ metrics: metrics.snapshot(), readings: readingsOf(models, collection) });
-    const answersFrom = {
+    const observed = logsRequests || telemetry !== undefined;
+    const listeners = await listen(settings, {
       timeoutMs: settings.timeoutMs,
       serviceVersion: settings.serviceVersion,
       corsOrigins: settings.corsOrigins,
+      pathPrefix: settings.pathPrefix,
       models,
       metrics,
       gather: gather ?? (() => Promise.resolve([figuresOf()])),
@@ -66,14 +87,11 @@ export class ScoringServer implements AsyncDisposable {
       title: service,
       collector: collection?.collector,
       callers,
+      bodies: { bodyBytesMax: limits.bodyBytesMax, budget: new ByteBudget(limits.heldBytesMax) },
+      observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
       log,
-    };
-    const listener = await Listener.start(settings, { ...answersFrom, healthOnly: false });
-    const health =
-      healthPort === undefined
-        ? undefined
-        : await Listener.start({ host: settings.host, port: healthPort }, { ...answersFrom, healthOnly: true });
-    return new ScoringServer({ listener, health, models, callers, collection, state, figures: figuresOf });
+    });
+    return new ScoringServer({ ...listeners, models, callers, collection, telemetry, state, figures: figuresOf });
   }
 
   /** The models with what scores them. */
@@ -95,24 +113,43 @@ export class ScoringServer implements AsyncDisposable {
     return this.#parts.health?.port;
   }
 
+  /** Where gRPC is, if it is. */
+  get grpcPort(): number | undefined {
+    return this.#parts.grpc?.port;
+  }
+
   /**
    * Takes no more requests, answers those in flight, and makes what was collected durable.
    * @returns whether all was answered and is durable in time
    */
   async stop(): Promise<boolean> {
-    const { listener, health, models, callers, collection, state } = this.#parts;
+    const { listener, grpc, health, models, callers, collection, telemetry, state } = this.#parts;
     state.ready = false;
-    const complete = await listener.drain(drainTimeoutMs);
+    const drained = await Promise.all([listener.drain(drainTimeoutMs), grpc?.drain(drainTimeoutMs) ?? true]);
     await health?.drain(0);
     callers?.[Symbol.dispose]();
     models.close();
     const durable = (await collection?.close()) ?? true;
-    return complete && durable;
+    await telemetry?.close(telemetryTimeoutMs);
+    return drained.every(Boolean) && durable;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+/** Opens the ports; what a port does not need is not even loaded. */
+async function listen(settings: ScoringSettings, answersFrom: Omit<RouterOptions, 'healthOnly'>): Promise<Listeners> {
+  const { host, healthPort, grpcPort, limits, tls } = settings;
+  const listener = await Listener.start(settings, { ...answersFrom, healthOnly: false });
+  const health =
+    healthPort === undefined
+      ? undefined
+      : await Listener.start({ host, port: healthPort, limits }, { ...answersFrom, healthOnly: true });
+  if (grpcPort === undefined) return { listener, health, grpc: undefined };
+  const { GrpcListener } = await import('./grpc/grpc-listener.ts');
+  return { listener, health, grpc: await GrpcListener.start({ host, port: grpcPort, tls }, answersFrom) };
 }
 
 /** Figures of this moment, for metrics. */

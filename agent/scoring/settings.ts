@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
@@ -7,7 +7,14 @@ import { type CollectSettings, defaultCollectSettings, parseCollectSettings } fr
 import type { StorageAccess } from '../collect/storage-upload.ts';
 import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
-import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
+import { scriptPath } from '../../shared/model/script.ts';
+import {
+  type ScoredModel,
+  type ServiceConfig,
+  serviceConfigPath,
+  serviceConfigSchema,
+} from '../../shared/model/service-config.ts';
+import { telemetryEnvironment, type TelemetrySettings, telemetrySettings } from './telemetry/telemetry-settings.ts';
 
 /** What the scoring server is told at its start. */
 export interface ScoringSettings {
@@ -31,12 +38,21 @@ export interface ScoringSettings {
   /** How collected rows get to storage from here. @default an agent beside it does that */
   readonly upload: { readonly access: StorageAccess; readonly everyMs: number } | undefined;
   readonly corsOrigins: readonly string[];
+  /** Stands before every path, as in "/svc"; or empty. */
+  readonly pathPrefix: string;
   /** File of the keys that callers need. @default everybody may call */
   readonly keysFile: string | undefined;
   /** @default plain HTTP */
   readonly tls: TlsFiles | undefined;
   /** Port for health and metrics alone, without TLS and keys. @default none */
   readonly healthPort: number | undefined;
+  /** Port of the Open Inference Protocol over gRPC. @default none */
+  readonly grpcPort: number | undefined;
+  readonly limits: RequestLimits;
+  /** Whether each request gets a line in the log. */
+  readonly logsRequests: boolean;
+  /** Where traces and logs go. @default nowhere */
+  readonly telemetry: TelemetrySettings | undefined;
   /** Threads that listen, where all models are light. */
   readonly listeners: number;
   /** Whether other threads listen at the port too. */
@@ -52,10 +68,25 @@ export interface ScoringSettings {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 }
 
+/** What one client, or all together, may ask of the server. */
+export interface RequestLimits {
+  /** How long a client may take to send its headers. */
+  readonly headersTimeoutMs: number;
+  /** How long a client may take to send all of its request. */
+  readonly requestTimeoutMs: number;
+  /** How long a connection is kept without a request. */
+  readonly keepAliveTimeoutMs: number;
+  readonly bodyBytesMax: number;
+  /** Bytes of all requests that are held at a time. */
+  readonly heldBytesMax: number;
+}
+
 const trueOrFalse = z
   .string()
   .regex(/^(true|false)$/i)
   .transform((text) => text.toLowerCase() === 'true');
+
+const bodyBytesMax = 100 * 1024 * 1024;
 
 /** By Azure ML's names where it had one. */
 const environmentSchema = z.object({
@@ -83,6 +114,26 @@ const environmentSchema = z.object({
   MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
   MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
   MODELFERRY_HEALTH_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  MODELFERRY_GRPC_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  SERVICE_PATH_PREFIX: z
+    .string()
+    .transform((text) => text.split('/').filter((part) => part !== ''))
+    .transform((parts) => parts.map((part) => `/${part}`).join(''))
+    .default(''),
+  // Slow clients hold a connection, never more; and not for long.
+  MODELFERRY_HEADERS_TIMEOUT_MS: z.coerce.number().int().positive().default(10_000),
+  MODELFERRY_REQUEST_TIMEOUT_MS: z.coerce.number().int().positive().default(60_000),
+  // Load balancers reuse a connection for a minute (Azure's four); it must not be closed under a request.
+  MODELFERRY_KEEP_ALIVE_TIMEOUT_MS: z.coerce.number().int().positive().default(245_000),
+  // Azure ML's routers refuse more.
+  MODELFERRY_BODY_BYTES_MAX: z.coerce.number().int().positive().default(bodyBytesMax),
+  MODELFERRY_HELD_BYTES_MAX: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(4 * bodyBytesMax),
+  MODELFERRY_LOG_REQUESTS: trueOrFalse.default(false),
+  ...telemetryEnvironment,
   MODELFERRY_KEYS_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_CERTIFICATE_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
@@ -132,6 +183,17 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
+    pathPrefix: given.SERVICE_PATH_PREFIX,
+    grpcPort: given.MODELFERRY_GRPC_PORT,
+    limits: {
+      headersTimeoutMs: given.MODELFERRY_HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: given.MODELFERRY_REQUEST_TIMEOUT_MS,
+      keepAliveTimeoutMs: given.MODELFERRY_KEEP_ALIVE_TIMEOUT_MS,
+      bodyBytesMax: given.MODELFERRY_BODY_BYTES_MAX,
+      heldBytesMax: given.MODELFERRY_HELD_BYTES_MAX,
+    },
+    logsRequests: given.MODELFERRY_LOG_REQUESTS,
+    telemetry: telemetrySettings(given),
     keysFile: given.MODELFERRY_KEYS_FILE,
     tls: tlsFiles(given),
     healthPort: given.MODELFERRY_HEALTH_PORT,
@@ -172,9 +234,23 @@ function uploadSettings(given: z.infer<typeof environmentSchema>): ScoringSettin
 
 function readConfig(root: string): ServiceConfig {
   const path = join(root, serviceConfigPath);
+  const config = parseConfig(path);
+  if (config.models.length > 0 || existsSync(join(root, scriptPath))) return config;
+  throw new FerryError(
+    'IMAGE_INVALID',
+    `Cannot serve "${path}": it names no model and there is no "${scriptPath}", one of them was wanted`,
+  );
+}
+
+function parseConfig(path: string): ServiceConfig {
   try {
     return serviceConfigSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
   } catch (cause) {
     throw new FerryError('IMAGE_INVALID', `Cannot read the service configuration "${path}"`, { cause });
   }
+}
+
+/** Gives what a script answers for: the first model of the image, or the service itself where there is none. */
+export function scriptModel({ config, service }: Pick<ScoringSettings, 'config' | 'service'>): ScoredModel {
+  return config.models[0] ?? { name: service, version: 1, signature: { inputs: [], outputs: [] } };
 }

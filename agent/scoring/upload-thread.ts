@@ -3,6 +3,9 @@ import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { StorageAccess } from '../collect/storage-upload.ts';
 
+/** The role that a thread started by {@link UploadThread} finds in its `workerData`. */
+export const uploadThreadRole = 'upload';
+
 /** What the thread finds in its `workerData`. */
 export interface UploadThreadData {
   readonly databasePath: string;
@@ -27,19 +30,15 @@ const stopTimeoutMs = 5_000;
 
 /**
  * Sends what is collected to storage, from where there is no agent that does. It is a thread, because making files takes time that
- * scoring does not have, and a module of its own, because nobody else needs Azure's libraries.
+ * scoring does not have.
  */
 export class UploadThread {
   readonly #options: UploadThreadOptions;
-  readonly #program: URL;
   #worker: Worker;
   #stopping = false;
 
   constructor(options: UploadThreadOptions) {
     this.#options = options;
-    const { entry } = options;
-    // In an image it is a bundle beside that of the server.
-    this.#program = new URL(entry.pathname.endsWith('.ts') ? './upload-main.ts' : './upload.mjs', entry);
     this.#worker = this.#start();
   }
 
@@ -60,9 +59,9 @@ export class UploadThread {
   }
 
   #start(): Worker {
-    const { databasePath, access, everyMs, logLevel, log } = this.#options;
-    const workerData: UploadThreadData = { databasePath, access, everyMs, logLevel };
-    const worker = new Worker(this.#program, { workerData, argv: [] });
+    const { databasePath, access, everyMs, logLevel, log, entry } = this.#options;
+    const data: UploadThreadData = { databasePath, access, everyMs, logLevel };
+    const worker = new Worker(entry, { workerData: { role: uploadThreadRole, ...data }, argv: [] });
     worker.on('error', (error) => log.error({ reason: messageOf(error) }, 'the thread that uploads failed'));
     worker.on('exit', () => {
       setTimeout(() => {

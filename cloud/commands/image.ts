@@ -1,25 +1,33 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isFerryError } from '../../shared/errors.ts';
 import { parseVersionedName, type VersionedName } from '../../shared/model/name.ts';
+import { describeImage, documentOf, imageContents } from './image-text.ts';
 import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
 import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
 import { startProgress } from '../cli/progress.ts';
-import { type CommandResult, pairsText } from '../cli/result.ts';
-import { bytesText, fields, table } from '../../shared/text-layout.ts';
+import { pairsText } from '../cli/result.ts';
+import { bytesText, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
+import { exportContext } from '../images/export-context.ts';
 import { exportImage } from '../images/export.ts';
-import { findImage, type Image, type ImageLayer, listImages } from '../images/image.ts';
+import { type Flavor, flavors } from '../images/flavor.ts';
+import { findImage, type Image, listImages } from '../images/image.ts';
 import { removeImage, servicesOf } from '../images/remove.ts';
-import type { Workspace } from '../workspace/workspace.ts';
 
 interface CreateOptions {
-  readonly model: readonly VersionedName[];
+  readonly model?: readonly VersionedName[];
+  readonly script?: string;
+  readonly include?: readonly string[];
   readonly name?: string;
   readonly platform?: string;
   readonly base?: string;
+  readonly optimize?: boolean;
+  readonly flavor?: Flavor;
+  readonly label?: Record<string, string>;
   readonly description?: string;
   readonly tag?: Record<string, string>;
+  readonly property?: Record<string, string>;
 }
 
 interface ImageListOptions extends ListOptions {
@@ -27,19 +35,24 @@ interface ImageListOptions extends ListOptions {
   readonly digest?: string;
 }
 
+/** As what an image is exported. */
+const exportFormats = ['oci-archive', 'dockerfile'] as const;
+
 interface ExportOptions {
   readonly output: string;
+  readonly format: (typeof exportFormats)[number];
   readonly overwrite?: boolean;
 }
 
 const thing: VersionedThing<Image> = {
   noun: 'image',
   table: 'images',
-  texts: { show: 'an image with its layers', delete: 'an image that no service uses' },
+  texts: { show: 'an image with its layers and what is in them', delete: 'an image that no service uses' },
   find: findImage,
   usersOf: servicesOf,
   remove: removeImage,
-  describe,
+  describe: describeImage,
+  contents: imageContents,
 };
 
 /** Adds the verbs of `ferry image`. */
@@ -56,24 +69,42 @@ function addCreate(noun: Command): void {
   const create = noun
     .command('create')
     .description('build the scoring image of one or more models, without a Docker daemon')
-    .requiredOption('--model <model>', 'NAME or NAME:VERSION, may be given several times', collectModel)
+    .option('--model <model>', 'NAME or NAME:VERSION, may be given several times', collectModel)
+    .option('--script <file>', 'TypeScript or JavaScript that exports run() and init(), bundled with its npm packages')
+    .option(
+      '--include <path>',
+      'a file or folder beside the script that it reads, may be given several times',
+      collectText,
+    )
     .option('--name <name>', "the image's name (default: the model's)")
     .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
     .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
+    .option('--optimize', "optimise the models' graphs once, now, for this machine's kind of processor")
+    .addOption(
+      new Option('--flavor <flavor>', 'a host of its own, a gateway, or an accelerator (default: web)').choices(
+        flavors,
+      ),
+    )
+    .option('--label <key=value>', 'a label in the image itself, may be given several times', collectPair)
     .option('--description <text>', 'what it is')
-    .option('--tag <key=value>', 'a tag, may be given several times', collectPair);
+    .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
+    .option('--property <key=value>', 'a property, which stays for good; may be given several times', collectPair);
   addWork<CreateOptions>(create, async (session, options) => {
     const workspace = await session.openWorkspace();
-    const { model: models, tag: tags = {}, ...rest } = options;
+    const { model: models = [], tag: tags, property: properties, label: labels, ...rest } = options;
     using progress = startProgress('Pushing', { format: bytesText });
     const result = await createImage(
       workspace,
-      { models, tags, ...rest },
+      { models, ...(tags && { tags }), ...(properties && { properties }), ...(labels && { labels }), ...rest },
       { signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
     );
-    const { json, text } = describe(workspace, result.image);
-    const { created, bytesBuilt, push } = result;
-    return { json: { ...json, created, bytesBuilt, push: push ?? null }, text: `${text}\n${outcomeText(result)}` };
+    const { created, bytesBuilt, push, warnings } = result;
+    for (const warning of warnings) session.note(`warning: ${warning}`);
+    const { json, text } = describeImage(workspace, result.image);
+    return {
+      json: { ...json, created, bytesBuilt, push: push ?? null, warnings },
+      text: `${text}\n${outcomeText(result)}`,
+    };
   });
 }
 
@@ -92,11 +123,12 @@ function addList(noun: Command): void {
     return {
       json: images.map((image) => documentOf(workspace, image)),
       text: table(
-        ['image', 'models', 'platform', 'created', 'tags'],
+        ['image', 'models', 'platform', 'flavor', 'created', 'tags'],
         images.map((image) => [
           idOf(image),
           image.models.join(', '),
           image.platform,
+          image.flavor,
           image.createdAt,
           pairsText(image.tags),
         ]),
@@ -108,16 +140,19 @@ function addList(noun: Command): void {
 function addExport(noun: Command): void {
   const exporting = noun
     .command('export')
-    .description('write an image as an OCI archive, for a machine with no way to the registry')
+    .description('write an image as an OCI archive, for a machine with no way to the registry, or as a Dockerfile')
     .argument('<image>', versionedNameText)
-    .requiredOption('--output <file>', 'the file to write')
-    .option('--overwrite', 'replace a file that is there already');
+    .requiredOption('--output <path>', 'the file to write, or the folder for a Dockerfile and its context')
+    .addOption(new Option('--format <format>', 'what to write').choices(exportFormats).default('oci-archive'))
+    .option('--overwrite', 'replace an archive that is there already');
   addWork<ExportOptions>(exporting, async (session, options, [text = '']) => {
     const workspace = await session.openWorkspace();
     const image = findImage(workspace.database, parseVersionedName(text));
     using progress = startProgress('Writing', { format: bytesText });
-    const { file, sizeBytes } = await exportImage(workspace, image, {
-      ...options,
+    const { format, ...where } = options;
+    const write = format === 'dockerfile' ? exportContext : exportImage;
+    const { file, sizeBytes } = await write(workspace, image, {
+      ...where,
       signal: session.signal,
       onProgress: (done, total) => progress.update(done, total),
     });
@@ -133,6 +168,11 @@ function outcomeText({ created, bytesBuilt, push }: CreatedImage): string {
   return `${built}; pushed ${bytesText(bytesPushed)} (${there}).`;
 }
 
+/** Reads an option that is a text and may be given several times; for `commander`'s option parser. */
+function collectText(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
 /** Reads an option that names a model and may be given several times; for `commander`'s option parser. */
 function collectModel(text: string, before: readonly VersionedName[] = []): readonly VersionedName[] {
   try {
@@ -140,38 +180,4 @@ function collectModel(text: string, before: readonly VersionedName[] = []): read
   } catch (error) {
     throw isFerryError(error, 'NAME_INVALID') ? new InvalidArgumentError(error.message) : error;
   }
-}
-
-function describe(
-  workspace: Workspace,
-  image: Image,
-  usedBy: readonly string[] = [],
-): CommandResult & { readonly json: ReturnType<typeof documentOf> } {
-  const document = documentOf(workspace, image);
-  return {
-    json: document,
-    text: fields({
-      image: idOf(image),
-      reference: document.reference,
-      platform: image.platform,
-      models: image.models.join(', '),
-      description: image.description || undefined,
-      tags: pairsText(image.tags) || undefined,
-      properties: pairsText(image.properties) || undefined,
-      layers: image.layers.map(layerText).join('\n'),
-      SBOM: image.sbom,
-      'used by': usedBy.join(', ') || undefined,
-      created: image.createdAt,
-    }),
-  };
-}
-
-function layerText({ kind, model = '', platform = '', sizeBytes, digest }: ImageLayer): string {
-  return `${digest}  ${bytesText(sizeBytes).padStart(6)}  ${[platform, kind, model].filter((part) => part !== '').join(' ')}`;
-}
-
-function documentOf(workspace: Workspace, image: Image): Image & { readonly id: string; readonly reference: string } {
-  const { registry } = workspace.config.endpoints;
-  const place = registry === undefined ? image.name : `${registry}/${image.name}`;
-  return { id: idOf(image), reference: `${place}@${image.digest}`, ...image };
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
 import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
@@ -10,10 +11,12 @@ import { FerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { TensorSpec } from '../../shared/model/signature.ts';
 import { downloadModel } from '../models/download.ts';
-import { frameworks, type Lineage, lineageSchema } from '../models/lineage.ts';
+import { gitLineage } from '../models/git-lineage.ts';
+import { frameworks, type Lineage, lineageProperties, lineageSchema } from '../models/lineage.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
 import { registerModel, type Registration } from '../models/register.ts';
 import { imagesOf, removeModel } from '../models/remove.ts';
+import type { Sample } from '../models/sample.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
@@ -25,6 +28,7 @@ interface RegisterOptions {
   readonly experiment?: string;
   readonly runId?: string;
   readonly gitCommit?: string;
+  readonly git: boolean;
   readonly dataset?: Record<string, string>;
   readonly sample?: string;
   readonly description?: string;
@@ -68,17 +72,21 @@ function addRegister(noun: Command): void {
     .option('--framework-version <version>', 'version of the framework')
     .option('--experiment <name>', 'the experiment that made it')
     .option('--run-id <id>', 'the run that made it')
-    .option('--git-commit <commit>', 'commit of the code that made it')
+    .option(
+      '--git-commit <commit>',
+      'commit of the code that made it (default: what Git says of the folder of the file, or of this one)',
+    )
+    .option('--no-git', 'do not ask Git')
     .option('--dataset <use=id>', 'data it was made with, as training=ID, may be given several times', collectPair)
-    .option('--sample <file>', 'a JSON file with a request to score it, for smoke tests')
-    .option('--no-load', 'do not have ONNX Runtime load it once, where memory is short')
+    .option('--sample <file>', 'a JSON file with a request to score it: {"<input>": [[…]]}; smoke tests send it')
+    .option('--no-load', 'do not have ONNX Runtime load it once and score the sample, where memory is short')
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
     .option('--property <key=value>', 'a property, which stays for good, may be given several times', collectPair);
   addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
     using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
-    const model = await registerModel(workspace, registrationOf(path, options), {
+    const model = await registerModel(workspace, await registrationOf(path, options), {
       load: options.load,
       signal: session.signal,
       onProgress: (done, total) => progress.update(done, total),
@@ -87,9 +95,11 @@ function addRegister(noun: Command): void {
   });
 }
 
-function registrationOf(path: string, options: RegisterOptions): Registration {
+async function registrationOf(path: string, options: RegisterOptions): Promise<Registration> {
   const { framework, frameworkVersion, experiment, runId, gitCommit, dataset: datasets } = options;
-  const lineage = { framework, frameworkVersion, experiment, runId, gitCommit, datasets };
+  const asksGit = options.git && gitCommit === undefined;
+  const git = asksGit ? await gitLineage([dirname(resolve(path)), process.cwd()]) : { gitCommit };
+  const lineage = { framework, frameworkVersion, experiment, runId, ...git, datasets };
   const given = Object.fromEntries(Object.entries(lineage).filter(([, value]) => value !== undefined));
   const read = lineageSchema.safeParse(given);
   if (!read.success) throw new FerryError('USAGE', `Cannot register the model: ${z.prettifyError(read.error)}`);
@@ -159,8 +169,8 @@ function describe(
       'IR version': irVersion,
       producer: `${producer.name} ${producer.version}`.trim() || undefined,
       metadata: pairsText(model.metadata.custom) || undefined,
-      lineage: lineageText(model.lineage) || undefined,
-      sample: model.sample === null ? undefined : JSON.stringify(model.sample).slice(0, sampleColumns),
+      lineage: pairsText(lineageProperties(model.lineage)) || undefined,
+      sample: model.sample === null ? undefined : sampleText(model.sample),
       'used by': usedBy.join(', ') || undefined,
       created: model.createdAt,
       artifact: document.artifact.reference,
@@ -186,15 +196,12 @@ function documentOf(
   };
 }
 
-function lineageText({ datasets = {}, ...rest }: Lineage): string {
-  const given = Object.entries({ ...rest, ...datasets }).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
-  return pairsText(Object.fromEntries(given));
-}
-
 /** A sample is shown this wide at most; `--json` has all of it. */
 const sampleColumns = 80;
+
+function sampleText({ input, output }: Sample): string {
+  return [input, output ?? 'not scored'].map((value) => JSON.stringify(value).slice(0, sampleColumns)).join('\n');
+}
 
 function tensorText({ name, type, shape }: TensorSpec): string {
   return `${name} ${type}[${shape.join(', ')}]`;

@@ -26,6 +26,8 @@ export interface VersionedThing<T extends Labelled> {
     thing: T,
     usedBy?: readonly string[],
   ) => CommandResult & { readonly json: object };
+  /** Tells what only `show` does: members of the document, and text below the rest. */
+  readonly contents?: (workspace: Workspace, thing: T) => Promise<CommandResult & { readonly json: object }>;
 }
 
 /** Gives the id of a version: `name:version`. */
@@ -41,7 +43,11 @@ export function addShow<T extends Labelled>(parent: Command, { noun, texts, ...t
     const found = thing.find(workspace.database, parseVersionedName(text));
     const usedBy = thing.usersOf(workspace.database, found);
     const { json, text: described } = thing.describe(workspace, found, usedBy);
-    return { json: { ...json, usedBy }, text: described };
+    const contents = await thing.contents?.(workspace, found);
+    return {
+      json: { ...json, ...contents?.json, usedBy },
+      text: contents === undefined ? described : `${described}\n\n${contents.text}`,
+    };
   });
 }
 

@@ -1,7 +1,7 @@
 import type { Digest } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { formatReference, parseReference } from '../../shared/oci/reference.ts';
-import { RegistryClient } from '../../shared/oci/registry-client.ts';
+import { openRegistry } from '../images/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 /** An image of the workspace. */
@@ -33,7 +33,7 @@ export async function findPublishedImage(
     );
   }
   const { host, repository } = parseReference(`${registry}/${image.name}@${image.digest}`);
-  const found = await new RegistryClient(host).headManifest(repository, image.digest, { signal });
+  const found = await openRegistry(host).headManifest(repository, image.digest, { signal });
   if (found !== undefined) return formatReference({ host, repository, digest: image.digest });
   throw new FerryError(
     'IMAGE_NOT_FOUND',

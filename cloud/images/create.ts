@@ -1,34 +1,22 @@
+import { basename } from 'node:path';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type Digest, digestOf } from '../../shared/digest.ts';
-import { FerryError } from '../../shared/errors.ts';
-import { imageNameProblem, type VersionedName } from '../../shared/model/name.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
-import { labelProblems, type Pairs } from '../models/labels.ts';
-import { findModel, type Model } from '../models/model.ts';
+import { updateLabels } from '../models/label-store.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { Workspace } from '../workspace/workspace.ts';
-import { type Image, type ImageLayer, imagesWithLayer, insertImage, latestImage } from './image.ts';
+import { appLayer } from './app-layer.ts';
+import { flavorLabel, flavorTraits } from './flavor.ts';
+import { findImage, type Image, type ImageLayer, imagesWithLayer, insertImage, latestImage } from './image.ts';
 import { type ImageDocuments, imageDocuments, type PlatformParts } from './image-document.ts';
-import { type LayerSources, type MadeParts, makeLayers, putSmallBlob } from './layers.ts';
+import { checkRequest, findModels, type ImageRequest } from './image-request.ts';
+import { inLayer, type LayerSources, type MadeParts, makeLayers, putSmallBlob } from './layers.ts';
 import { parsePlatforms, platformText } from './platform.ts';
 import { Publisher, type PushOptions, type PushResult } from './publish.ts';
 import { dropImage } from './remove.ts';
 import { type SbomArtifact, sbomArtifact } from './sbom.ts';
-
-/** What an image is built of. */
-export interface ImageRequest {
-  /** At least one; their order does not matter. */
-  readonly models: readonly VersionedName[];
-  /** @default the model's name, where there is one model only */
-  readonly name?: string;
-  /** `linux/amd64` or `linux/arm64`, or both with `,` between. @default this machine's */
-  readonly platform?: string;
-  /** Reference of an image to build upon. @default this machine's Node and libraries */
-  readonly base?: string;
-  readonly description?: string;
-  readonly tags?: Pairs;
-}
+import { scriptContent } from './script/script-content.ts';
 
 /** The settings of {@link createImage}. */
 export interface CreateOptions extends PushOptions {
@@ -42,17 +30,22 @@ export interface CreatedImage {
   readonly created: boolean;
   /** Bytes of the layers that were packed for it; the others were in the workspace already. */
   readonly bytesBuilt: number;
+  /** What whoever asked for it should know, a line each: of its script, and of models that could not be optimised. */
+  readonly warnings: readonly string[];
   /** Absent where the workspace has no registry. */
   readonly push: PushResult | undefined;
 }
 
 /**
  * Builds a scoring image from registered models, pushes it where the workspace has a registry, and makes it the next version of its
- * name; when the latest version has the same content, that stays the latest and is given back. No model byte is read or copied.
+ * name; when the latest version has the same content, that stays the latest, gets the tags, properties and description that were asked for, and
+ * is given back. No model byte is read or copied.
  * @throws {FerryError} NAME_INVALID or TAG_INVALID naming everything that is outside of the rules
  * @throws {FerryError} MODEL_NOT_FOUND when a model is not registered
  * @throws {FerryError} IMAGE_INVALID when two versions of one model were asked for
  * @throws {FerryError} PLATFORM_UNSUPPORTED when an image cannot be built for a platform here, or upon this base
+ * @throws {FerryError} SCRIPT_INVALID or FILE_NOT_FOUND when the script cannot be used, with the line
+ * @throws {FerryError} MODEL_INVALID when a model does not go with the flavor
  * @throws {FerryError} IMAGE_NOT_FOUND when the base is not in its registry
  * @throws {FerryError} DISK_FULL when there is no room for it
  * @throws {FerryError} REGISTRY_UNREACHABLE, REGISTRY_REFUSED or TIMEOUT when it cannot be pushed; there is no new version then
@@ -62,17 +55,25 @@ export async function createImage(
   request: ImageRequest,
   options: CreateOptions = {},
 ): Promise<CreatedImage> {
-  const { description = '', tags = {} } = request;
   const name = checkRequest(request);
+  const { flavor = 'web', script: scriptFile, include = [] } = request;
+  const { signal } = options;
   const platforms = parsePlatforms(request.platform);
-  const models = findModels(workspace, request.models);
+  const models = findModels(workspace.database, request.models);
+  const traits = flavorTraits(flavor, models);
   const layout = await LayoutStore.open(workspace.layoutFolder);
+  const script = scriptFile === undefined ? undefined : await scriptContent({ path: scriptFile, include });
+  const app = await appLayer(layout, { models, script, entries: traits.entries }, signal);
   const sources: LayerSources = {
     workspace,
     layout,
     models,
+    app,
+    flavor: traits,
+    labels: { ...request.labels, [flavorLabel]: flavor },
+    optimize: request.optimize ?? false,
     ...(request.base !== undefined && { base: request.base }),
-    ...(options.signal && { signal: options.signal }),
+    ...(signal && { signal }),
   };
   const made: MadeParts[] = [];
   for (const platform of platforms) made.push(await makeLayers(sources, platform));
@@ -84,7 +85,7 @@ export async function createImage(
   const sbom = sbomArtifact({
     name,
     models,
-    components: made.flatMap(({ components }) => components),
+    components: [...made.flatMap(({ components }) => components), ...inLayer('app', app.components)],
     descriptor: {
       mediaType: documents.root.mediaType,
       digest: documents.digest,
@@ -97,16 +98,19 @@ export async function createImage(
     digest: documents.digest,
     sbom: digestOf(sbom.manifest),
     platform: platforms.map(platformText).join(','),
+    flavor,
+    script: scriptFile === undefined ? null : basename(scriptFile),
     layers: made.flatMap(({ parts }) => layersOf(parts, platforms.length > 1)),
     models: models.map(({ name, version }) => `${name}:${version}`),
-    description,
-    tags,
-    properties: {},
+    description: request.description ?? '',
+    tags: request.tags ?? {},
+    properties: request.properties ?? {},
     createdAt,
     modifiedAt: createdAt,
   };
-  const bytesBuilt = made.reduce((sum, { bytesBuilt }) => sum + bytesBuilt, 0);
-  return { ...(await addImage({ workspace, layout, models }, { image, documents, sbom }, options)), bytesBuilt };
+  const added = await addImage({ workspace, layout, models }, { image, documents, sbom, request }, options);
+  const bytesBuilt = made.reduce((sum, { bytesBuilt }) => sum + bytesBuilt, app.made ? app.sizeBytes : 0);
+  return { ...added, bytesBuilt, warnings: [...(script?.warnings ?? []), ...made.flatMap(({ warnings }) => warnings)] };
 }
 
 function layersOf({ layers, platform }: PlatformParts, several: boolean): readonly ImageLayer[] {
@@ -118,14 +122,15 @@ interface NewImage {
   readonly image: Omit<Image, 'version'>;
   readonly documents: ImageDocuments;
   readonly sbom: SbomArtifact;
+  readonly request: ImageRequest;
 }
 
 /** Keeps an image and pushes it, as a new version where the latest one is not the same. When that fails, all is as it was. */
 async function addImage(
   { workspace, layout, models }: Pick<LayerSources, 'workspace' | 'layout' | 'models'>,
-  { image, documents, sbom }: NewImage,
+  { image, documents, sbom, request }: NewImage,
   options: CreateOptions,
-): Promise<Omit<CreatedImage, 'bytesBuilt'>> {
+): Promise<Omit<CreatedImage, 'bytesBuilt' | 'warnings'>> {
   const { name, digest } = image;
   const { database, config } = workspace;
   const { registry } = config.endpoints;
@@ -141,7 +146,7 @@ async function addImage(
     const relatives = (layer: Digest): readonly string[] => imagesWithLayer(database, layer, name);
     const push = await publisher?.push({ name, digest, sbom: image.sbom, models, relatives }, options);
     const latest = latestImage(database, name);
-    if (latest?.digest === digest) return { image: latest, created: false, push };
+    if (latest?.digest === digest) return { image: relabel(workspace, latest, request, options), created: false, push };
     const version = await addVersion(workspace, {
       kind: 'image',
       name,
@@ -159,35 +164,23 @@ async function addImage(
   }
 }
 
-/** Checks what was asked for, and gives the image's name. */
-function checkRequest(request: ImageRequest): string {
-  const [first, ...more] = request.models;
-  if (first === undefined)
-    throw new FerryError('USAGE', 'Cannot build an image: no model was given, at least one was wanted');
-  if (request.name === undefined && more.length > 0) {
-    throw new FerryError('USAGE', 'Cannot build an image: it has several models and no name', { next: 'Add --name.' });
-  }
-  const name = request.name ?? first.name;
-  const nameProblem = imageNameProblem(name);
-  const { tags = {}, description = '' } = request;
-  const tagProblems = labelProblems({ tags, description });
-  if (nameProblem === undefined && tagProblems.length === 0) return name;
-  const all = [...(nameProblem === undefined ? [] : [nameProblem]), ...tagProblems].join('; ');
-  throw new FerryError(nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID', `Cannot build the image: ${all}`);
-}
-
-/** Finds the models, in an order that does not depend on the one they were asked for in. */
-function findModels(workspace: Workspace, wanted: readonly VersionedName[]): readonly Model[] {
-  const found = new Map<string, Model>();
-  for (const model of wanted.map((name) => findModel(workspace.database, name))) {
-    const before = found.get(model.name);
-    if (before !== undefined && before.version !== model.version) {
-      throw new FerryError(
-        'IMAGE_INVALID',
-        `Cannot build an image of "${model.name}" in versions ${before.version} and ${model.version}: they have the same path, one version was wanted`,
-      );
-    }
-    found.set(model.name, model);
-  }
-  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+/** Gives an image that is there already the labels that were asked for; what was not asked for stays. */
+function relabel(
+  { database }: Workspace,
+  image: Image,
+  request: ImageRequest,
+  { clock = systemClock }: CreateOptions,
+): Image {
+  const { tags, properties, description } = request;
+  if (tags === undefined && properties === undefined && description === undefined) return image;
+  return updateLabels(database, {
+    table: 'images',
+    find: () => findImage(database, image),
+    change: {
+      ...(tags && { addTags: tags }),
+      ...(properties && { addProperties: properties }),
+      ...(description !== undefined && { description }),
+    },
+    clock,
+  });
 }

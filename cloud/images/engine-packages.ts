@@ -1,8 +1,8 @@
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
+import { readPackage } from './npm-packages.ts';
 import type { ImagePlatform } from './platform.ts';
 import { type Component, npmComponent } from './sbom.ts';
 
@@ -66,17 +66,8 @@ export function findEngineFiles(platform: ImagePlatform): readonly EngineFile[] 
 
 /** Describes the native packages as components. */
 export function engineComponents(): readonly Component[] {
-  return enginePackageNames.map((name) => npmPackage(packageFolder(name)));
+  return enginePackageNames.map((name) => npmComponent(readPackage(packageFolder(name))));
 }
-
-/** Describes the package in a folder as a component. */
-export function npmPackage(folder: string): Component {
-  const text = readFileSync(join(folder, 'package.json'), 'utf8');
-  const { name, version } = packageSchema.parse(JSON.parse(text));
-  return npmComponent(name, version);
-}
-
-const packageSchema = z.looseObject({ name: z.string(), version: z.string() });
 
 function packageFolder(name: string): string {
   const places = createRequire(import.meta.url).resolve.paths(name) ?? [];

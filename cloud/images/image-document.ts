@@ -20,6 +20,9 @@ export interface PlatformParts {
   readonly layers: readonly ImageLayer[];
   /** Variables of the base, as `NAME=value`. */
   readonly environment: readonly string[];
+  /** Folders that outlive a container. */
+  readonly volumes: readonly string[];
+  readonly healthIntervalSeconds: number;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -62,7 +65,7 @@ export function imageDocuments(name: string, parts: readonly PlatformParts[]): I
       size: manifest.byteLength,
       platform: { architecture: parts[at]?.platform.architecture, os: parts[at]?.platform.os },
     })),
-    annotations: labelsOf(name, parts[0]?.layers ?? []),
+    annotations: { ...labelsOf(name, parts[0]?.layers ?? []), ...sharedAnnotations(parts) },
   });
   return {
     configs,
@@ -74,8 +77,9 @@ export function imageDocuments(name: string, parts: readonly PlatformParts[]): I
 
 function writePlatform(
   name: string,
-  { platform, layers, environment, annotations }: PlatformParts,
+  parts: PlatformParts,
 ): { readonly config: Uint8Array; readonly manifest: Uint8Array } {
+  const { platform, layers, environment, volumes, healthIntervalSeconds, annotations } = parts;
   const labels = { ...labelsOf(name, layers), ...annotations };
   const config = encodeJson({
     created: noTime,
@@ -89,7 +93,8 @@ function writePlatform(
       WorkingDir: '/app',
       Labels: labels,
       StopSignal: 'SIGTERM',
-      Healthcheck: healthCheck,
+      Healthcheck: { ...healthCheck, Interval: healthIntervalSeconds * 1e9 },
+      ...(volumes.length > 0 && { Volumes: Object.fromEntries(volumes.map((path) => [path, {}])) }),
     },
     rootfs: { type: 'layers', diff_ids: layers.map(({ digest, contentDigest = digest }) => contentDigest) },
     history: layers.map((layer) => ({ created: noTime, created_by: `ferry: ${layerText(layer)}` })),
@@ -114,27 +119,39 @@ const healthCheck = {
     'CMD',
     nodePath,
     '-e',
-    `fetch('http://127.0.0.1:' + (process.env.MODELFERRY_PORT ?? ${scoringPort})).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))`,
+    `const { env } = process;
+const secure = env.MODELFERRY_TLS_KEY_FILE && !env.MODELFERRY_HEALTH_PORT;
+const port = env.MODELFERRY_HEALTH_PORT ?? env.MODELFERRY_PORT ?? ${scoringPort};
+require(secure ? 'https' : 'http')
+  .get({ host: '127.0.0.1', port, rejectUnauthorized: false }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1))
+  .on('error', () => process.exit(1));`,
   ],
-  Interval: 30e9,
   Timeout: 10e9,
   StartPeriod: 60e9,
   Retries: 3,
 } as const;
 
 function labelsOf(name: string, layers: readonly ImageLayer[]): Record<string, string> {
-  const models = layers.flatMap((layer) => layer.model ?? []);
+  const models = layers.filter(({ kind }) => kind === 'model').flatMap(({ model }) => model ?? []);
   return {
     'org.opencontainers.image.title': name,
-    'org.opencontainers.image.description': `Scoring image of ${models.join(', ')}`,
+    'org.opencontainers.image.description':
+      models.length > 0 ? `Scoring image of ${models.join(', ')}` : 'Scoring image',
   };
 }
 
-/** Adds the variables that every image sets to those of its base. */
-function mergeEnvironment(base: readonly string[]): string[] {
-  const own = ['NODE_ENV=production', 'HOME=/tmp', doNotTrack];
-  const names = new Set(own.map(nameOf));
-  return [...base.filter((variable) => !names.has(nameOf(variable))), ...own];
+/** Gives the annotations that all platforms have in common; each has the digest of its own base. */
+function sharedAnnotations(parts: readonly PlatformParts[]): Record<string, string> {
+  const [first, ...more] = parts.map(({ annotations }) => annotations);
+  return Object.fromEntries(
+    Object.entries(first ?? {}).filter(([key, value]) => more.every((other) => other[key] === value)),
+  );
+}
+
+/** Adds the variables that every image sets to those of its base and flavor; of one name the last one counts. */
+function mergeEnvironment(before: readonly string[]): string[] {
+  const all = [...before, 'NODE_ENV=production', 'HOME=/tmp', doNotTrack];
+  return [...new Map(all.map((variable) => [nameOf(variable), variable])).values()];
 }
 
 /** ONNX Runtime would send telemetry to its maker otherwise. */

@@ -6,16 +6,19 @@ import { digestSchema } from '../../shared/oci/descriptor.ts';
 import { type Condition, listConditions, type ListFilter, whereClause } from '../models/label-store.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
+import { type Flavor, flavors } from './flavor.ts';
 
 /** The layers of every image, from rarely to often changed. */
-export const layerKinds = ['base', 'engine', 'model', 'app'] as const;
+export const layerKinds = ['base', 'engine', 'model', 'optimized', 'app'] as const;
+
+export type LayerKind = (typeof layerKinds)[number];
 
 /** A layer of an image and what it is for. */
 const layerSchema = z.strictObject({
   kind: z.enum(layerKinds),
   digest: digestSchema,
   sizeBytes: z.int().nonnegative(),
-  /** Id of the model that a model layer holds. */
+  /** Id of the model that a layer holds, or the optimised graph of. */
   model: z.string().optional(),
   /** Of a layer of a pulled base. @default an uncompressed tar */
   mediaType: z.string().optional(),
@@ -37,6 +40,9 @@ export interface Image {
   readonly sbom: Digest;
   /** `linux/amd64`; several with `,` between, sorted. */
   readonly platform: string;
+  readonly flavor: Flavor;
+  /** Name of the file of its scoring script; null where it serves its models as they are. */
+  readonly script: string | null;
   readonly layers: readonly ImageLayer[];
   /** Ids of its models, sorted. */
   readonly models: readonly string[];
@@ -55,6 +61,8 @@ const rowSchema = z
     digest: digestSchema,
     sbom: digestSchema,
     platform: z.string(),
+    flavor: z.enum(flavors),
+    script: z.string().nullable(),
     layers: json(z.array(layerSchema)),
     models: json(z.array(z.string())),
     description: z.string(),
@@ -84,8 +92,8 @@ export function insertImage(
 ): void {
   database
     .prepare(
-      `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
-       VALUES (@name, @version, @digest, @sbom, @platform, @layers, @description, @tags, @properties, @createdAt, @modifiedAt)`,
+      `INSERT INTO images (name, version, digest, sbom, platform, flavor, script, layers, description, tags, properties, created_at, modified_at)
+       VALUES (@name, @version, @digest, @sbom, @platform, @flavor, @script, @layers, @description, @tags, @properties, @createdAt, @modifiedAt)`,
     )
     .run({
       ...image,

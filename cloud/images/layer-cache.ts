@@ -38,7 +38,7 @@ export interface CachedLayerOptions {
 }
 
 /** To be raised when the same inputs make another layer than before. */
-const recipeVersion = 1;
+const recipeVersion = 2;
 
 /** How an input looked when the layer was made; a file that was replaced or written differs in one of these. */
 const inputSchema = z.strictObject({ path: z.string(), bytes: z.number(), changedMs: z.number(), inode: z.number() });

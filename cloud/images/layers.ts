@@ -1,19 +1,20 @@
 import { join } from 'node:path';
 import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
-import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { tarLayer } from '../../shared/oci/tar-layer.ts';
+import type { Pairs } from '../models/labels.ts';
 import type { Model } from '../models/model.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { hostBase } from './base-layer.ts';
 import { engine } from './engine-layer.ts';
-import type { ImageLayer } from './image.ts';
+import type { FlavorTraits } from './flavor.ts';
+import type { ImageLayer, LayerKind } from './image.ts';
 import type { PlatformParts } from './image-document.ts';
 import { LayerCache, type LayerContent, type StoredLayer } from './layer-cache.ts';
+import { optimizedLayer } from './optimized-layer.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
 import { type Base, pullBase } from './pulled-base.ts';
-import type { Component } from './sbom.ts';
+import type { Component, PlacedComponent } from './sbom.ts';
 
 /** Where an image's layers come from and go to. */
 export interface LayerSources {
@@ -22,20 +23,28 @@ export interface LayerSources {
   readonly models: readonly Model[];
   /** Reference of an image to build upon. @default this machine is made the base */
   readonly base?: string;
+  /** The topmost layer, the same for every platform. */
+  readonly app: StoredLayer;
+  readonly flavor: FlavorTraits;
+  readonly labels: Pairs;
+  /** Whether the graphs of the models are optimised too. */
+  readonly optimize: boolean;
   readonly signal?: AbortSignal;
 }
 
 /** The parts of an image for one platform, and how much was packed for them. */
 export interface MadeParts {
   readonly parts: PlatformParts;
-  readonly components: readonly Component[];
+  readonly components: readonly PlacedComponent[];
+  /** Which models could not be optimised, and why, a line each. */
+  readonly warnings: readonly string[];
   /** Bytes of the layers that were not in the workspace before. */
   readonly bytesBuilt: number;
 }
 
 /** Makes the layers of an image for a platform, or finds them where they were made before; refers to those of the models. */
 export async function makeLayers(sources: LayerSources, platform: ImagePlatform): Promise<MadeParts> {
-  const { workspace, layout, models, signal } = sources;
+  const { workspace, layout, models, app, flavor, labels, signal } = sources;
   const cache = new LayerCache(join(workspace.folder, 'cache', 'layers'), layout);
   const cached = (kind: string, make: () => Promise<LayerContent>): Promise<StoredLayer> =>
     cache.layer({
@@ -48,8 +57,9 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
       ? hostBaseParts(await cached('base', () => hostBase(platform, signal)))
       : await pullBase({ layout, reference: sources.base, platform, ...(signal && { signal }) });
   const server = await cached('engine', () => engine(platform));
-  const app = await storeApp(layout, models);
-  const own = [server, app].reduce((sum, layer) => sum + (layer.made ? layer.sizeBytes : 0), 0);
+  const optimized = sources.optimize
+    ? await optimizeAll(sources, { platform, cache })
+    : { layers: [], warnings: [], bytesBuilt: 0 };
   return {
     parts: {
       platform,
@@ -57,14 +67,49 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
         ...base.layers,
         { kind: 'engine', digest: server.digest, sizeBytes: server.sizeBytes },
         ...(await Promise.all(models.map((model) => modelLayer(layout, model)))),
+        ...optimized.layers,
         { kind: 'app', digest: app.digest, sizeBytes: app.sizeBytes },
       ],
-      environment: base.environment,
-      annotations: base.annotations,
+      environment: [...base.environment, ...flavor.environment],
+      volumes: flavor.volumes,
+      healthIntervalSeconds: flavor.healthIntervalSeconds,
+      annotations: { ...labels, ...base.annotations },
     },
-    components: [...base.components, ...server.components],
-    bytesBuilt: own + base.bytesBuilt,
+    components: [...inLayer('base', base.components), ...inLayer('engine', server.components)],
+    warnings: optimized.warnings,
+    bytesBuilt: base.bytesBuilt + (server.made ? server.sizeBytes : 0) + optimized.bytesBuilt,
   };
+}
+
+/** Makes or finds the layers of the models' optimised graphs. */
+async function optimizeAll(
+  { workspace, models, signal }: LayerSources,
+  { platform, cache }: { readonly platform: ImagePlatform; readonly cache: LayerCache },
+): Promise<{
+  readonly layers: readonly ImageLayer[];
+  readonly warnings: readonly string[];
+  readonly bytesBuilt: number;
+}> {
+  const layers: ImageLayer[] = [];
+  const warnings: string[] = [];
+  let bytesBuilt = 0;
+  for (const model of models) {
+    const id = `${model.name}:${model.version}`;
+    const layer = await optimizedLayer(model, { workspace, cache, platform, ...(signal && { signal }) });
+    if ('refused' in layer) {
+      warnings.push(`${id} is not optimised for ${platformText(platform)}, the original is served: ${layer.refused}`);
+    } else {
+      const { digest, sizeBytes, made } = layer;
+      layers.push({ kind: 'optimized', digest, sizeBytes, model: id });
+      bytesBuilt += made ? sizeBytes : 0;
+    }
+  }
+  return { layers, warnings, bytesBuilt };
+}
+
+/** Says which layer components are in. */
+export function inLayer(layer: LayerKind, components: readonly Component[]): readonly PlacedComponent[] {
+  return components.map((component) => ({ ...component, layer }));
 }
 
 function hostBaseParts({ digest, sizeBytes, components, made }: StoredLayer): Base {
@@ -86,26 +131,6 @@ async function modelLayer(layout: LayoutStore, { name, version, digest }: Model)
     `Cannot use the model "${name}:${version}": its layer "${digest}" is missing in "${layout.folder}"`,
     { next: 'Register its file again.' },
   );
-}
-
-/** Stores the topmost layer: what the scoring server is to serve. */
-async function storeApp(layout: LayoutStore, models: readonly Model[]): Promise<Omit<StoredLayer, 'components'>> {
-  const config: ServiceConfig = serviceConfigSchema.parse({
-    schemaVersion: 1,
-    models: models.map(({ name, version, format, mainPath, signature }) => ({
-      name,
-      version,
-      format,
-      path: mainPath,
-      signature,
-    })),
-  });
-  const content = Buffer.from(`${JSON.stringify(config, undefined, 2)}\n`);
-  const pieces: Uint8Array[] = [];
-  for await (const piece of tarLayer([{ kind: 'file', path: serviceConfigPath, content }])) pieces.push(piece);
-  const bytes = Buffer.concat(pieces);
-  const made = !(await layout.hasBlob(digestOf(bytes)));
-  return { ...(await putSmallBlob(layout, bytes)), made };
 }
 
 /** Stores bytes that are in memory, where they are not there already. */

@@ -2,10 +2,11 @@ import type { Digest } from '../../shared/digest.ts';
 import { copyImage, type CopyProgress } from '../../shared/oci/copy-image.ts';
 import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { RegistryClient } from '../../shared/oci/registry-client.ts';
+import type { RegistryClient } from '../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
 import { artifactOf, type Model } from '../models/model.ts';
 import type { ManifestBytes } from './image-document.ts';
+import { openRegistry } from './registry.ts';
 
 /** What a push moved, in bytes of blobs. */
 export interface PushResult {
@@ -43,7 +44,7 @@ export class Publisher {
   constructor(layout: LayoutStore, registry: string) {
     const [host = '', ...prefix] = registry.split('/');
     this.#layout = layout;
-    this.#client = new RegistryClient(host);
+    this.#client = openRegistry(host);
     this.#prefix = prefix.map((part) => `${part}/`).join('');
   }
 

@@ -4,10 +4,10 @@ import { type ImageConfig, imageConfigSchema } from '../../shared/oci/image-conf
 import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { formatReference, parseReference } from '../../shared/oci/reference.ts';
-import { RegistryClient } from '../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
 import type { ImageLayer } from './image.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
+import { openRegistry } from './registry.ts';
 import type { Component } from './sbom.ts';
 
 /** The oldest Node that the scoring server runs on. */
@@ -46,7 +46,7 @@ export async function pullBase({ layout, reference, platform, signal }: PullBase
   const { host, repository, tag, digest } = parseReference(reference);
   const here = `bases/${repository}`;
   const { digest: pulled, movedBytes } = await copyImage({
-    from: { place: registryPlace(new RegistryClient(host)), repository, reference: digest ?? tag ?? 'latest' },
+    from: { place: registryPlace(openRegistry(host)), repository, reference: digest ?? tag ?? 'latest' },
     to: { place: layoutPlace(layout), repository: here },
     platform: { os: platform.os, architecture: platform.architecture },
     ...(signal && { signal }),

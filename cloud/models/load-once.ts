@@ -1,20 +1,14 @@
-import { spawn } from 'node:child_process';
 import { basename } from 'node:path';
-import { createRequire } from 'node:module';
-import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
-
-/** Loading takes 290 ms for 100 MB on two cores; a minute a gigabyte leaves room for slow disks. */
-const timeoutMsOf = (modelBytes: number): number => 30_000 + Math.ceil(modelBytes / 1e9) * 60_000;
-/** Graph optimisation holds about three copies of the weights at its peak; the rest is the runtime itself. */
-const memoryBytesOf = (modelBytes: number): number => 3 * modelBytes + 1e9;
-/** Most that is kept of what the runtime prints, in bytes. */
-const outputBytesMax = 64 * 1024;
+import { askRuntime, type RuntimeLimits, type RuntimeTensor } from './runtime-process.ts';
 
 /** A model file to be loaded. */
 export interface LoadOptions {
   readonly file: string;
+  /** Of all its files together. */
   readonly sizeBytes: number;
+  /** A request to run once it is loaded, a tensor an input. */
+  readonly request?: readonly RuntimeTensor[] | undefined;
   readonly signal?: AbortSignal;
   /** How long it may take. @default 30 s and a minute a gigabyte */
   readonly timeoutMs?: number;
@@ -23,94 +17,38 @@ export interface LoadOptions {
 /** Shapes of the outputs as the runtime infers them, by name; `[]` where it cannot tell, and for a single value. */
 export type InferredShapes = ReadonlyMap<string, readonly (number | string)[]>;
 
+/** What came of loading a model. */
+export interface Loaded {
+  readonly shapes: InferredShapes;
+  /** What the request gave; absent where there was none. */
+  readonly outputs?: readonly RuntimeTensor[];
+}
+
 /**
- * Loads a model in ONNX Runtime once, in a process of its own with a time and a memory limit, so that a model that
- * crashes the runtime, never ends or eats all memory hurts nobody.
- * @throws {FerryError} MODEL_INVALID when the runtime does not load it, with the runtime's reason
+ * Loads a model in ONNX Runtime once, and runs it once where there is a request.
+ * @throws {FerryError} MODEL_INVALID when the runtime does not load or run it, with the runtime's reason
  */
-export async function loadOnce(options: LoadOptions): Promise<InferredShapes> {
-  const { file, sizeBytes, signal, timeoutMs = timeoutMsOf(sizeBytes) } = options;
-  signal?.throwIfAborted();
-  const runtime = createRequire(import.meta.url).resolve('onnxruntime-node');
-  // The source of the function, so that the published bundle needs no second file for it.
-  const node = [process.execPath, '--eval', `(${loadInThisProcess.toString()})()`, '--', runtime, file] as const;
-  const [command, ...args] = limitMemory(node, memoryBytesOf(sizeBytes));
-  // The runtime would send telemetry to its maker otherwise.
-  const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' };
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const kill = (): void => void child.kill('SIGKILL');
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    kill();
-  }, timeoutMs);
-  signal?.addEventListener('abort', kill, { once: true });
-  try {
-    const [answer, complaint, end] = await Promise.all([
-      collectText(child.stdout),
-      collectText(child.stderr),
-      waitForEnd(child),
-    ]);
-    signal?.throwIfAborted();
-    const { shapes, failure } = parseAnswer(answer);
-    if (shapes !== undefined) return new Map(Object.entries(shapes));
-    const found = late
-      ? `it was not loaded after ${timeoutMs} ms, the longest it may take`
-      : (failure ?? `the runtime ended with ${end}${complaint === '' ? '' : `: ${complaint.trim()}`}`);
-    throw new FerryError('MODEL_INVALID', `Cannot load "${basename(file)}" in ONNX Runtime: ${found}`);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', kill);
+export async function loadOnce(options: LoadOptions): Promise<Loaded> {
+  const { file, sizeBytes, request, signal, timeoutMs } = options;
+  const { loads, failure } = await askRuntime(
+    { loads: [{ file, level: 'basic' }], requests: request === undefined ? [] : [request] },
+    { ...runtimeLimits(sizeBytes), ...(signal && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) },
+  );
+  if (failure !== undefined) {
+    const doing = failure.step === 'load' ? 'load' : 'score the sample with';
+    throw new FerryError('MODEL_INVALID', `Cannot ${doing} "${basename(file)}" in ONNX Runtime: ${failure.reason}`);
   }
+  const [loaded] = loads;
+  const outputs = loaded?.outputs[0];
+  return { shapes: new Map(Object.entries(loaded?.shapes ?? {})), ...(outputs && { outputs }) };
 }
 
-/** What the child prints: the outputs' shapes, or the runtime's reason not to load it. */
-const answerSchema = z.object({
-  shapes: z.record(z.string(), z.array(z.union([z.number(), z.string()]))).optional(),
-  failure: z.string().optional(),
-});
-
-/** A child that crashed has printed nothing, or not all. */
-function parseAnswer(text: string): z.infer<typeof answerSchema> {
-  try {
-    return answerSchema.parse(JSON.parse(text));
-  } catch {
-    return {};
-  }
-}
-
-/** What the child does; it stands alone, since only its source goes there. */
-async function loadInThisProcess(): Promise<void> {
-  const [runtime = '', file = ''] = process.argv.slice(-2);
-  const print = (answer: z.infer<typeof answerSchema>): void =>
-    void process.stdout.write(JSON.stringify(answer), () => process.exit(0));
-  try {
-    const { InferenceSession } = process.getBuiltinModule('node:module').createRequire(runtime)(runtime);
-    const session = await InferenceSession.create(file, { graphOptimizationLevel: 'basic', logSeverityLevel: 4 });
-    const outputs: readonly { name: string; shape?: (number | string)[] }[] = session.outputMetadata;
-    print({ shapes: Object.fromEntries(outputs.map(({ name, shape = [] }) => [name, shape])) });
-  } catch (error) {
-    print({ failure: error instanceof Error ? error.message : String(error) });
-  }
-}
-
-/** Puts before a command what keeps it from having more data than that; nothing where there is no such thing. */
-function limitMemory(command: readonly [string, ...string[]], bytes: number): readonly [string, ...string[]] {
-  if (process.platform !== 'linux') return command;
-  return ['/bin/sh', '-c', 'ulimit -d "$0" && exec "$@"', String(Math.ceil(bytes / 1024)), ...command];
-}
-
-async function collectText(stream: NodeJS.ReadableStream): Promise<string> {
-  let text = '';
-  for await (const piece of stream) {
-    if (text.length < outputBytesMax) text += String(piece);
-  }
-  return text;
-}
-
-function waitForEnd(child: ReturnType<typeof spawn>): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  child.once('error', reject);
-  child.once('close', (code, signal) => resolve(signal ?? `exit code ${code ?? 'none'}`));
-  return promise;
+/** Gives what loading a model of this size may take, each time it is loaded. */
+export function runtimeLimits(modelBytes: number): RuntimeLimits {
+  return {
+    // Loading takes 290 ms for 100 MB on two cores; a minute a gigabyte leaves room for slow disks.
+    timeoutMs: 30_000 + Math.ceil(modelBytes / 1e9) * 60_000,
+    // Graph optimisation holds about three copies of the weights at its peak; the rest is the runtime itself.
+    memoryBytes: 3 * modelBytes + 1e9,
+  };
 }

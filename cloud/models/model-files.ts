@@ -9,6 +9,8 @@ const filesMax = 10_000;
 interface FoundFile {
   /** Below the model's folder, with `/`. */
   readonly path: string;
+  /** Where its bytes are. */
+  readonly file: string;
   readonly sizeBytes: number;
   readonly changedMs: number;
   readonly inode: number;
@@ -42,10 +44,10 @@ export async function findModelFiles(path: string, main?: string): Promise<Model
   if (!status.isDirectory()) {
     const folder = dirname(absolute);
     const name = basename(absolute);
-    return { folder, main: name, files: [await lookAt(folder, name)] };
+    return { folder, main: name, files: [await lookAt(absolute, name)] };
   }
   const paths = await listFiles(absolute);
-  const files = await Promise.all(paths.map((path) => lookAt(absolute, path)));
+  const files = await Promise.all(paths.map((path) => lookAt(join(absolute, path), path)));
   return { folder: absolute, main: chooseMain(absolute, paths, main), files };
 }
 
@@ -62,7 +64,7 @@ export async function addExternalFiles(found: ModelFiles, external: readonly str
     if (path === '' || clean.startsWith('../') || clean === '..' || posix.isAbsolute(clean)) {
       problems.push(`"${path}" is outside of its folder`);
     } else if (!known.has(clean)) {
-      const file = await lookAt(found.folder, clean).catch(() => undefined);
+      const file = await lookAt(join(found.folder, clean), clean).catch(() => undefined);
       if (file === undefined) problems.push(`"${path}" is not there`);
       else known.set(clean, file);
     }
@@ -83,24 +85,34 @@ export async function addExternalFiles(found: ModelFiles, external: readonly str
  * Makes sure that the files are still those that were found.
  * @throws {FerryError} FILE_UNREADABLE naming one that was changed
  */
-export async function refuseChanged({ folder, files }: ModelFiles): Promise<void> {
+export async function refuseChanged({ files }: ModelFiles): Promise<void> {
   for (const before of files) {
-    const now = await lookAt(folder, before.path);
+    const now = await lookAt(before.file, before.path);
     if (now.changedMs !== before.changedMs || now.inode !== before.inode || now.sizeBytes !== before.sizeBytes) {
-      throw new FerryError(
-        'FILE_UNREADABLE',
-        `Cannot register "${join(folder, before.path)}": it was changed meanwhile`,
-      );
+      throw new FerryError('FILE_UNREADABLE', `Cannot register "${before.file}": it was changed meanwhile`);
     }
   }
 }
 
-async function lookAt(folder: string, path: string): Promise<FoundFile> {
-  const status = await stat(join(folder, path)).catch((cause: unknown) => {
-    throw new FerryError('FILE_UNREADABLE', `Cannot register "${join(folder, path)}": it cannot be read`, { cause });
+/** Gives the files with another one in place of the ONNX file. */
+export async function replaceMain(found: ModelFiles, file: string): Promise<ModelFiles> {
+  const replaced = await lookAt(file, found.main);
+  return { ...found, files: found.files.map((one) => (one.path === found.main ? replaced : one)) };
+}
+
+/** Gives where the bytes of the ONNX file are. */
+export function mainFile({ files, main }: ModelFiles): string {
+  const found = files.find(({ path }) => path === main);
+  if (found === undefined) throw new Error(`"${main}" is no file of the model`);
+  return found.file;
+}
+
+async function lookAt(file: string, path: string): Promise<FoundFile> {
+  const status = await stat(file).catch((cause: unknown) => {
+    throw new FerryError('FILE_UNREADABLE', `Cannot register "${file}": it cannot be read`, { cause });
   });
-  if (status.isFile()) return { path, sizeBytes: status.size, changedMs: status.mtimeMs, inode: status.ino };
-  throw new FerryError('MODEL_INVALID', `Cannot register "${join(folder, path)}": it is no file, a file was wanted`);
+  if (status.isFile()) return { path, file, sizeBytes: status.size, changedMs: status.mtimeMs, inode: status.ino };
+  throw new FerryError('MODEL_INVALID', `Cannot register "${file}": it is no file, a file was wanted`);
 }
 
 async function listFiles(folder: string): Promise<readonly string[]> {

@@ -7,7 +7,7 @@ import { digestSchema } from '../../shared/oci/descriptor.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
 import { type Lineage, lineageSchema } from './lineage.ts';
-import type { Sample } from './sample.ts';
+import { type Sample, sampleSchema } from './sample.ts';
 import { listConditions, type ListFilter, whereClause } from './label-store.ts';
 
 /** A file of a model. */
@@ -42,7 +42,7 @@ const rowSchema = z
     signature: json(signatureSchema),
     metadata: json(metadataSchema),
     lineage: json(lineageSchema),
-    sample: json(z.record(z.string(), z.unknown())).nullable(),
+    sample: json(sampleSchema).nullable(),
     description: z.string(),
     tags: json(pairsSchema),
     properties: json(pairsSchema),
@@ -89,7 +89,7 @@ export interface Model {
   readonly signature: Signature;
   readonly metadata: ModelMetadata;
   readonly lineage: Lineage;
-  /** A request to score it, which smoke tests send; null where none was given. */
+  /** A request to score it and its answer, which smoke tests send and compare; null where none was given. */
   readonly sample: Sample | null;
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;

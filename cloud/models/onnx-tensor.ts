@@ -3,19 +3,24 @@ import { type ByteRange, type ProtobufFile } from './protobuf-file.ts';
 
 // Field numbers: onnx.proto3 of ONNX 1.18, https://github.com/onnx/onnx/blob/v1.18.0/onnx/onnx.proto3
 const valueInfoProto = { name: 1, type: 2 } as const;
-/** The kinds of value that `TypeProto` has, as people say them. */
+/** The kinds of value that `TypeProto` has, in ONNX's words. */
 const typeProto: Readonly<Record<number, string>> = {
-  1: 'a tensor',
-  4: 'a sequence',
-  5: 'a map',
-  7: 'an opaque value',
-  8: 'a sparse tensor',
-  9: 'an optional value',
+  1: 'tensor',
+  4: 'seq',
+  5: 'map',
+  7: 'opaque',
+  8: 'sparse_tensor',
+  9: 'optional',
 };
 const tensorKind = 1;
-const sequenceKind = 4;
 const mapKind = 5;
-const sequenceProto = { element: 1 } as const;
+const opaqueKind = 7;
+const sparseKind = 8;
+/** Of sequences and optional values; of tensors too, where it is a number. */
+const elementProto = { element: 1 } as const;
+const mapProto = { key: 1, value: 2 } as const;
+/** How far a type is told; nobody nests them deeper. */
+const typeDepthMax = 8;
 const tensorTypeProto = { elementType: 1, shape: 2 } as const;
 const shapeProto = { dimension: 1 } as const;
 const dimensionProto = { value: 1, parameter: 2 } as const;
@@ -49,7 +54,7 @@ const otherElementTypes: Readonly<Record<number, string>> = {
   23: 'float4e2m1',
 };
 
-/** An input or output that cannot be served, and why: `is a sequence of maps, a tensor was wanted`. */
+/** An input or output that cannot be served, and why: `is seq(map(int64, tensor(float32))), a tensor was wanted`. */
 export interface TensorProblem {
   readonly name: string;
   readonly problem: string;
@@ -65,8 +70,7 @@ export function readTensor(file: ProtobufFile, value: ByteRange): TensorSpec | S
   const type = lastField(file, value, valueInfoProto.type);
   const kind = type && lastKind(file, type);
   if (kind === undefined) return { name, problem: 'has no type, a tensor was wanted' };
-  if (kind.number !== tensorKind)
-    return { name, problem: `is ${kindText(file, kind.number, kind)}, a tensor was wanted` };
+  if (kind.number !== tensorKind) return { name, problem: `is ${typeText(file, type)}, a tensor was wanted` };
   return readTensorType(file, name, kind);
 }
 
@@ -78,8 +82,10 @@ function readTensorType(
   const number = Number(lastField(file, type, tensorTypeProto.elementType)?.integer ?? 0n);
   const element = elementTypes[number];
   if (element === undefined) {
-    const found = otherElementTypes[number] ?? `the unknown type ${number}`;
-    return { name, problem: `has elements of ${found}, one of ${Object.values(elementTypes).join(', ')} was wanted` };
+    return {
+      name,
+      problem: `has elements of ${elementText(number)}, one of ${Object.values(elementTypes).join(', ')} was wanted`,
+    };
   }
   const shape = lastField(file, type, tensorTypeProto.shape);
   return { name, type: element, shape: shape && readShape(file, shape) };
@@ -98,12 +104,22 @@ function readShape(file: ProtobufFile, shape: ByteRange): (number | string)[] {
     });
 }
 
-/** Names a kind of value with what it holds: scikit-learn's ZipMap gives "a sequence of maps". */
-function kindText(file: ProtobufFile, kind: number, range: ByteRange): string {
-  const text = typeProto[kind] ?? `a value of the unknown kind ${kind}`;
-  const element = kind === sequenceKind ? lastField(file, range, sequenceProto.element) : undefined;
-  const inner = element && lastKind(file, element);
-  return inner?.number === mapKind ? `${text} of maps` : text;
+/** Writes a type with what it holds: scikit-learn's ZipMap gives `seq(map(int64, tensor(float32)))`. */
+function typeText(file: ProtobufFile, type: ByteRange | undefined, depth = 0): string {
+  const kind = type && lastKind(file, type);
+  if (kind === undefined || depth > typeDepthMax) return '…';
+  const text = typeProto[kind.number] ?? 'unknown';
+  if (kind.number === opaqueKind) return text;
+  const element = lastField(file, kind, kind.number === mapKind ? mapProto.key : elementProto.element);
+  if (kind.number === tensorKind || kind.number === sparseKind) return `${text}(${elementText(element?.integer)})`;
+  if (kind.number !== mapKind) return `${text}(${typeText(file, element, depth + 1)})`;
+  const value = typeText(file, lastField(file, kind, mapProto.value), depth + 1);
+  return `${text}(${elementText(element?.integer)}, ${value})`;
+}
+
+function elementText(type: number | bigint = 0): string {
+  const number = Number(type);
+  return elementTypes[number] ?? otherElementTypes[number] ?? `the unknown type ${number}`;
 }
 
 function lastKind(file: ProtobufFile, type: ByteRange): (ByteRange & { readonly number: number }) | undefined {

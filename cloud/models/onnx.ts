@@ -4,6 +4,7 @@ import type { Signature, TensorSpec } from '../../shared/model/signature.ts';
 import { guessFormat } from './foreign-formats.ts';
 import { findExternalFiles } from './onnx-external.ts';
 import { readTensor, type TensorProblem } from './onnx-tensor.ts';
+import { findZipMaps } from './onnx-zipmap.ts';
 import { type ByteRange, ProtobufFile, WireError, type WireField } from './protobuf-file.ts';
 
 // Field numbers: onnx.proto3 of ONNX 1.18, https://github.com/onnx/onnx/blob/v1.18.0/onnx/onnx.proto3
@@ -32,6 +33,8 @@ export interface OnnxModel {
   readonly signature: Signature;
   /** Outputs whose shape the file does not tell; `[]` stands for it in the signature. */
   readonly shapelessOutputs: readonly string[];
+  /** Outputs that a ZipMap gives, which are missing in the signature: the model can be served without these operators only. */
+  readonly zipMaps: readonly string[];
   /** Version of the file format. @see https://onnx.ai/onnx/repo-docs/IR.html */
   readonly irVersion: number;
   /** Version of the operator set, by domain; ONNX's own domain is `ai.onnx`. */
@@ -58,16 +61,18 @@ export function readOnnx(path: string): OnnxModel {
     using file = new ProtobufFile(path);
     return readModel(file, subject);
   } catch (cause) {
-    if (cause instanceof FerryError) throw cause;
-    if (cause instanceof WireError) {
-      const foreign = guessFormat(path);
-      const found = foreign === undefined ? `${cause.message}, at byte ${cause.offset}` : `it is ${foreign}`;
-      throw new FerryError('MODEL_INVALID', `Cannot read ${subject}: ${found}`);
-    }
+    if (cause instanceof WireError) throw damagedModel(path, cause);
     const code = systemCodeOf(cause);
-    if (code === undefined) throw cause;
+    if (cause instanceof FerryError || code === undefined) throw cause;
     throw new FerryError('FILE_UNREADABLE', `Cannot read "${path}": ${code}`, { cause });
   }
+}
+
+/** Gives the error to throw for a file that is no ONNX model. */
+export function damagedModel(path: string, { message, offset }: WireError): FerryError {
+  const foreign = guessFormat(path);
+  const found = foreign === undefined ? `${message}, at byte ${offset}` : `it is ${foreign}`;
+  return new FerryError('MODEL_INVALID', `Cannot read "${basename(path)}" as an ONNX model: ${found}`);
 }
 
 function readModel(file: ProtobufFile, subject: string): OnnxModel {
@@ -102,7 +107,7 @@ function readGraph(
   file: ProtobufFile,
   pieces: readonly ByteRange[],
   subject: string,
-): Pick<OnnxModel, 'signature' | 'shapelessOutputs' | 'graphName'> {
+): Pick<OnnxModel, 'signature' | 'shapelessOutputs' | 'zipMaps' | 'graphName'> {
   const fields = group(file, ...pieces);
   const weights = [
     ...(fields.get(graphProto.initializer) ?? []),
@@ -112,12 +117,14 @@ function readGraph(
   ];
   // Before version 4 of the format every initializer was listed as an input too: a default, nothing to be given.
   const initialized = new Set(weights.map((tensor) => lastText(file, group(file, tensor), tensorProto.name)));
+  const zipMaps = pieces.flatMap((piece) => findZipMaps(file, piece)).map(({ output }) => output);
   const problems: string[] = [];
   const shapelessOutputs: string[] = [];
   const tensors = (number: number, role: 'input' | 'output'): TensorSpec[] =>
     (fields.get(number) ?? []).flatMap((value) => {
       const tensor = readTensor(file, value);
       if (initialized.has(tensor.name) && role === 'input') return [];
+      if (zipMaps.includes(tensor.name) && role === 'output') return [];
       if (!('problem' in tensor) && tensor.shape !== undefined) return [tensor];
       if ('problem' in tensor) problems.push(problemText(role, tensor));
       else if (role === 'input')
@@ -126,15 +133,16 @@ function readGraph(
       return 'problem' in tensor ? [] : [{ ...tensor, shape: [] }];
     });
   const signature = { inputs: tensors(graphProto.input, 'input'), outputs: tensors(graphProto.output, 'output') };
-  if (problems.length === 0 && signature.outputs.length === 0) problems.push('it has no output');
+  if (problems.length === 0 && signature.outputs.length + zipMaps.length === 0) problems.push('it has no output');
   if (problems.length > 0) {
     throw new FerryError('MODEL_INVALID', `Cannot serve ${subject}: ${problems.join('; ')}`, {
-      next: 'Convert the model again so that it takes and gives plain tensors (scikit-learn: without ZipMap, `options={"zipmap": False}`).',
+      next: 'Convert the model again so that it takes and gives plain tensors.',
     });
   }
   return {
     signature,
     shapelessOutputs,
+    zipMaps,
     graphName: lastText(file, fields, graphProto.name),
   };
 }

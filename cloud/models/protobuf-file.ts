@@ -16,6 +16,8 @@ export interface ByteRange {
 /** One field of a message as it is on the wire. */
 export interface WireField extends ByteRange {
   readonly number: number;
+  /** Where its key begins; a range's start is where its value does. */
+  readonly at: number;
   /** The value of a varint field, as the 64-bit two's complement says; 0n for the others. */
   readonly integer: bigint;
   /** Whether it is length-delimited: a text, bytes, or a message. */
@@ -79,6 +81,18 @@ export class ProtobufFile implements Disposable {
     }
   }
 
+  /** Reads a field of integers, of which a writer may pack several into one. */
+  integers(field: WireField): bigint[] {
+    if (!field.delimited) return [field.integer];
+    const integers: bigint[] = [];
+    for (let at = field.start; at < field.end;) {
+      const { value, end } = this.#varint(at, field.end);
+      integers.push(BigInt.asIntN(64, value));
+      at = end;
+    }
+    return integers;
+  }
+
   /** Reads bytes; fewer than asked for where the file ends before. */
   bytes(range: ByteRange): Uint8Array {
     const bytes = Buffer.alloc(range.end - range.start);
@@ -92,31 +106,32 @@ export class ProtobufFile implements Disposable {
   #field(key: number, keyAt: number, valueAt: number, end: number): WireField {
     const number = Math.floor(key / 8);
     if (number < 1 || number > 536_870_911) throw new WireError(`no field may have the number ${number}`, keyAt);
+    const field = { number, at: keyAt, integer: 0n, delimited: false };
     switch (key % 8) {
       case 0: {
         const { value, end: valueEnd } = this.#varint(valueAt, end);
-        return { number, start: valueAt, end: valueEnd, integer: BigInt.asIntN(64, value), delimited: false };
+        return { ...field, start: valueAt, end: valueEnd, integer: BigInt.asIntN(64, value) };
       }
       case 1:
-        return this.#sized(number, valueAt, 8, end, false);
+        return { ...field, ...this.#sized(number, valueAt, 8, end) };
       case 2: {
         const length = this.#varint(valueAt, end);
-        return this.#sized(number, length.end, Number(length.value), end, true);
+        return { ...field, ...this.#sized(number, length.end, Number(length.value), end), delimited: true };
       }
       case 5:
-        return this.#sized(number, valueAt, 4, end, false);
+        return { ...field, ...this.#sized(number, valueAt, 4, end) };
       default:
         // Groups (3 and 4) are of proto2 alone, and 6 and 7 were never given a meaning.
         throw new WireError(`field ${number} has the wire type ${key % 8}, which nothing here has`, keyAt);
     }
   }
 
-  #sized(number: number, start: number, length: number, end: number, delimited: boolean): WireField {
+  #sized(number: number, start: number, length: number, end: number): ByteRange {
     if (start + length > end) {
       const whose = end === this.whole.end ? 'the file' : 'its message';
       throw new WireError(`field ${number} goes on to byte ${start + length}, but ${whose} ends at byte ${end}`, start);
     }
-    return { number, start, end: start + length, integer: 0n, delimited };
+    return { start, end: start + length };
   }
 
   #varint(start: number, messageEnd: number): { readonly value: bigint; readonly end: number } {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
@@ -10,13 +9,15 @@ import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { modelArtifact } from './artifact.ts';
-import { type InferredShapes, loadOnce } from './load-once.ts';
+import { type InferredShapes, type Loaded, loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
-import { addExternalFiles, findModelFiles, type ModelFiles, refuseChanged } from './model-files.ts';
-import { readOnnx } from './onnx.ts';
-import { readSample } from './sample.ts';
+import { addExternalFiles, findModelFiles, mainFile, type ModelFiles, refuseChanged } from './model-files.ts';
+import { readSample, type Sample, sampleBytesMax } from './sample.ts';
+import { fromRuntimeTensors, toRuntimeTensors } from './sample-tensors.ts';
+import { makeServable } from './servable.ts';
 import { labelProblems, type Pairs } from './labels.ts';
-import type { Lineage } from './lineage.ts';
+import { type Lineage, lineageProperties } from './lineage.ts';
+import type { RuntimeTensor } from './runtime-process.ts';
 
 /** What is registered, and under which name. */
 export interface Registration {
@@ -57,24 +58,29 @@ export async function registerModel(
   options: RegisterOptions = {},
 ): Promise<Model> {
   const { clock = systemClock, signal } = options;
-  const { name, lineage = {}, description = '', tags = {}, properties = {} } = registration;
-  checkRegistration({ name, description, tags, properties });
+  const { name, lineage = {}, description = '', tags = {} } = registration;
+  checkRegistration(registration);
   const found = await findModelFiles(registration.path, registration.main);
+  await using servable = await makeServable(workspace, found);
   const {
-    signature: read,
     shapelessOutputs,
     externalFiles,
     metadata: custom,
-    ...rest
-  } = readOnnx(join(found.folder, found.main));
-  const model = await addExternalFiles(found, externalFiles);
-  const sample = registration.sample === undefined ? null : await readSample(registration.sample, read);
+    zipMaps: _stripped,
+    signature: read,
+    ...metadata
+  } = servable.read;
+  const model = await addExternalFiles(servable.found, externalFiles);
+  const { sample: samplePath } = registration;
+  const input = samplePath === undefined ? undefined : await readSample(samplePath, read);
 
   const layout = await LayoutStore.open(workspace.layoutFolder);
-  const check = (shapes: InferredShapes): Signature =>
+  const check = ({ shapes }: Loaded): Signature =>
     completeSignature(read, { shapelessOutputs, shapes, main: found.main });
-  const { layer, signature } = await packModel({ layout, name, model, check }, options);
+  const request = input && toRuntimeTensors(input, read);
+  const { layer, signature, outputs } = await packModel({ layout, name, model, request, check }, options);
   await refuseChanged(model);
+  const sample = input === undefined ? null : { input, output: outputs ? keptOutput(outputs, signature) : null };
 
   const content = {
     name,
@@ -82,7 +88,7 @@ export async function registerModel(
     files: model.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
     format: 'onnx' as const,
     signature,
-    metadata: { ...rest, custom },
+    metadata: { ...metadata, custom },
   };
   const artifact = modelArtifact(content, layer);
   await layout.putBlob(artifact.config);
@@ -97,7 +103,7 @@ export async function registerModel(
     sample,
     description,
     tags,
-    properties,
+    properties: propertiesOf(registration, servable.originalDigest),
     createdAt,
     modifiedAt: createdAt,
   };
@@ -113,15 +119,33 @@ export async function registerModel(
   return { version, ...row };
 }
 
-function checkRegistration({
-  name,
-  ...labels
-}: Pick<Registration, 'name' | 'description' | 'tags' | 'properties'>): void {
+function checkRegistration(registration: Registration): void {
+  const { name, description, tags, properties = {} } = registration;
   const nameProblem = modelNameProblem(name);
-  const problems = labelProblems(labels);
-  if (nameProblem === undefined && problems.length === 0) return;
-  const all = [...(nameProblem === undefined ? [] : [nameProblem]), ...problems].join('; ');
-  throw new FerryError(nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID', `Cannot register the model: ${all}`);
+  const all = propertiesOf(registration);
+  const problems = [
+    ...(nameProblem === undefined ? [] : [nameProblem]),
+    ...Object.entries(properties)
+      .filter(([key, value]) => all[key] !== value)
+      .map(([key]) => `the property "${key}" is "${all[key]}" by the lineage and stays so`),
+    ...labelProblems({ ...(tags && { tags }), properties: all, ...(description !== undefined && { description }) }),
+  ];
+  if (problems.length === 0) return;
+  const code = nameProblem === undefined ? 'TAG_INVALID' : 'NAME_INVALID';
+  throw new FerryError(code, `Cannot register the model: ${problems.join('; ')}`);
+}
+
+/** Gives the model's properties: those that were given, its lineage, and what its file was before it was made servable. */
+function propertiesOf({ properties = {}, lineage = {} }: Registration, originalDigest?: Digest): Pairs {
+  const original = originalDigest === undefined ? {} : { 'original.digest': originalDigest };
+  return { ...properties, ...lineageProperties(lineage), ...original };
+}
+
+/** Gives what a sample gave, where it is not too large to be kept. */
+function keptOutput(outputs: readonly RuntimeTensor[], signature: Signature): Sample['output'] {
+  const bytes = outputs.reduce((sum, { data }) => sum + data.length, 0);
+  const output = bytes > sampleBytesMax ? undefined : fromRuntimeTensors(outputs, signature);
+  return output !== undefined && JSON.stringify(output).length <= sampleBytesMax ? output : null;
 }
 
 /** Gives outputs that have no shape in the file the one that the runtime infers. */
@@ -154,26 +178,32 @@ interface Packing {
   readonly layout: LayoutStore;
   readonly name: string;
   readonly model: ModelFiles;
+  /** The sample. */
+  readonly request: readonly RuntimeTensor[] | undefined;
   /** Gives the signature, or refuses the model for what the runtime says of it. */
-  readonly check: (shapes: InferredShapes) => Signature;
+  readonly check: (loaded: Loaded) => Signature;
 }
 
 /** Packs the model into its layer while the runtime loads it; the layer is kept only when it did. */
 async function packModel(
-  { layout, name, model, check }: Packing,
+  { layout, name, model, request, check }: Packing,
   options: RegisterOptions,
-): Promise<{ readonly layer: { digest: Digest; size: number }; readonly signature: Signature }> {
+): Promise<{
+  readonly layer: { digest: Digest; size: number };
+  readonly signature: Signature;
+  readonly outputs: readonly RuntimeTensor[] | undefined;
+}> {
   const total = totalBytes(model);
   const ended = new AbortController();
   const signal = AbortSignal.any([ended.signal, ...(options.signal ? [options.signal] : [])]);
   const loading = (
     options.load === false
-      ? Promise.resolve<InferredShapes>(new Map())
-      : loadOnce({ file: join(model.folder, model.main), sizeBytes: total, signal })
-  ).then(check);
+      ? Promise.resolve<Loaded>({ shapes: new Map() })
+      : loadOnce({ file: mainFile(model), sizeBytes: total, request, signal })
+  ).then((loaded) => ({ signature: check(loaded), outputs: loaded.outputs }));
   loading.catch((error: unknown) => ended.abort(error));
-  const entries = model.files.map(({ path, sizeBytes }): LayerEntry => {
-    const content = { file: join(model.folder, path), size: sizeBytes };
+  const entries = model.files.map(({ path, file, sizeBytes }): LayerEntry => {
+    const content = { file, size: sizeBytes };
     return { kind: 'file', path: `/models/${name}/${path}`, content };
   });
   async function* packed(): AsyncGenerator<Uint8Array> {
@@ -188,7 +218,7 @@ async function packModel(
   }
   try {
     const layer = await layout.putBlob(packed(), { signal });
-    return { layer, signature: await loading };
+    return { layer, ...(await loading) };
   } finally {
     ended.abort();
     await loading.catch(() => undefined);

@@ -1,19 +1,31 @@
 import { readFile, stat } from 'node:fs/promises';
+import { z } from 'zod';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import type { Signature, TensorSpec, TensorType } from '../../shared/model/signature.ts';
+import { type JsonTensors, leavesOf } from './sample-tensors.ts';
 
-/** A request to score, as a client would send it: values by input, nested as the input's shape says. */
-export type Sample = Readonly<Record<string, unknown>>;
+/** A request to score a model, and what it gave when the model was registered. */
+export const sampleSchema = z.strictObject({
+  /** As a client would send it: values by input, nested as the input's shape says. */
+  input: z.record(z.string(), z.unknown()),
+  /** As the scoring server would answer; null where the model was not run, or this would be too large to keep. */
+  output: z.record(z.string(), z.unknown()).nullable(),
+});
 
-/** Largest file that is taken as a sample, in bytes: it is kept in the workspace's database. */
-const sampleBytesMax = 1024 * 1024;
+export type Sample = z.infer<typeof sampleSchema>;
+
+/** Names that the scoring server takes for the one input of a model beside its own. */
+const otherNames: readonly string[] = ['data', 'input_data'];
+
+/** Largest sample, and largest output of one, that is kept, in bytes: it is in the workspace's database and in images. */
+export const sampleBytesMax = 1024 * 1024;
 
 /**
  * Reads a sample input of a model from a JSON file, and checks it against the model's signature.
  * @throws {FerryError} FILE_NOT_FOUND or FILE_UNREADABLE when it is not there or cannot be read
  * @throws {FerryError} MODEL_INVALID naming everything that does not fit the signature
  */
-export async function readSample(path: string, signature: Signature): Promise<Sample> {
+export async function readSample(path: string, signature: Signature): Promise<JsonTensors> {
   const text = await readText(path);
   let value: unknown;
   try {
@@ -21,9 +33,19 @@ export async function readSample(path: string, signature: Signature): Promise<Sa
   } catch (cause) {
     throw new FerryError('MODEL_INVALID', `Cannot use the sample "${path}": it is no JSON`, { cause });
   }
-  const problems = sampleProblems(value, signature);
-  if (problems.length === 0) return value as Sample;
+  const named = nameInput(value, signature);
+  const problems = sampleProblems(named, signature);
+  if (problems.length === 0) return named as JsonTensors;
   throw new FerryError('MODEL_INVALID', `Cannot use the sample "${path}": ${problems.join('; ')}`);
+}
+
+/** Names the input of a sample that is written as `{"data": …}`. */
+function nameInput(value: unknown, { inputs }: Signature): unknown {
+  const [input, ...more] = inputs;
+  if (input === undefined || more.length > 0 || typeof value !== 'object' || value === null) return value;
+  const [entry, ...others] = Object.entries(value);
+  if (entry === undefined || others.length > 0 || !otherNames.includes(entry[0])) return value;
+  return { [input.name]: entry[1] };
 }
 
 /** Says everything in which a value is no request for a model of this signature; an empty list when it is one. */
@@ -31,7 +53,7 @@ export function sampleProblems(value: unknown, { inputs }: Signature): string[] 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return [`it is no object, one with ${inputs.map(({ name }) => `"${name}"`).join(', ')} was wanted`];
   }
-  const given = value as Sample;
+  const given = value as JsonTensors;
   const unknown = Object.keys(given).filter((name) => !inputs.some((input) => input.name === name));
   const sizes = new Map<string, number>();
   return [
@@ -73,18 +95,21 @@ function shapeOf(value: unknown): readonly number[] | undefined {
   return [value.length, ...first];
 }
 
-function leavesOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value.flatMap(leavesOf) : [value];
-}
-
 function isElement(leaf: unknown, type: TensorType): boolean {
   if (type === 'string') return typeof leaf === 'string';
   if (type === 'bool') return typeof leaf === 'boolean';
-  if (typeof leaf !== 'number' || type.startsWith('float')) return typeof leaf === 'number';
+  if (type.startsWith('float')) {
+    return typeof leaf === 'number' || ['NaN', 'Infinity', '-Infinity'].includes(leaf as string);
+  }
   const [, unsigned = '', bits = ''] = /^(u?)int(\d+)$/.exec(type) ?? [];
-  const span = 2 ** Number(bits);
-  const [min, max] = unsigned === 'u' ? [0, span - 1] : [-span / 2, span / 2 - 1];
-  return Number.isInteger(leaf) && leaf >= min && leaf <= max;
+  // What JSON's numbers cannot hold exactly is a text of digits.
+  const isInteger =
+    typeof leaf === 'number'
+      ? Number.isSafeInteger(leaf)
+      : typeof leaf === 'string' && bits === '64' && /^-?\d{1,20}$/.test(leaf);
+  if (!isInteger) return false;
+  const [value, span] = [BigInt(leaf as number | string), 2n ** BigInt(bits)];
+  return unsigned === 'u' ? value >= 0n && value < span : value >= -span / 2n && value < span / 2n;
 }
 
 async function readText(path: string): Promise<string> {

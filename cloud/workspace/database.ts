@@ -79,6 +79,10 @@ const migrations: readonly string[] = [
     FOREIGN KEY (image_name, image_version) REFERENCES images
   );
   `,
+  `
+  ALTER TABLE images ADD COLUMN flavor TEXT NOT NULL DEFAULT 'web';
+  ALTER TABLE images ADD COLUMN script TEXT;
+  `,
 ];
 
 /** A connection to `workspace.db`. */

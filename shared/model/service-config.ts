@@ -17,8 +17,11 @@ const serviceModelSchema = z.strictObject({
 /** What an image serves; the image builder writes it, the scoring server reads it. */
 export const serviceConfigSchema = z.strictObject({
   schemaVersion: z.literal(1),
-  models: z.array(serviceModelSchema).min(1),
+  /** Empty only where a script answers. */
+  models: z.array(serviceModelSchema),
 });
 
 export type ServiceModel = z.infer<typeof serviceModelSchema>;
+/** What is scored as a model: one of the image's, or a script. */
+export type ScoredModel = Pick<ServiceModel, 'name' | 'version' | 'signature'>;
 export type ServiceConfig = z.infer<typeof serviceConfigSchema>;

@@ -97,7 +97,7 @@ function common(
     lastActivityTime,
     authenticationType: authentication.type,
     x509Thumbprint: authentication.x509Thumbprint,
-    modelId: '',
+    modelId: twin.modelId ?? '',
     version: twin.version,
     tags: twin.tags,
     properties: { desired: sectionDocument(twin.desired), reported: sectionDocument(twin.reported) },

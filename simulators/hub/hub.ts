@@ -21,6 +21,7 @@ import { configurationRoutes } from './rest/configurations.ts';
 import { controlRoutes } from './rest/control.ts';
 import { deviceSideRoutes } from './rest/device-side.ts';
 import { deviceRoutes } from './rest/devices.ts';
+import { digitalTwinRoutes } from './rest/digital-twins.ts';
 import { importExportRoutes } from './rest/import-export.ts';
 import type { Route } from './rest/route.ts';
 import { jobRoutes } from './rest/jobs.ts';
@@ -60,6 +61,8 @@ export interface Hub extends AsyncDisposable {
   /** How clients name it: `localhost:PORT`. */
   readonly hostName: string;
   readonly port: number;
+  /** PEM file of the CA that clients have to trust. */
+  readonly caFile: string;
   /** The service connection string of each shared access policy. */
   readonly connectionStrings: Readonly<Record<PolicyName, string>>;
   /** The connection string of the built-in endpoint for Event Hubs clients: over TLS, or on `plainAmqpPort` where there is one. */
@@ -86,7 +89,7 @@ export interface Hub extends AsyncDisposable {
 /** How often silent, expired and overdue things are looked for. */
 const sweepEveryMs = 1000;
 
-/** Starts an IoT Hub that Microsoft's SDKs take for the real one. @throws {FerryError} PORT_IN_USE */
+/** Starts an IoT Hub that Microsoft's SDKs take for the real one. @throws {FerryError} PORT_IN_USE, PORT_UNUSABLE */
 export async function startHub(options: HubOptions): Promise<Hub> {
   const { log = createLogger('hub', { level: 'silent' }), folder, host = '127.0.0.1' } = options;
   if (folder !== undefined) await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -96,7 +99,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const parts = assemble({ store, clock: options.clock ?? systemClock, log, storage: options.storage });
   const { clock } = parts.faults;
   const name = options.name ?? 'modelferry';
-  const isHubHost = hubHosts(name);
+  const isHubHost = hubHosts(name, host);
   const policies = openPolicies(store);
   const authorities = readAuthorities(options.deviceCaPem ?? '');
   const rules = { registry: parts.registry, policies, isHubHost, authorities };
@@ -135,6 +138,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   return {
     hostName,
     port: listener.port,
+    caFile: options.certificates.caFile,
     connectionStrings: Object.fromEntries(
       [...policies.values()].map(({ name, primaryKey }) => [
         name,
@@ -173,9 +177,11 @@ function readAuthorities(pem: string): readonly X509Certificate[] {
 }
 
 /** Says which host names are this hub's, in user names and tokens: any port, any case. */
-function hubHosts(name: string): (host: string) => boolean {
+function hubHosts(name: string, address: string): (host: string) => boolean {
   const names = new Set(
-    ['localhost', '127.0.0.1', '[::1]', hostname(), `${name}.azure-devices.net`].map((host) => host.toLowerCase()),
+    ['localhost', '127.0.0.1', '[::1]', address, hostname(), `${name}.azure-devices.net`].map((host) =>
+      host.toLowerCase(),
+    ),
   );
   return (host) => names.has(host.toLowerCase().replace(/:\d+$/, ''));
 }
@@ -185,6 +191,7 @@ function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
     ...deviceRoutes(parts.sources),
     ...bulkRoutes({ ...parts, clock: parts.faults.clock }),
     ...twinRoutes({ ...parts, jobRows: () => parts.jobs.deviceRows() }),
+    ...digitalTwinRoutes(parts),
     ...configurationRoutes(parts),
     ...jobRoutes(parts.jobs),
     ...importExportRoutes(parts.importExport),

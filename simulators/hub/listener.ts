@@ -29,7 +29,7 @@ export interface Listener extends AsyncDisposable {
 /**
  * Listens on one TLS port for every protocol: the first byte after the handshake tells them apart (no client of the hub says it
  * in its handshake, by ALPN).
- * @throws {FerryError} PORT_IN_USE
+ * @throws {FerryError} PORT_IN_USE, PORT_UNUSABLE
  */
 export async function listen(options: {
   readonly host: string;
@@ -58,7 +58,7 @@ export async function listen(options: {
   return { port, [Symbol.asyncDispose]: async () => await close(server, sockets) };
 }
 
-/** Listens on a port without TLS. @throws {FerryError} PORT_IN_USE */
+/** Listens on a port without TLS. @throws {FerryError} PORT_IN_USE, PORT_UNUSABLE */
 export async function listenPlain(options: {
   readonly host: string;
   readonly port: number;
@@ -99,6 +99,13 @@ function dispatch(socket: tls.TLSSocket, protocols: Protocols): void {
   });
 }
 
+/** Why the system does not let a program listen, by its code. */
+const refusals: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not have it, one of 1024 or more (or root) was wanted',
+  EADDRNOTAVAIL: 'this machine does not have the address, one of its own was wanted',
+  ENOTFOUND: 'there is no such host, an address of this machine was wanted',
+};
+
 async function bind(
   server: net.Server,
   { host, port }: { readonly host: string; readonly port: number },
@@ -109,12 +116,14 @@ async function bind(
   try {
     await promise;
   } catch (cause) {
-    if (systemCodeOf(cause) !== 'EADDRINUSE') throw cause;
-    throw new FerryError(
-      'PORT_IN_USE',
-      `Cannot start the IoT Hub simulator: port ${port} of "${host}" is in use, a free one was wanted`,
-      { cause },
-    );
+    const code = systemCodeOf(cause);
+    const doing = `Cannot start the IoT Hub simulator on port ${port} of "${host}"`;
+    if (code === 'EADDRINUSE') {
+      throw new FerryError('PORT_IN_USE', `${doing}: another program has it, a free one was wanted`, { cause });
+    }
+    const why = code === undefined ? undefined : refusals[code];
+    if (why !== undefined) throw new FerryError('PORT_UNUSABLE', `${doing}: ${why}`, { cause });
+    throw cause;
   }
   return (server.address() as AddressInfo).port;
 }

@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FerryError, isFerryError, messageOf } from '../../shared/errors.ts';
+import { FerryError, isFerryError, messageOf, systemCodeOf } from '../../shared/errors.ts';
 import { createLogger } from '../../shared/log.ts';
+import { exitCodes, runProgram } from '../../shared/process-entry.ts';
 import { openCertificates } from '../certificates.ts';
 import { type HubOptions, startHub } from './hub.ts';
 import { standardPorts } from './listener.ts';
@@ -21,29 +22,24 @@ Starts an IoT Hub simulator in the foreground and prints one JSON document with 
   --device-ca FILE         CAs (PEM) that devices' certificates may come from
 `;
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`error ${isFerryError(error) ? error.code : 'INTERNAL'}: ${messageOf(error)}\n`);
-  process.exitCode = isFerryError(error, 'USAGE') ? 2 : 1;
-}
+const ports = { min: 0, max: 65_535 } as const;
 
-async function main(): Promise<void> {
-  const values = readArguments();
+await runProgram(main);
+
+async function main(args: readonly string[]): Promise<number> {
+  const values = readArguments(args);
   if (values.help === true) {
     process.stdout.write(usage);
-    return;
+    return exitCodes.done;
   }
-  if (values.folder === undefined) throw new FerryError('USAGE', 'Cannot start the hub: --folder is missing');
-  const certificates = await openCertificates(join(values.folder, 'certificates'));
-  await using hub = await startHub({
-    folder: values.folder,
-    certificates,
-    log: createLogger('hub'),
-    ...(await optionsOf(values)),
+  const { folder } = values;
+  if (folder === undefined) throw new FerryError('USAGE', 'Cannot start the hub: --folder is missing');
+  const options = await optionsOf(values);
+  await using hub = await openIn(folder, async () => {
+    const certificates = await openCertificates(join(folder, 'certificates'));
+    return await startHub({ folder, certificates, log: createLogger('hub'), ...options });
   });
-  const { hostName, port, connectionStrings, eventHubConnectionString } = hub;
-  const { caFile } = certificates;
+  const { hostName, port, caFile, connectionStrings, eventHubConnectionString } = hub;
   process.stdout.write(
     `${JSON.stringify({ hostName, port, caFile, connectionStrings, eventHubConnectionString }, undefined, 2)}\n`,
   );
@@ -51,13 +47,30 @@ async function main(): Promise<void> {
     process.once('SIGINT', () => resolve());
     process.once('SIGTERM', () => resolve());
   });
+  return exitCodes.done;
+}
+
+/** @throws {FerryError} FILE_UNWRITABLE when the state cannot be kept there */
+async function openIn<T>(folder: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open();
+  } catch (cause) {
+    const code = systemCodeOf(cause);
+    if (isFerryError(cause) || code === undefined) throw cause;
+    throw new FerryError(
+      'FILE_UNWRITABLE',
+      `Cannot keep the hub's state in "${folder}": ${code}, a folder that may be written to was wanted`,
+      { cause },
+    );
+  }
 }
 
 type Values = ReturnType<typeof readArguments>;
 
-function readArguments() {
+function readArguments(args: readonly string[]) {
   try {
     const { values } = parseArgs({
+      args: [...args],
       options: {
         folder: { type: 'string' },
         port: { type: 'string' },
@@ -78,21 +91,39 @@ function readArguments() {
 
 async function optionsOf(values: Values): Promise<Partial<HubOptions>> {
   const { host, name, 'device-ca': deviceCa } = values;
-  const evaluateEvery = readNumber('--evaluate-every', values['evaluate-every'], 86_400);
-  const plainAmqpPort = readNumber('--plain-amqp-port', values['plain-amqp-port'], 65_535);
+  const evaluateEvery = readNumber('--evaluate-every', values['evaluate-every'], { min: 1, max: 86_400 });
+  const plainAmqpPort = readNumber('--plain-amqp-port', values['plain-amqp-port'], ports);
   return {
-    port: readNumber('--port', values.port, 65_535) ?? 0,
+    port: readNumber('--port', values.port, ports) ?? 0,
     ...(values['standard-ports'] === true ? { morePorts: standardPorts } : {}),
     ...(host === undefined ? {} : { host }),
-    ...(name === undefined ? {} : { name }),
+    ...(name === undefined ? {} : { name: readName(name) }),
     ...(plainAmqpPort === undefined ? {} : { plainAmqpPort }),
     ...(evaluateEvery === undefined ? {} : { evaluateEveryMs: evaluateEvery * 1000 }),
-    ...(deviceCa === undefined ? {} : { deviceCaPem: await readFile(deviceCa, 'utf8') }),
+    ...(deviceCa === undefined ? {} : { deviceCaPem: await readCertificates(deviceCa) }),
   };
 }
 
-function readNumber(name: string, text: string | undefined, max: number): number | undefined {
+function readNumber(
+  name: string,
+  text: string | undefined,
+  { min, max }: { readonly min: number; readonly max: number },
+): number | undefined {
   if (text === undefined) return undefined;
-  if (/^\d{1,9}$/.test(text) && Number(text) <= max) return Number(text);
-  throw new FerryError('USAGE', `Cannot use ${name} "${text}": a whole number from 0 to ${max} was wanted`);
+  if (/^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
+  throw new FerryError('USAGE', `Cannot use ${name} "${text}": a whole number from ${min} to ${max} was wanted`);
+}
+
+/** The rule for names of hubs. @see https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules */
+function readName(name: string): string {
+  if (/^[A-Za-z0-9](?:[A-Za-z0-9-]{1,48})[A-Za-z0-9]$/.test(name)) return name;
+  throw new FerryError('USAGE', `Cannot use --name "${name}": 3 to 50 letters, digits and hyphens were wanted`);
+}
+
+async function readCertificates(file: string): Promise<string> {
+  const pem = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new FerryError('FILE_UNREADABLE', `Cannot read --device-ca "${file}": ${systemCodeOf(cause)}`, { cause });
+  });
+  if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
+  throw new FerryError('FILE_UNREADABLE', `Cannot use --device-ca "${file}": it holds no certificate, PEM was wanted`);
 }

@@ -42,6 +42,7 @@ export interface AgentChanges {
   readonly keepModules?: boolean;
   readonly uploadEveryMs?: number;
   readonly connectionString?: string;
+  readonly metricsAddress?: { readonly host: string; readonly port: number };
 }
 
 /** A module that says hello and waits until it is told to end, or until a file `code` says the exit code. */
@@ -187,6 +188,7 @@ export class Rig implements AsyncDisposable {
         engine: changes.engine ?? 'process',
         keepModules: changes.keepModules ?? false,
         uploadEveryMs: changes.uploadEveryMs ?? 3_600_000,
+        ...(changes.metricsAddress === undefined ? {} : { metricsAddress: changes.metricsAddress }),
         version: 'test',
         log: createLogger('agent', { level: (process.env['AGENT_LOG'] ?? 'silent') as 'silent', format: 'text' }),
       },

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { uploadAll, uploadEvery } from '../../agent/upload-timer.ts';
+import { uploadAll, uploadEvery, type UploadRecord } from '../../agent/upload-timer.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { createLogger } from '../../shared/log.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -9,6 +9,7 @@ import { until } from '../until.ts';
 
 const log = createLogger('test', { level: 'silent' });
 const destination = { upload: () => Promise.resolve() };
+const onUpload = (): void => undefined;
 
 test('uploadAll() drains the buffer of every module, whatever happens to one of them', async () => {
   await using folder = await temporaryFolder();
@@ -19,7 +20,15 @@ test('uploadAll() drains the buffer of every module, whatever happens to one of 
     if (path.includes('/b/')) throw new Error('broken');
     return 1;
   };
-  await uploadAll({ modulesFolder: folder.path, destination, drain, log, signal: new AbortController().signal });
+  const records: UploadRecord[] = [];
+  const { signal } = new AbortController();
+  const toRecords = (record: UploadRecord): void => void records.push(record);
+  await uploadAll({ modulesFolder: folder.path, destination, drain, onUpload: toRecords, log, signal });
+  expect(records).toMatchObject([
+    { module: 'a', rows: 1 },
+    { module: 'b', rows: 0, error: 'broken' },
+    { module: 'c', rows: 1 },
+  ]);
   expect(drained.sort((a, b) => a.localeCompare(b))).toEqual(
     ['a', 'b', 'c'].map((module) => join(folder.path, module, 'data/collect.db')),
   );
@@ -28,7 +37,9 @@ test('uploadAll() drains the buffer of every module, whatever happens to one of 
 test('uploadAll() does nothing where there are no modules yet', async () => {
   const drain = (): Promise<number> => Promise.reject(new Error('nothing is there'));
   const signal = new AbortController().signal;
-  await expect(uploadAll({ modulesFolder: '/nowhere', destination, drain, log, signal })).resolves.toBeUndefined();
+  await expect(
+    uploadAll({ modulesFolder: '/nowhere', destination, drain, onUpload, log, signal }),
+  ).resolves.toBeUndefined();
 });
 
 test('uploadEvery() drains again and again until it is told to end', async () => {
@@ -37,7 +48,7 @@ test('uploadEvery() drains again and again until it is told to end', async () =>
   const ending = new AbortController();
   let count = 0;
   const drain = async (): Promise<number> => (count += 1);
-  const options = { modulesFolder: folder.path, destination, drain, log, signal: ending.signal };
+  const options = { modulesFolder: folder.path, destination, drain, onUpload, log, signal: ending.signal };
   const running = uploadEvery({ ...options, everyMs: 5, clock: systemClock });
   await until(() => count >= 3);
   ending.abort();

@@ -1,6 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
@@ -45,10 +44,10 @@ export class Callers implements Disposable {
 
   /**
    * Lets a request pass.
+   * @param authorization the header of that name
    * @throws {FerryError} UNAUTHORIZED
    */
-  check(request: IncomingMessage): void {
-    const { authorization = '' } = request.headers;
+  check(authorization = ''): void {
     const [, credential] = /^Bearer +(\S+) *$/i.exec(authorization) ?? [];
     if (credential === undefined)
       throw unauthorized('it brings no key, "Authorization: Bearer <key or token>" was wanted');

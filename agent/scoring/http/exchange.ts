@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ErrorCode, FerryError, isFerryError } from '../../../shared/errors.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import { productVersion } from '../../../shared/version.ts';
+import type { Scored } from '../scorer.ts';
+import type { RequestSpan } from '../telemetry/telemetry.ts';
 
 /** The longest request id that is taken, as Azure ML has it. */
 const idLengthMax = 100;
@@ -15,6 +18,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   OVERLOADED: 503,
   REQUEST_INVALID: 400,
   REQUEST_TOO_LARGE: 413,
+  REQUEST_TYPE_UNSUPPORTED: 415,
   SCORING_FAILED: 500,
   TIMEOUT: 500,
   UNAUTHORIZED: 401,
@@ -25,6 +29,8 @@ const moreHeaders: Partial<Record<number, readonly string[]>> = {
   401: ['www-authenticate', 'Bearer'],
   503: ['retry-after', '1'],
 };
+
+const none: readonly string[] = [];
 
 /** What stands in the answer to a request, beside its headers of identity. */
 export interface Reply {
@@ -41,16 +47,29 @@ export class Exchange {
   readonly request: IncomingMessage;
   readonly requestId: string;
   readonly startMs = performance.now();
+  /** Bytes of the request that are held. */
+  heldBytes = 0;
+  /** The model that was asked, and what it gave. */
+  model: ScoredModel | undefined;
+  scored: Scored | undefined;
+  /** Of the trace, where traces are on. */
+  span: RequestSpan | undefined;
   readonly #response: ServerResponse;
-  readonly #clientRequestId: string | undefined;
+  readonly clientRequestId: string | undefined;
+  /** Whether an id is longer than is taken; such ids are not repeated. */
+  readonly idsAreTooLong: boolean;
+  readonly #traceId: string | undefined;
+  #moreHeaders: readonly string[] = none;
   #gone = false;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
     this.#response = response;
     const { headers } = request;
-    this.#clientRequestId = one(headers['x-ms-client-request-id']);
+    this.clientRequestId = one(headers['x-ms-client-request-id']);
     this.requestId = one(headers['x-request-id']) ?? randomUUID();
+    this.#traceId = one(headers['traceid']);
+    this.idsAreTooLong = isTooLong(this.requestId) || isTooLong(this.clientRequestId) || isTooLong(this.#traceId);
     response.on('close', () => {
       this.#gone = !response.writableFinished;
     });
@@ -61,8 +80,27 @@ export class Exchange {
     return this.#gone;
   }
 
-  get idsAreTooLong(): boolean {
-    return this.requestId.length > idLengthMax || (this.#clientRequestId?.length ?? 0) > idLengthMax;
+  /** Path without the query. */
+  get path(): string {
+    const { url = '/' } = this.request;
+    const queryAt = url.indexOf('?');
+    return queryAt === -1 ? url : url.slice(0, queryAt);
+  }
+
+  /** HEAD is GET, as far as anybody has to decide. */
+  get method(): string {
+    const { method = 'GET' } = this.request;
+    return method === 'HEAD' ? 'GET' : method;
+  }
+
+  /** The status that was answered; 499, as nginx has it, where the client has gone. */
+  get status(): number {
+    return this.#gone ? 499 : this.#response.statusCode;
+  }
+
+  /** Sets headers of the answer, whatever it will be: name, value, name, value, … */
+  alwaysReply(headers: readonly string[]): void {
+    this.#moreHeaders = headers;
   }
 
   /** Answers. */
@@ -70,9 +108,17 @@ export class Exchange {
     if (this.#response.headersSent || this.#gone) return;
     const ids = this.idsAreTooLong ? [] : this.#idHeaders();
     const length = typeof body === 'string' ? body.length : body.byteLength;
-    const all = [...ids, ...headers, 'content-type', contentType, 'content-length', String(length)];
+    const all = [
+      ...ids,
+      ...this.#moreHeaders,
+      ...headers,
+      'content-type',
+      contentType,
+      'content-length',
+      String(length),
+    ];
     this.#response.writeHead(status, [...all, 'x-ms-server-version', `modelferry/${productVersion}`]);
-    // HEAD never gets here: it is no method that this server knows.
+    // To HEAD, Node sends the headers alone.
     if (typeof body === 'string') this.#response.end(body, 'latin1');
     else this.#response.end(body);
   }
@@ -89,10 +135,12 @@ export class Exchange {
   }
 
   #idHeaders(): string[] {
-    const clientId = this.#clientRequestId;
+    const clientId = this.clientRequestId;
     // x-ms-request-id is the old name of one or the other.
-    if (clientId === undefined) return ['x-request-id', this.requestId, 'x-ms-request-id', this.requestId];
-    return ['x-request-id', this.requestId, 'x-ms-request-id', clientId, 'x-ms-client-request-id', clientId];
+    const ids = ['x-request-id', this.requestId, 'x-ms-request-id', clientId ?? this.requestId];
+    if (clientId !== undefined) ids.push('x-ms-client-request-id', clientId);
+    if (this.#traceId !== undefined) ids.push('traceid', this.#traceId);
+    return ids;
   }
 }
 
@@ -114,6 +162,10 @@ export function tellFailure(error: unknown): ToldFailure {
     };
   }
   return { status, message: error.message, headers: moreHeaders[status] ?? [] };
+}
+
+function isTooLong(id: string | undefined): boolean {
+  return id !== undefined && id.length > idLengthMax;
 }
 
 function one(header: string | string[] | undefined): string | undefined {

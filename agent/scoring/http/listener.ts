@@ -1,15 +1,14 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, Server as NetServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SecureContextOptions } from 'node:tls';
 import { FerryError, systemCodeOf } from '../../../shared/errors.ts';
-import type { Logger } from '../../../shared/log.ts';
-import { WatchedFiles } from '../watched-files.ts';
+import type { RequestLimits } from '../settings.ts';
 import { Exchange } from './exchange.ts';
+import type { AnsweredRequest } from '../telemetry/request-observer.ts';
 import { route, type RouterOptions } from './router.ts';
-import { pathsOf, readTlsFiles, type TlsFiles } from './tls-files.ts';
+import { type TlsFiles, watchCertificates } from './tls-files.ts';
 
 /** Where to listen. */
 export interface ListenerAddress {
@@ -19,21 +18,14 @@ export interface ListenerAddress {
   readonly sharesPort?: boolean;
   /** @default plain HTTP */
   readonly tls?: TlsFiles | undefined;
+  readonly limits: RequestLimits;
 }
 
-/** How long a client may take to send its headers, and all of its request: slow ones hold a connection, never more. */
-const headersTimeoutMs = 10_000;
-const requestTimeoutMs = 60_000;
+/** A span has a name that people read. */
+const pathLengthMax = 200;
 
-/** Load balancers reuse a connection for a minute (Azure's four); it must not be closed under a request. */
-const keepAliveTimeoutMs = 245_000;
-
-const limits = {
-  headersTimeout: headersTimeoutMs,
-  requestTimeout: requestTimeoutMs,
-  keepAliveTimeout: keepAliveTimeoutMs,
-  noDelay: true,
-};
+/** How often, at most, slow connections are looked for. */
+const slowLookMs = 1000;
 
 /** One connection more is closed at once. */
 const connectionsMax = 4096;
@@ -66,6 +58,7 @@ export class Listener implements AsyncDisposable {
     this.#options = options;
     const onRequest = (request: IncomingMessage, response: ServerResponse): void => this.#exchange(request, response);
     const { tls } = address;
+    const limits = connectionLimits(address.limits);
     if (tls === undefined) {
       this.#server = createServer(limits, onRequest);
       this.#certificates = undefined;
@@ -145,10 +138,20 @@ export class Listener implements AsyncDisposable {
 
   #exchange(request: IncomingMessage, response: ServerResponse): void {
     const exchange = new Exchange(request, response);
+    const { observer, bodies } = this.#options;
     this.#exchanges += 1;
     this.#quietPolls = 0;
+    if (observer !== undefined) {
+      const traceparent = request.headers['traceparent'];
+      exchange.span = observer.begin({
+        name: `${request.method} ${exchange.path.slice(0, pathLengthMax)}`,
+        traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+      });
+    }
     response.once('close', () => {
       this.#exchanges -= 1;
+      bodies.budget.give(exchange.heldBytes);
+      observer?.end(exchange.span, answeredOf(exchange));
     });
     if (this.#draining) exchange.closeAfter();
     if (this.#exchanges > exchangesMax) {
@@ -163,18 +166,20 @@ export class Listener implements AsyncDisposable {
   }
 }
 
-/** Reads the certificate, and again when it is renewed. */
-function watchCertificates(
-  files: TlsFiles,
-  { log, onChange }: { readonly log: Logger; readonly onChange: (renewed: SecureContextOptions) => void },
-): WatchedFiles<SecureContextOptions> {
-  return new WatchedFiles({
-    paths: pathsOf(files),
-    read: () => readTlsFiles(files),
-    onChange: (renewed) => {
-      onChange(renewed);
-      log.info('read the renewed certificate');
-    },
-    onFailure: (err) => log.error({ err }, 'could not read the renewed certificate; the one before stays'),
-  });
+function connectionLimits(limits: RequestLimits): ServerOptions {
+  const { headersTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs } = limits;
+  return {
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    // Node looks for connections that are too slow once in a while: often enough that a limit is what it says.
+    connectionsCheckingInterval: Math.min(headersTimeoutMs, requestTimeoutMs, slowLookMs),
+    noDelay: true,
+  };
+}
+
+function answeredOf(exchange: Exchange): AnsweredRequest {
+  const { request, path, status, requestId, clientRequestId, startMs, model, scored } = exchange;
+  const { method = 'GET' } = request;
+  return { method, path, status, requestId, clientRequestId, totalMs: performance.now() - startMs, model, scored };
 }

@@ -1,30 +1,44 @@
-import type { IncomingMessage } from 'node:http';
 import { FerryError } from '../../../shared/errors.ts';
+import type { ByteBudget } from '../byte-budget.ts';
+import type { Exchange } from './exchange.ts';
 
-/** Azure ML's routers refuse more. */
-export const bodyBytesMax = 100 * 1024 * 1024;
+/** How many bytes a request may have, and all of them together. */
+export interface BodyLimits {
+  readonly bodyBytesMax: number;
+  readonly budget: ByteBudget;
+}
 
 /**
  * Reads a request's body. How long it may take is the server's `requestTimeout`.
  * @throws {FerryError} REQUEST_TOO_LARGE before it is read where the client says its length, else as soon as it is too much
+ * @throws {FerryError} OVERLOADED as soon as all requests together are too much
  * @throws {FerryError} INTERRUPTED when the client goes
  */
-export function readBody(request: IncomingMessage): Promise<Uint8Array> {
+export function readBody(exchange: Exchange, { bodyBytesMax, budget }: BodyLimits): Promise<Uint8Array> {
+  const { request } = exchange;
   const said = Number(request.headers['content-length'] ?? 0);
-  if (said > bodyBytesMax) return Promise.reject(tooLarge(`${said} bytes`));
+  if (said > bodyBytesMax) return Promise.reject(tooLarge(`${said} bytes`, bodyBytesMax));
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
-    let bytes = 0;
+    const refuse = (error: unknown): void => {
+      request.pause();
+      chunks.length = 0;
+      reject(error);
+    };
     request.on('data', (chunk: Buffer) => {
-      bytes += chunk.byteLength;
-      if (bytes > bodyBytesMax) {
-        request.pause();
-        reject(tooLarge('more'));
-      } else chunks.push(chunk);
+      // Given back with the answer: until then the model reads from it.
+      exchange.heldBytes += chunk.byteLength;
+      chunks.push(chunk);
+      try {
+        budget.take(chunk.byteLength);
+        if (exchange.heldBytes > bodyBytesMax) refuse(tooLarge('more', bodyBytesMax));
+      } catch (error) {
+        refuse(error);
+      }
     });
     request.on('end', () => {
       const [only] = chunks;
-      resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, bytes));
+      resolve(chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, exchange.heldBytes));
     });
     request.on('error', (cause) =>
       reject(new FerryError('INTERRUPTED', 'Cannot read the request: the client has gone', { cause })),
@@ -32,7 +46,7 @@ export function readBody(request: IncomingMessage): Promise<Uint8Array> {
   });
 }
 
-function tooLarge(found: string): FerryError {
+function tooLarge(found: string, bodyBytesMax: number): FerryError {
   return new FerryError(
     'REQUEST_TOO_LARGE',
     `Cannot read the request: it has ${found}, at most ${bodyBytesMax} bytes were wanted`,

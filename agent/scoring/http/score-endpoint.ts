@@ -1,14 +1,18 @@
 import type { Logger } from '../../../shared/log.ts';
 import { FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
+import type { Wanted } from '../model/batcher.ts';
 import type { ScoringMetrics } from '../metrics.ts';
 import type { HttpParts, Protocol } from '../protocol/score-call.ts';
-import type { Scored, Scorer } from '../scorer.ts';
+import type { Scored, Scorer, StageTimes } from '../scorer.ts';
+import type { RequestSpan } from '../telemetry/telemetry.ts';
 import { correlationHeader, type Exchange, tellFailure } from './exchange.ts';
+import { type BodyLimits, readBody } from './request-body.ts';
 
 /** What scoring over HTTP needs beside the request. */
 export interface ScoreEndpointOptions {
   readonly timeoutMs: number;
   readonly metrics: ScoringMetrics;
+  readonly bodies: BodyLimits;
   readonly log: Logger;
 }
 
@@ -21,6 +25,42 @@ export interface ScoreRequest {
   readonly http?: HttpParts | undefined;
 }
 
+/** Reads the body, then scores it. */
+export async function scoreBody(
+  exchange: Exchange,
+  target: Omit<ScoreRequest, 'body'>,
+  options: ScoreEndpointOptions,
+): Promise<void> {
+  let body: Uint8Array;
+  try {
+    checkContentType(exchange, target);
+    body = await readBody(exchange, options.bodies);
+  } catch (error) {
+    exchange.closeAfter();
+    replyFailure(exchange, error, target.protocol);
+    return;
+  }
+  await answerScore(exchange, { ...target, body }, options);
+}
+
+/** What JSON is called; and what curl and fetch call any text where nobody told them better. */
+const jsonTypes = /^(?:application\/(?:[\w.-]+\+)?json|application\/x-www-form-urlencoded|text\/plain)\s*(?:;|$)/i;
+
+/**
+ * Where the input is declared, which it is of every model, a client that says that it sends something other than JSON is refused, as
+ * Azure ML does it. A script that declares nothing takes anything.
+ * @throws {FerryError} REQUEST_TYPE_UNSUPPORTED
+ */
+function checkContentType({ request }: Exchange, { protocol, scorer }: Omit<ScoreRequest, 'body'>): void {
+  const said = request.headers['content-type'];
+  if (said === undefined || protocol !== 'score' || scorer.model.signature.inputs.length === 0) return;
+  if (said === 'application/json' || jsonTypes.test(said)) return;
+  throw new FerryError(
+    'REQUEST_TYPE_UNSUPPORTED',
+    `Cannot read the request: its content type is "${said}", application/json was wanted`,
+  );
+}
+
 /** Scores and answers, in the form of the protocol that was asked in. */
 export async function answerScore(
   exchange: Exchange,
@@ -29,13 +69,7 @@ export async function answerScore(
 ): Promise<void> {
   const { scorer, protocol, body, http } = request;
   const { timeoutMs } = options;
-  const wanted = {
-    get abandoned() {
-      return exchange.gone;
-    },
-    deadlineAtMs: exchange.startMs + timeoutMs,
-    timeoutMs,
-  };
+  const wanted = new WantedAnswer(exchange, timeoutMs);
   try {
     const jsonBytes = protocol === 'infer' ? jsonBytesSaid(exchange) : undefined;
     const scored = await scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted, http });
@@ -49,20 +83,44 @@ export async function answerScore(
   }
 }
 
+/**
+ * Whether the answer to a request over HTTP is wanted. A class, since an object literal with a getter has a hidden class of its
+ * own, which keeps the request alive until the old generation is collected.
+ */
+class WantedAnswer implements Wanted {
+  readonly #exchange: Exchange;
+  readonly deadlineAtMs: number;
+  readonly timeoutMs: number;
+
+  constructor(exchange: Exchange, timeoutMs: number) {
+    this.#exchange = exchange;
+    this.deadlineAtMs = exchange.startMs + timeoutMs;
+    this.timeoutMs = timeoutMs;
+  }
+
+  get abandoned(): boolean {
+    return this.#exchange.gone;
+  }
+}
+
 function replyScored(exchange: Exchange, { answer, times, correlationId }: Scored): void {
-  const { parseMs, queueMs, runMs, writeMs } = times;
   const headers = [
     'x-ms-run-function-failed',
     'False',
     'x-ms-run-fn-exec-ms',
-    runMs.toFixed(3),
+    times.runMs.toFixed(3),
     'server-timing',
-    `parse;dur=${parseMs.toFixed(3)},queue;dur=${queueMs.toFixed(3)},run;dur=${runMs.toFixed(3)},write;dur=${writeMs.toFixed(3)}`,
+    serverTiming(times),
   ];
   if (correlationId !== undefined) headers.push(correlationHeader, correlationId);
   if (answer.headers !== undefined) headers.push(...answer.headers);
   if (answer.jsonBytes !== undefined) headers.push('inference-header-content-length', String(answer.jsonBytes));
   exchange.reply({ status: answer.status ?? 200, contentType: answer.contentType, body: answer.body, headers });
+}
+
+/** @see https://www.w3.org/TR/server-timing/ */
+export function serverTiming({ parseMs, queueMs, runMs, writeMs }: StageTimes): string {
+  return `parse;dur=${parseMs.toFixed(3)},queue;dur=${queueMs.toFixed(3)},run;dur=${runMs.toFixed(3)},write;dur=${writeMs.toFixed(3)}`;
 }
 
 /** Tells a failure as the protocol has it: `{"message"}` of Azure ML, `{"error"}` of the Open Inference Protocol. */
@@ -83,9 +141,15 @@ function jsonBytesSaid({ request }: Exchange): number | undefined {
   );
 }
 
-function logFailure(exchange: Exchange, error: unknown, log: Logger): void {
-  const fields = { requestId: exchange.requestId, reason: messageOf(error) };
+/** Tells the log why a request was not scored; a stranger's mistakes are not the log's business. */
+export function logFailure(
+  request: { readonly requestId: string; readonly span: RequestSpan | undefined },
+  error: unknown,
+  log: Logger,
+): void {
+  const fields = { requestId: request.requestId, ...request.span?.ids, reason: messageOf(error) };
   if (isFerryError(error, 'OVERLOADED')) log.debug(fields, 'refused a request');
+  else if (isFerryError(error, 'INTERRUPTED')) log.debug(fields, 'nobody waits for the answer');
   else log.error(isFerryError(error) ? fields : { ...fields, err: error }, 'could not score');
 }
 
@@ -97,5 +161,7 @@ function count(
 ): void {
   // 499, as nginx has it: the client has gone.
   const status = exchange.gone ? 499 : answered.status;
+  exchange.model = scorer.model;
+  exchange.scored = answered.scored;
   metrics.request(scorer.model.name, { ...answered, status, totalMs: performance.now() - exchange.startMs });
 }

@@ -1,4 +1,4 @@
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import type { TensorSpec, TensorType } from '../../../shared/model/signature.ts';
 import { inputAliases } from '../protocol/score-body.ts';
 
@@ -9,8 +9,10 @@ const versions = { '2': 2, '2.0': 2, '3': 3, '3.0': 3, '3.1': 3.1 } as const;
 export interface SwaggerOptions {
   readonly title: string;
   readonly version: string;
+  /** Stands before every path; or empty. */
+  readonly pathPrefix: string;
   /** The model behind `/score`. */
-  readonly model: ServiceModel;
+  readonly model: ScoredModel;
 }
 
 /**
@@ -31,19 +33,29 @@ export function swaggerDocument(asked: string | null, options: SwaggerOptions): 
       consumes: ['application/json'],
       produces: ['application/json'],
       securityDefinitions: { Bearer: bearer },
-      paths: paths((name) => `#/definitions/${name}`, 2),
+      paths: prefixed(
+        paths((name) => `#/definitions/${name}`, 2),
+        options,
+      ),
       definitions: schemas,
     };
   }
   return {
     openapi: version === 3 ? '3.0.3' : '3.1.0',
     info,
-    paths: paths((name) => `#/components/schemas/${name}`, 3),
+    paths: prefixed(
+      paths((name) => `#/components/schemas/${name}`, 3),
+      options,
+    ),
     components: { schemas, securitySchemes: { Bearer: bearer } },
   };
 }
 
 const bearer = { type: 'apiKey', name: 'Authorization', in: 'header', description: 'For example: Bearer abc123' };
+
+function prefixed(paths: object, { pathPrefix }: SwaggerOptions): object {
+  return Object.fromEntries(Object.entries(paths).map(([path, operations]) => [`${pathPrefix}${path}`, operations]));
+}
 
 type Reference = (schema: string) => string;
 
@@ -86,7 +98,7 @@ function paths(reference: Reference, version: 2 | 3): object {
   };
 }
 
-function schemasOf({ signature }: ServiceModel): Record<string, object> {
+function schemasOf({ signature }: ScoredModel): Record<string, object> {
   const [input] = signature.inputs;
   const alone = signature.inputs.length === 1 && input !== undefined;
   const aliases = inputAliases.filter((alias) => alias !== input?.name).join('" or "');

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { FerryError } from '../../../shared/errors.ts';
+import type { Logger } from '../../../shared/log.ts';
+import { WatchedFiles } from '../watched-files.ts';
 
 /** The files of a server that speaks TLS. */
 export interface TlsFiles {
@@ -11,16 +13,30 @@ export interface TlsFiles {
   readonly clientCaFile: string | undefined;
 }
 
-/** Gives the files that are to be watched. */
-export function pathsOf({ certificateFile, keyFile, clientCaFile }: TlsFiles): string[] {
-  return [certificateFile, keyFile, ...(clientCaFile === undefined ? [] : [clientCaFile])];
+/**
+ * Reads the certificate, and again when it is renewed.
+ * @throws {FerryError} FILE_UNREADABLE
+ */
+export function watchCertificates(
+  files: TlsFiles,
+  { log, onChange }: { readonly log: Logger; readonly onChange: (renewed: SecureContextOptions) => void },
+): WatchedFiles<SecureContextOptions> {
+  return new WatchedFiles({
+    paths: pathsOf(files),
+    read: () => readTlsFiles(files),
+    onChange: (renewed) => {
+      onChange(renewed);
+      log.info('read the renewed certificate');
+    },
+    onFailure: (err) => log.error({ err }, 'could not read the renewed certificate; the one before stays'),
+  });
 }
 
 /**
  * Reads the files, and makes sure that key and certificate belong together.
  * @throws {FerryError} FILE_UNREADABLE
  */
-export function readTlsFiles(files: TlsFiles): SecureContextOptions {
+function readTlsFiles(files: TlsFiles): SecureContextOptions {
   const { certificateFile, keyFile, clientCaFile } = files;
   try {
     const options: SecureContextOptions = {
@@ -38,4 +54,8 @@ export function readTlsFiles(files: TlsFiles): SecureContextOptions {
       { cause },
     );
   }
+}
+
+function pathsOf({ certificateFile, keyFile, clientCaFile }: TlsFiles): string[] {
+  return [certificateFile, keyFile, ...(clientCaFile === undefined ? [] : [clientCaFile])];
 }

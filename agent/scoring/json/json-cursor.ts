@@ -7,6 +7,12 @@ const plus = 43;
 const point = 46;
 const zero = 48;
 const nine = 57;
+const comma = 44;
+const colon = 58;
+const openBracket = 91;
+const closeBracket = 93;
+const openBrace = 123;
+const closeBrace = 125;
 
 /** How deep arrays and objects may lie in each other; a request needs a handful. */
 const depthMax = 64;
@@ -46,42 +52,39 @@ export class JsonCursor {
     return byte ?? Number.NaN;
   }
 
-  /** Passes this character if it is the next. */
-  take(character: string): boolean {
-    if (this.peek() !== character.charCodeAt(0)) return false;
-    this.#at += 1;
-    return true;
-  }
-
   /** Passes this character, which must be the next. */
-  expect(character: string): void {
-    if (!this.take(character)) throw this.invalid(`"${character}" was wanted`);
+  expect(character: number): void {
+    if (this.peek() !== character) throw this.invalid(`"${String.fromCharCode(character)}" was wanted`);
+    this.#at += 1;
   }
 
   /** Passes a comma, or the end of the array or object. Says whether another element follows. */
-  more(end: ']' | '}'): boolean {
-    if (this.take(',')) return true;
+  more(end: number): boolean {
+    if (this.peek() === comma) {
+      this.#at += 1;
+      return true;
+    }
     this.expect(end);
     return false;
   }
 
   /** Reads an object member by member: the callback must read the member's value. */
   object(onMember: (name: string) => void): void {
-    this.expect('{');
-    if (this.take('}')) return;
+    this.expect(openBrace);
+    if (this.#takes(closeBrace)) return;
     do {
       const name = this.string();
-      this.expect(':');
+      this.expect(colon);
       onMember(name);
-    } while (this.more('}'));
+    } while (this.more(closeBrace));
   }
 
   /** Reads an array: the callback must read one element. */
   array(onElement: () => void): void {
-    this.expect('[');
-    if (this.take(']')) return;
+    this.expect(openBracket);
+    if (this.#takes(closeBracket)) return;
     do onElement();
-    while (this.more(']'));
+    while (this.more(closeBracket));
   }
 
   /** Reads a string. */
@@ -157,8 +160,8 @@ export class JsonCursor {
   skip(depth = 0): void {
     if (depth > depthMax) throw this.invalid(`arrays and objects lie deeper than ${depthMax} in each other`);
     const byte = this.peek();
-    if (byte === 123) this.object(() => this.skip(depth + 1));
-    else if (byte === 91) this.array(() => this.skip(depth + 1));
+    if (byte === openBrace) this.object(() => this.skip(depth + 1));
+    else if (byte === openBracket) this.array(() => this.skip(depth + 1));
     else if (byte === quote) this.string();
     else if (byte === 116 || byte === 102) this.boolean();
     else if (byte === 110) {
@@ -186,6 +189,12 @@ export class JsonCursor {
     return new FerryError('REQUEST_INVALID', `Cannot read the request's JSON: ${found} at byte ${this.#at}, ${wanted}`);
   }
 
+  #takes(character: number): boolean {
+    if (this.peek() !== character) return false;
+    this.#at += 1;
+    return true;
+  }
+
   #notANumber(start: number): FerryError {
     this.#at = start;
     return this.invalid('a number was wanted');
@@ -203,7 +212,7 @@ export class JsonCursor {
 
   /** Passes a string and gives where its content starts and ends. */
   #passString(): [start: number, end: number] {
-    this.expect('"');
+    this.expect(quote);
     const start = this.#at;
     const bytes = this.#bytes;
     for (let at = start; ; at += 1) {

@@ -1,11 +1,10 @@
 import type { TensorType } from '../../../shared/model/signature.ts';
-import { allocate, type NumericData, type TensorData } from '../../collect/tensor.ts';
+import { allocate, type NumericData, type NumericType, type TensorData } from '../../collect/tensor.ts';
 import type { JsonCursor } from './json-cursor.ts';
 
 const openBracket = 91;
 const closeBracket = 93;
 const quote = 34;
-const comma = 44;
 
 /** More dimensions than any model has. */
 const rankMax = 16;
@@ -45,10 +44,12 @@ export function readNested(cursor: JsonCursor, type: TensorType, elementsHint: n
   return reader.read();
 }
 
-/** Takes scalars one by one. */
+/** Takes scalars. */
 interface ElementSink {
   /** Reads the scalar at the cursor and keeps it. */
   readOne(): void;
+  /** Reads scalars up to the end of their array, and says how many. */
+  readAll(): number;
   finish(): TensorData;
 }
 
@@ -72,16 +73,16 @@ class NestedReader {
   #level(depth: number): void {
     const cursor = this.#cursor;
     if (depth >= rankMax) throw cursor.invalid(`at most ${rankMax} dimensions were wanted`);
-    cursor.expect('[');
+    cursor.expect(openBracket);
     let count = 0;
     const first = cursor.peek();
-    if (first === closeBracket) cursor.expect(']');
+    if (first === closeBracket) cursor.expect(closeBracket);
     else if (first === openBracket) {
       do {
         if (cursor.peek() !== openBracket) throw cursor.invalid('an array was wanted, like those before it');
         this.#level(depth + 1);
         count += 1;
-      } while (cursor.more(']'));
+      } while (cursor.more(closeBracket));
     } else count = this.#leaves(depth + 1);
     const before = this.#shape[depth];
     if (before === undefined) this.#shape[depth] = count;
@@ -93,12 +94,7 @@ class NestedReader {
     const cursor = this.#cursor;
     if (this.#rank === -1) this.#rank = rank;
     else if (this.#rank !== rank) throw cursor.invalid('an array was wanted, like those before it');
-    let count = 0;
-    do {
-      this.#sink.readOne();
-      count += 1;
-    } while (cursor.peek() === comma ? cursor.take(',') : cursor.more(']'));
-    return count;
+    return this.#sink.readAll();
   }
 }
 
@@ -106,48 +102,97 @@ function elementSink(cursor: JsonCursor, type: TensorType, elementsHint: number)
   switch (type) {
     case 'string': {
       const texts: string[] = [];
-      return { readOne: () => void texts.push(cursor.string()), finish: () => texts };
+      const readOne = (): void => void texts.push(cursor.string());
+      return { readOne, readAll: () => readEach(cursor, readOne), finish: () => texts };
     }
     case 'int64':
     case 'uint64':
-      return numericSink(type, elementsHint, () => bigInteger(cursor, bigRanges[type]));
+      return numericSink(cursor, { type, elementsHint, read: () => bigInteger(cursor, bigRanges[type]) });
     case 'bool':
-      return numericSink(type, elementsHint, () => boolean(cursor));
+      return numericSink(cursor, { type, elementsHint, read: () => boolean(cursor) });
     case 'float16':
     case 'float32':
     case 'float64':
-      return numericSink(type, elementsHint, () => float(cursor));
+      return new FloatSink(cursor, type, elementsHint);
     case 'int16':
     case 'int32':
     case 'int8':
     case 'uint16':
     case 'uint32':
     case 'uint8':
-      return numericSink(type, elementsHint, () => whole(cursor, wholeRanges[type]));
+      return numericSink(cursor, { type, elementsHint, read: () => whole(cursor, wholeRanges[type]) });
     default:
       throw new Error(`There is no tensor type ${String(type satisfies never)}`);
   }
 }
 
 function numericSink(
-  type: Exclude<TensorType, 'string'>,
-  elementsHint: number,
-  read: () => number | bigint,
+  cursor: JsonCursor,
+  of: { readonly type: NumericType; readonly elementsHint: number; readonly read: () => number | bigint },
 ): ElementSink {
-  let data: NumericData = allocate(type, Math.max(elementsHint, 1));
+  let data = allocate(of.type, Math.max(of.elementsHint, 1));
   let length = 0;
-  const grow = (): void => {
-    const grown = allocate(type, data.length * 2);
-    grown.set(data as never);
-    data = grown;
+  const readOne = (): void => {
+    if (length === data.length) data = grown(of.type, data);
+    data[length++] = of.read();
   };
   return {
-    readOne: () => {
-      if (length === data.length) grow();
-      data[length++] = read();
-    },
+    readOne,
+    readAll: () => readEach(cursor, readOne),
     finish: () => (length === data.length ? data : data.subarray(0, length)),
   };
+}
+
+/** Floats are what requests are full of: read in one loop that calls nothing but the cursor. */
+class FloatSink implements ElementSink {
+  readonly #cursor: JsonCursor;
+  readonly #type: NumericType;
+  #data: NumericData;
+  #length = 0;
+
+  constructor(cursor: JsonCursor, type: NumericType, elementsHint: number) {
+    this.#cursor = cursor;
+    this.#type = type;
+    this.#data = allocate(type, Math.max(elementsHint, 1));
+  }
+
+  readOne(): void {
+    this.#keep(float(this.#cursor));
+  }
+
+  readAll(): number {
+    const cursor = this.#cursor;
+    let count = 0;
+    do {
+      this.#keep(cursor.peek() === quote ? float(cursor) : cursor.number());
+      count += 1;
+    } while (cursor.more(closeBracket));
+    return count;
+  }
+
+  finish(): TensorData {
+    return this.#length === this.#data.length ? this.#data : this.#data.subarray(0, this.#length);
+  }
+
+  #keep(value: number): void {
+    if (this.#length === this.#data.length) this.#data = grown(this.#type, this.#data);
+    this.#data[this.#length++] = value;
+  }
+}
+
+function readEach(cursor: JsonCursor, readOne: () => void): number {
+  let count = 0;
+  do {
+    readOne();
+    count += 1;
+  } while (cursor.more(closeBracket));
+  return count;
+}
+
+function grown(type: NumericType, data: NumericData): NumericData {
+  const larger = allocate(type, data.length * 2);
+  larger.set(data as never);
+  return larger;
 }
 
 function float(cursor: JsonCursor): number {

@@ -60,7 +60,7 @@ function finiteOrName(text: TextBuffer, value: number): void {
 
 /** Gives the double of the fewest digits that is the same float16; 5 digits always are enough. */
 function shortestFloat16(value: number): number {
-  if (!Number.isFinite(value)) return value;
+  if (!Number.isFinite(value) || value === 0) return value;
   for (let precision = 1; precision < 5; precision += 1) {
     const rounded = Number(value.toPrecision(precision));
     if (Math.f16round(rounded) === value) return rounded;

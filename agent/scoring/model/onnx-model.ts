@@ -1,7 +1,7 @@
 import { InferenceSession, Tensor as OnnxTensor } from 'onnxruntime-node';
 import { FerryError, messageOf } from '../../../shared/errors.ts';
 import type { ServiceModel } from '../../../shared/model/service-config.ts';
-import type { Tensor } from '../../collect/tensor.ts';
+import { isText, type Tensor } from '../../collect/tensor.ts';
 
 /**
  * A model in ONNX Runtime, on this thread alone: a run holds the thread until it is done, and uses no other.
@@ -19,16 +19,21 @@ export class OnnxModel {
   /**
    * Loads a model, which holds the thread for its time.
    * @param path of the file
+   * @param options.optimized whether its graph is optimised already, for this machine @default false
    * @throws {FerryError} MODEL_INVALID when it is none that ONNX Runtime can run, or not of the given signature
    */
-  static async load(path: string, model: ServiceModel): Promise<OnnxModel> {
+  static async load(
+    path: string,
+    model: ServiceModel,
+    { optimized = false }: { readonly optimized?: boolean } = {},
+  ): Promise<OnnxModel> {
     try {
       const session = await InferenceSession.create(path, {
         // As many sessions as cores run side by side: threads within one would only take each other's.
         intraOpNumThreads: 1,
         interOpNumThreads: 1,
         executionMode: 'sequential',
-        graphOptimizationLevel: 'all',
+        graphOptimizationLevel: optimized ? 'disabled' : 'all',
         logSeverityLevel: 3,
       });
       checkNames(session, model);
@@ -49,9 +54,11 @@ export class OnnxModel {
    * Runs the model once.
    * @param feeds one a signature's input, in its order
    * @returns one tensor an output, in the signature's order
+   * @throws {FerryError} REQUEST_INVALID when a string cannot be handed over
    * @throws {FerryError} SCORING_FAILED when the run fails
    */
   async run(feeds: readonly Tensor[]): Promise<Tensor[]> {
+    for (const feed of feeds) if (isText(feed.data)) checkTexts(feed.name, feed.data);
     const { name, version, signature } = this.#model;
     try {
       const given: Record<string, OnnxTensor> = {};
@@ -64,6 +71,15 @@ export class OnnxModel {
       });
     }
   }
+}
+
+/** onnxruntime-node 1.30 hands strings over as C does: what is behind a NUL would be cut off in silence. */
+function checkTexts(name: string, texts: readonly string[]): void {
+  if (!texts.some((text) => text.includes('\0'))) return;
+  throw new FerryError(
+    'REQUEST_INVALID',
+    `Cannot read the input "${name}": it has a string with a NUL character, strings without were wanted`,
+  );
 }
 
 function toOnnx({ type, data, shape }: Tensor): OnnxTensor {

@@ -1,6 +1,6 @@
 import { FerryError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import { timedOut } from '../model/batcher.ts';
 import type { ScoreCall } from '../protocol/score-call.ts';
 import type { Scored, Scorer } from '../scorer.ts';
@@ -9,7 +9,7 @@ import type { WorkerAnswer, WorkerOrder } from './worker-protocol.ts';
 
 /** The settings of a {@link WorkerPool}. */
 export interface WorkerPoolOptions {
-  readonly model: ServiceModel;
+  readonly model: ScoredModel;
   readonly order: WorkerOrder;
   /** The program's main module, which workers start from. */
   readonly entry: URL;
@@ -60,7 +60,7 @@ const startTimeoutMs = 300_000;
  * - every request gets exactly one answer.
  */
 export class WorkerPool implements Scorer {
-  #model: ServiceModel;
+  #model: ScoredModel;
   #raw = false;
   readonly #options: WorkerPoolOptions;
   readonly #workers = new Set<PooledWorker>();
@@ -105,7 +105,7 @@ export class WorkerPool implements Scorer {
   }
 
   /** The model; for a script with the signature that the script declares. */
-  get model(): ServiceModel {
+  get model(): ScoredModel {
     return this.#model;
   }
 

@@ -2,15 +2,18 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { type FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
+import { scriptPath } from '../../../shared/model/script.ts';
 import type { Collector } from '../../collect/collector.ts';
 import { Collection } from '../collection.ts';
 import { InlineScorer } from '../inline-scorer.ts';
-import { OnnxModel } from '../model/onnx-model.ts';
+import { loadModel } from '../model/load-model.ts';
 import { tryModel } from '../model/trial.ts';
 import type { Scorer } from '../scorer.ts';
-import { loadScript, scriptPath } from '../script/scoring-script.ts';
+import { loadScript } from '../script/scoring-script.ts';
 import { ScriptScorer } from '../script/script-scorer.ts';
-import type { ScoringSettings } from '../settings.ts';
+import { type ScoringSettings, scriptModel } from '../settings.ts';
+import { forwardLines } from '../telemetry/forward-lines.ts';
+import type { LogLines } from '../telemetry/log-lines.ts';
 import { type Frame, FrameReader, writeFrame } from './frame.ts';
 import {
   type WorkerAnswer,
@@ -27,6 +30,8 @@ const waitingMax = 1024;
 /** What a worker takes from the program around it. */
 export interface WorkerProcessOptions {
   readonly log: Logger;
+  /** Where the log goes, to be sent elsewhere as well. */
+  readonly lines: LogLines;
   /** The program's main module. */
   readonly entry: URL;
 }
@@ -47,7 +52,8 @@ export async function runWorkerProcess(options: WorkerProcessOptions): Promise<v
   pipe.on('close', () => void close().finally(() => process.exit(0)));
   const order = await ordered;
   const collection = Collection.start(order.settings, options);
-  close = () => collection?.close() ?? Promise.resolve();
+  const sendLastLines = forwardLines(order.settings, options);
+  close = () => Promise.all([collection?.close(), sendLastLines()]);
   const { scorer, ready } = await loadScorer(order, { collection, log: options.log });
   onFrame = (frame) => void answer(scorer, frame, pipe);
   writeFrame(pipe, ready);
@@ -67,7 +73,7 @@ async function loadScorer(
   if (index === 'script') return await startScript(settings, { collector, log: parts.log });
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
-  const loaded = await OnnxModel.load(join(settings.root, model.path), model);
+  const loaded = await loadModel(model, { root: settings.root, log: parts.log });
   const { sharesRuns } = await tryModel(loaded);
   const batching = { sharesRuns, waitingMax, rowsMax: settings.batchRowsMax };
   return { scorer: new InlineScorer(loaded, { batching, collector }), ready: { kind: 'ready', sharesRuns } };
@@ -82,9 +88,9 @@ async function startScript(
   const models = [];
   for (const model of settings.config.models) {
     const path = join(settings.root, model.path);
-    models.push({ path, loaded: await OnnxModel.load(path, model) });
+    models.push({ path, loaded: await loadModel(model, { root: settings.root, log: parts.log }) });
   }
-  const scorer = await ScriptScorer.start(script, { models, ...parts });
+  const scorer = await ScriptScorer.start(script, { standsFor: scriptModel(settings), models, ...parts });
   const { signature } = scorer.model;
   return { scorer, ready: { kind: 'ready', sharesRuns: false, script: { signature, raw: script.raw } } };
 }

@@ -21,3 +21,10 @@ const datatypes = {
 export function datatypeOf(type: TensorType): string {
   return datatypes[type];
 }
+
+const types = new Map(Object.entries(datatypes).map(([type, datatype]) => [datatype as string, type as TensorType]));
+
+/** Gives the tensor type of a name in the Open Inference Protocol, if it is one. */
+export function typeOfDatatype(datatype: string): TensorType | undefined {
+  return types.get(datatype);
+}

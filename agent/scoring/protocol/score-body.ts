@@ -1,4 +1,4 @@
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import type { TensorSpec } from '../../../shared/model/signature.ts';
 import type { Tensor } from '../../collect/tensor.ts';
 import { TextBuffer } from '../../collect/text-buffer.ts';
@@ -17,7 +17,7 @@ export const inputAliases = ['data', 'input_data'] as const;
  * are passed over, as Azure ML does it.
  * @throws {FerryError} REQUEST_INVALID
  */
-export function parseScoreBody(body: Uint8Array, model: ServiceModel): ParsedRequest {
+export function parseScoreBody(body: Uint8Array, model: ScoredModel): ParsedRequest {
   const cursor = new JsonCursor(body);
   const given = new Map<string, Tensor>();
   cursor.object((name) => {
@@ -29,7 +29,7 @@ export function parseScoreBody(body: Uint8Array, model: ServiceModel): ParsedReq
   return { feeds: inSignatureOrder(model.signature, given), answer: writeScoreAnswer };
 }
 
-function inputNamed({ signature }: ServiceModel, name: string): TensorSpec | undefined {
+function inputNamed({ signature }: ScoredModel, name: string): TensorSpec | undefined {
   const { inputs } = signature;
   const named = inputs.find((input) => input.name === name);
   if (named !== undefined || inputs.length !== 1) return named;

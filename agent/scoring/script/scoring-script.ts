@@ -1,12 +1,10 @@
 import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
-import { type Signature, tensorSchema } from '../../../shared/model/signature.ts';
+import { scriptDeclarationSchema } from '../../../shared/model/script.ts';
+import type { Signature } from '../../../shared/model/signature.ts';
 import type { Designation } from '../../collect/stream.ts';
 import type { Tensor, TensorData } from '../../collect/tensor.ts';
-
-/** Where in an image its scoring script is, bundled into one file. An image without it serves its models as they are. */
-export const scriptPath = '/app/score.mjs';
 
 /** Values of a tensor, row-major, as a script gets and gives them. */
 export interface ScriptTensor {
@@ -59,16 +57,11 @@ export interface RawRequest {
   readonly body: Uint8Array;
 }
 
-const scriptSchema = z.object({
+const functionsSchema = z.object({
   init: z.custom<(context: InitContext) => unknown>(isFunction, '"init" is no function').optional(),
   run: z.custom<(input: unknown, context: RunContext) => unknown>(isFunction, '"run" is no function'),
-  /** The input is tensors of these types: read, checked and described in Swagger. Else it is the JSON document of the body. */
-  inputs: z.array(tensorSchema).min(1).optional(),
-  /** `run` gives tensors by these names. Else it gives anything that JSON can say. */
-  outputs: z.array(tensorSchema).min(1).optional(),
-  /** `run` gets a {@link RawRequest} of any method, and gives status, headers and body. */
-  raw: z.boolean().default(false),
 });
+const scriptSchema = functionsSchema.and(scriptDeclarationSchema);
 
 /** A script as it exports itself. */
 export type ScoringScript = z.infer<typeof scriptSchema>;
@@ -78,6 +71,8 @@ export type ScoringScript = z.infer<typeof scriptSchema>;
  * @throws {FerryError} IMAGE_INVALID when it cannot be loaded, or does not export what a script must
  */
 export async function loadScript(path: string): Promise<ScoringScript> {
+  // What it throws then names the lines of the files that it was bundled from.
+  process.setSourceMapsEnabled(true);
   let exported: unknown;
   try {
     exported = await import(pathToFileURL(path).href);
@@ -88,12 +83,6 @@ export async function loadScript(path: string): Promise<ScoringScript> {
   if (!parsed.success) {
     const found = parsed.error.issues.map(({ message }) => message).join('; ');
     throw new FerryError('IMAGE_INVALID', `Cannot use the scoring script "${path}": ${found}`);
-  }
-  if (parsed.data.raw && parsed.data.inputs !== undefined) {
-    throw new FerryError(
-      'IMAGE_INVALID',
-      `Cannot use the scoring script "${path}": it has "inputs" and is raw, one of them was wanted`,
-    );
   }
   return parsed.data;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { FerryError, isFerryError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
-import type { ServiceModel } from '../../../shared/model/service-config.ts';
+import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import type { Collector } from '../../collect/collector.ts';
 import { timedOut } from '../model/batcher.ts';
 import type { OnnxModel } from '../model/onnx-model.ts';
@@ -13,6 +13,8 @@ import { jsonAnswer, rawAnswer, toRecord, toTensor } from './script-value.ts';
 
 /** The settings of a {@link ScriptScorer}. */
 export interface ScriptScorerOptions {
+  /** What it answers for: rows that it collects are collected for that. */
+  readonly standsFor: ScoredModel;
   readonly models: readonly { readonly path: string; readonly loaded: OnnxModel }[];
   readonly collector: Collector | undefined;
   readonly log: Logger;
@@ -23,18 +25,18 @@ const failureMessage = 'An unexpected error occurred in scoring script. Check th
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** Scores with a user's script, one request after the other. It stands in for the first model of the image. */
+/** Scores with a user's script, one request after the other. It stands in for the first model of the image, where there is one. */
 export class ScriptScorer implements Scorer {
-  readonly model: ServiceModel;
+  readonly model: ScoredModel;
   readonly #script: ScoringScript;
   readonly #options: ScriptScorerOptions;
   readonly #models: Record<string, ScriptModel>;
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
-  private constructor(script: ScoringScript, model: ServiceModel, options: ScriptScorerOptions) {
+  private constructor(script: ScoringScript, options: ScriptScorerOptions) {
     const { inputs = [], outputs = [] } = script;
-    this.model = { ...model, signature: { inputs, outputs } };
+    this.model = { ...options.standsFor, signature: { inputs, outputs } };
     this.#script = script;
     this.#options = options;
     this.#models = Object.fromEntries(
@@ -49,10 +51,7 @@ export class ScriptScorer implements Scorer {
    * @throws {FerryError} IMAGE_INVALID when its `init` fails
    */
   static async start(script: ScoringScript, options: ScriptScorerOptions): Promise<ScriptScorer> {
-    const [first] = options.models;
-    if (first === undefined)
-      throw new FerryError('IMAGE_INVALID', 'Cannot start the scoring script: the image has no model');
-    const scorer = new ScriptScorer(script, first.loaded.model, options);
+    const scorer = new ScriptScorer(script, options);
     try {
       await script.init?.({ models: scorer.#models });
       return scorer;

@@ -17,6 +17,9 @@ const connectTimeoutMs = 30_000;
 /** The hub cuts a silent client after 1.5 times its keep-alive, but never later than this. */
 const silenceMaxMs = 1_767_000;
 
+/** Longest model id. @see https://learn.microsoft.com/azure/digital-twins/concepts-models: 2,048 characters of a DTMI */
+const modelIdCharsMax = 2048;
+
 /** CONNACK return codes. @see MQTT 3.1.1, table 3.1 */
 const returnCodes = {
   accepted: 0,
@@ -183,6 +186,8 @@ export class MqttGateway {
     this.#connections.set(key, connection);
     this.connectCounts.set(key, (this.connectCounts.get(key) ?? 0) + 1);
     this.#services.presence.set(address, 'Connected');
+    if (username.modelId !== undefined)
+      this.#services.twins.setModel(address, username.modelId.slice(0, modelIdCharsMax));
     socket.write(generate({ cmd: 'connack', returnCode: returnCodes.accepted, sessionPresent: isPresent }));
     connection.subscribed();
     return connection;

@@ -6,6 +6,8 @@ export interface ParsedUsername {
   readonly host: string;
   readonly address: Address;
   readonly apiVersion: string | undefined;
+  /** The model that it implements (IoT Plug and Play), if it names one. */
+  readonly modelId: string | undefined;
 }
 
 /**
@@ -23,9 +25,10 @@ export function parseUsername(username: string): ParsedUsername | undefined {
   const [host, deviceId, moduleId, ...more] = segments;
   if (host === undefined || host === '' || deviceId === undefined || deviceId === '') return undefined;
   if (more.length > 0 || moduleId === '') return undefined;
-  const apiVersion = readQuery(query).get('api-version');
+  const said = readQuery(query);
+  const apiVersion = said.get('api-version');
   if (query !== '' && (apiVersion === undefined || apiVersion.trim() === '')) return undefined;
-  return { host: host.toLowerCase(), address: { deviceId, moduleId }, apiVersion };
+  return { host: host.toLowerCase(), address: { deviceId, moduleId }, apiVersion, modelId: said.get('model-id') };
 }
 
 /** Reads `a=b&c=d`, each pair split at its first `=`, the first of equal keys kept; damaged encodings stay as they are. */

@@ -18,6 +18,8 @@ export interface Twin {
   readonly version: number;
   /** Goes up with each change; the entity tag is made of it. */
   readonly revision: number;
+  /** The model that the device said it has when it last connected (IoT Plug and Play). */
+  readonly modelId?: string | undefined;
   /** On the twin of `$edgeAgent` (or of a device with device configurations): which deployments count for it. */
   readonly configurations?: Readonly<Record<string, { readonly status: 'Applied' | 'Targeted' }>> | undefined;
 }

@@ -80,6 +80,13 @@ export class Twins {
     this.#registry.putTwin(address, { ...twin, configurations, revision: twin.revision + 1 });
   }
 
+  /** Writes which model a device says it has; like deployments, that is no change of its properties. */
+  setModel(address: Address, modelId: string): void {
+    const twin = this.#registry.at(address).twin;
+    if (twin.modelId === modelId) return;
+    this.#registry.putTwin(address, { ...twin, modelId, revision: twin.revision + 1 });
+  }
+
   /**
    * Merges what a device reports.
    * @param version the version that the device believes the reported properties have, if it says so

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { until } from '../../until.ts';
 import { scoringEntry } from './scoring-rig.ts';
 
-/** A scoring server as a process of its own. */
-export interface ScoringProgram extends AsyncDisposable {
+/** A running scoring server as a program of its own. */
+export interface Program extends AsyncDisposable {
   readonly process: ChildProcess;
   /** Its log lines so far. */
   lines(): { msg: string; port?: number; code?: string }[];
@@ -22,7 +22,7 @@ export function startProgram(
   root: string,
   environment: NodeJS.ProcessEnv = {},
   entry = fileURLToPath(scoringEntry),
-): ScoringProgram {
+): Program {
   const own = { MODELFERRY_ROOT: root, MODELFERRY_PORT: '0', MODELFERRY_HOST: '127.0.0.1', ...environment };
   const child = spawn(process.execPath, [entry], {
     env: { ...process.env, ...own },

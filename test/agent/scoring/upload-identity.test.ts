@@ -114,8 +114,8 @@ test.each(['app-service', 'virtual-machine'] as const)(
     const [asked] = identity.requests;
     expect(asked?.url).toMatch(/resource=https%3A%2F%2Fstorage\.azure\.com/);
     expect(asked?.url).toContain('client_id=the-one');
-    if (host === 'app-service') expect(asked?.headers['x-identity-header']).toBe('proof');
-    else expect(asked?.headers['metadata']).toBe('true');
+    const proof = host === 'app-service' ? asked?.headers['x-identity-header'] : asked?.headers['metadata'];
+    expect(proof).toBe(host === 'app-service' ? 'proof' : 'true');
   },
   60_000,
 );

@@ -155,14 +155,13 @@ test('replicas with one signature never write the same blob, whatever their form
   expect(await rig.pull()).toMatchObject({ inputs: 60, predictions: 60, joined: 60 });
 });
 
-test('an image’s own bundles upload as their sources do', async () => {
+test('an image’s own modules upload as their sources do', async () => {
   await using rig = await openRig();
   await rig.give((await rig.grant()).url);
   const opt = join(rig.folder, 'opt');
   await mkdir(opt);
   await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(opt, 'node_modules'));
-  await writeFile(join(opt, 'server.mjs'), (await bundleServer('scoring')).content);
-  await writeFile(join(opt, 'upload.mjs'), (await bundleServer('upload')).content);
+  for (const { name, content } of (await bundleServer()).modules) await writeFile(join(opt, name), content);
   const environment = { ...rig.environment('one'), MODELFERRY_COLLECT_FORMAT: 'parquet' };
   await using program = startProgram(rig.folder, environment, join(opt, 'server.mjs'));
   await rig.score(await program.url(), 3);

@@ -35,7 +35,8 @@ test('ferry model register, show, list, update, download and delete work as a us
   expect(JSON.parse(made.stdout)).toMatchObject({
     id: 'digits:1',
     lineage: { framework: 'ScikitLearn', runId: 'r-7', gitCommit: '0123abc', datasets: { training: 'uci:1' } },
-    sample: { pixels: [row] },
+    sample: { input: { pixels: [row] }, output: { label: [expect.any(Number)] } },
+    properties: { 'git.commit': '0123abc', 'run.id': 'r-7', 'dataset.training': 'uci:1' },
     tags: { a: 'b=c' },
     artifact: { repository: 'models/digits', tag: '1' },
   });

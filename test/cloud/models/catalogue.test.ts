@@ -131,6 +131,8 @@ function addImageRow({ workspace }: WorkspaceRig, version: number): void {
     digest: `sha256:${'0'.repeat(64)}`,
     sbom: `sha256:${'0'.repeat(64)}`,
     platform: 'linux/amd64',
+    flavor: 'web',
+    script: null,
     layers: [],
     models: [],
     description: '',

@@ -7,11 +7,16 @@ import { findModel, listModels } from '../../../cloud/models/model.ts';
 import { registerModel } from '../../../cloud/models/register.ts';
 import { LayoutStore } from '../../../shared/oci/layout-store.ts';
 import { runFerry } from '../../ferry.ts';
+import { Random } from '../../random.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { killedFerry } from '../killed-ferry.ts';
 import { canMount, smallDisk } from '../small-disk.ts';
 import { digitsFile, logisticFile, workspaceRig } from '../workspace-rig.ts';
-import { type Field, identityGraph, message, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
+import { type Field, message } from '../../../cloud/models/protobuf-message.ts';
+import { damaged } from './damaged.ts';
+import { identityGraph, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
+
+const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 100_000);
 
 test('registerModel() keeps a model as version 1 with its signature, tags and properties', async () => {
   await using rig = await workspaceRig();
@@ -251,6 +256,17 @@ test('processes that register one name at once get different versions', async ()
   const layout = await LayoutStore.open(rig.workspace.layoutFolder);
   for (const { version, artifactDigest } of listModels(rig.workspace.database)) {
     expect((await layout.resolve('models/digits', String(version)))?.digest).toBe(artifactDigest);
+  }
+});
+
+test(`ferry model register survives broken models, and says what is wrong in one line (FUZZ_SEED=${seed})`, async () => {
+  await using rig = await workspaceRig();
+  const random = new Random(seed);
+  const whole = await readFile(logisticFile);
+  for (let round = 0; round < 8; round += 1) {
+    await writeFile(join(rig.folder, 'broken.onnx'), damaged(whole, random));
+    const { code, stderr } = await runFerry(['model', 'register', 'broken.onnx', '--name', 'b'], { cwd: rig.folder });
+    expect(`${code} ${stderr}`, `round ${round}`).toMatch(/^(0 $|1 error MODEL_INVALID: Cannot .*)/);
   }
 });
 

@@ -9,10 +9,8 @@ import type { UploadThreadData } from './upload-thread.ts';
 /** How long the last rows get at the end; what is not sent by then stays in the buffer's file. */
 const lastDrainMs = 4_500;
 
-await run();
-
 /** What the thread does: it sends all that is there at every interval, and once more when it is told to stop. */
-async function run(): Promise<void> {
+export async function runUploadThread(): Promise<void> {
   if (parentPort === null) throw new Error('The thread that uploads was started as a process');
   const port = parentPort;
   const { databasePath, access, everyMs, logLevel } = workerData as UploadThreadData;

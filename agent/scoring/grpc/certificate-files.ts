@@ -1,0 +1,57 @@
+import type { experimental } from '@grpc/grpc-js';
+import type { Logger } from '../../../shared/log.ts';
+import { watchCertificates } from '../http/tls-files.ts';
+import type { TlsFiles } from '../http/tls-files.ts';
+import type { WatchedFiles } from '../watched-files.ts';
+import type { SecureContextOptions } from 'node:tls';
+
+/** Hands the certificate files to gRPC, and again when they are renewed. */
+export class CertificateFiles implements experimental.CertificateProvider, Disposable {
+  readonly #files: WatchedFiles<SecureContextOptions>;
+  readonly #asksClients: boolean;
+  readonly #authorityListeners = new Set<experimental.CaCertificateUpdateListener>();
+  readonly #identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
+
+  /** @throws {FerryError} FILE_UNREADABLE */
+  constructor(tls: TlsFiles, log: Logger) {
+    this.#asksClients = tls.clientCaFile !== undefined;
+    this.#files = watchCertificates(tls, { log, onChange: () => this.#tellAll() });
+  }
+
+  /** Gives the authority of clients' certificates, where they must show one. */
+  get clients(): CertificateFiles | null {
+    return this.#asksClients ? this : null;
+  }
+
+  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#authorityListeners.add(listener);
+    listener({ caCertificate: this.#files.value.ca as Buffer });
+  }
+
+  removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#authorityListeners.delete(listener);
+  }
+
+  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.add(listener);
+    listener(this.#identity());
+  }
+
+  removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+    this.#identityListeners.delete(listener);
+  }
+
+  [Symbol.dispose](): void {
+    this.#files[Symbol.dispose]();
+  }
+
+  #identity(): experimental.IdentityCertificateUpdate {
+    const { cert, key } = this.#files.value;
+    return { certificate: cert as Buffer, privateKey: key as Buffer };
+  }
+
+  #tellAll(): void {
+    for (const listener of this.#authorityListeners) listener({ caCertificate: this.#files.value.ca as Buffer });
+    for (const listener of this.#identityListeners) listener(this.#identity());
+  }
+}

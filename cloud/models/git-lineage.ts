@@ -1,0 +1,49 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Lineage } from './lineage.ts';
+
+const execute = promisify(execFile);
+
+/** Git answers in milliseconds; a work tree on a slow network is not waited for. */
+const timeoutMs = 5_000;
+
+/** Gives what Git knows of the first of some folders that is in a work tree with a commit; nothing where there is none, or no Git. */
+export async function gitLineage(
+  folders: readonly string[],
+): Promise<Pick<Lineage, 'gitCommit' | 'gitBranch' | 'gitDirty' | 'gitRepository'>> {
+  for (const folder of folders) {
+    const gitCommit = await git(folder, ['rev-parse', '--verify', 'HEAD']);
+    if (gitCommit === undefined) continue;
+    const [gitBranch, changes, repository] = await Promise.all([
+      git(folder, ['symbolic-ref', '--short', '--quiet', 'HEAD']),
+      git(folder, ['status', '--porcelain', '--untracked-files=no']),
+      git(folder, ['config', '--get', 'remote.origin.url']),
+    ]);
+    return {
+      gitCommit,
+      gitDirty: changes !== '',
+      ...(gitBranch !== undefined && { gitBranch }),
+      ...(repository !== undefined && { gitRepository: withoutSecrets(repository) }),
+    };
+  }
+  return {};
+}
+
+/** Runs Git, which changes nothing and starts no program that the work tree names; gives undefined where it fails. */
+async function git(folder: string, args: readonly string[]): Promise<string | undefined> {
+  const env = { ...process.env, GIT_OPTIONAL_LOCKS: '0' };
+  try {
+    const { stdout } = await execute('git', ['-C', folder, '-c', 'core.fsmonitor=false', ...args], {
+      env,
+      timeout: timeoutMs,
+    });
+    return stdout.trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Takes user and password out of a repository's address. */
+function withoutSecrets(address: string): string {
+  return address.replace(/^([a-z+]+:\/\/)[^/@]*@/i, '$1');
+}

@@ -1,0 +1,53 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+
+/** What one run of load has shown. */
+export interface Load {
+  readonly requestsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+/** A request that is sent again and again. */
+export interface LoadRequest {
+  readonly url: string;
+  /** File of the body. */
+  readonly bodyFile: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly connections: number;
+  readonly seconds: number;
+}
+
+const microsecondsOf = { us: 1, ms: 1000, s: 1_000_000 } as const;
+
+/**
+ * Puts load on a server by `wrk`, a process in C of one thread: on a machine of two cores a generator in Node would be what is measured.
+ * @throws where an answer was no 200, or `wrk` is not installed
+ */
+export async function putLoad({ url, bodyFile, headers, connections, seconds }: LoadRequest): Promise<Load> {
+  const script = `${bodyFile}.lua`;
+  const lines = Object.entries(headers).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`);
+  await writeFile(
+    script,
+    `wrk.method = "POST"\nwrk.body = io.open("${bodyFile}", "rb"):read("*a")\n${lines.join('\n')}\n`,
+  );
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', '-s', script, url];
+  const { stdout } = await promisify(execFile)('wrk', args);
+  if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`not every request was answered with 200:\n${stdout}`);
+  return {
+    requestsPerSecond: Number(found(stdout, /Requests\/sec:\s+([\d.]+)/)[0]),
+    p50Ms: milliseconds(found(stdout, /50%\s+([\d.]+)(us|ms|s)/)),
+    p99Ms: milliseconds(found(stdout, /99%\s+([\d.]+)(us|ms|s)/)),
+  };
+}
+
+function found(text: string, pattern: RegExp): string[] {
+  const match = pattern.exec(text);
+  if (match === null) throw new Error(`wrk said no ${pattern.source}:\n${text}`);
+  return match.slice(1);
+}
+
+function milliseconds([value, unit]: readonly string[]): number {
+  return (Number(value) * microsecondsOf[unit as keyof typeof microsecondsOf]) / 1000;
+}
