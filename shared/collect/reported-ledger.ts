@@ -30,3 +30,6 @@ export const ledgersProperty = 'collection';
 
 /** What a device reports of what its modules have collected, by module. */
 export const reportedLedgersSchema = z.record(z.string(), bufferSchema);
+
+/** What a device reports of what its modules have collected, by module. */
+export type ReportedLedgers = z.infer<typeof reportedLedgersSchema>;
