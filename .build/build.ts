@@ -1,6 +1,6 @@
 import { chmod, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { build, type BuildOptions } from 'esbuild';
+import { build, type BuildOptions, type Plugin } from 'esbuild';
 import { packagesOf } from '../cloud/images/npm-packages.ts';
 import { npmComponent } from '../cloud/images/sbom.ts';
 
@@ -20,6 +20,10 @@ const common: BuildOptions = {
   outdir: 'dist',
   logLevel: 'warning',
 };
+// A bundle with CommonJS packages in it needs a `require` for Node's own modules.
+const banner = {
+  js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
+};
 await build({
   ...common,
   entryPoints: {
@@ -28,7 +32,8 @@ await build({
     simulators: 'simulators/main.ts',
     quickstart: 'simulators/quickstart/main.ts',
   },
-  packages: 'external',
+  plugins: [inlineOnly(['cli-table3', 'commander', 'tar-stream', 'zod'])],
+  banner,
   splitting: true,
   chunkNames: 'chunk-[hash]',
 });
@@ -41,9 +46,7 @@ const { metafile } = await build({
   // What it loads late is in modules of its own, by whose names an image's builder finds them.
   splitting: true,
   chunkNames: 'scoring-[hash]',
-  banner: {
-    js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
-  },
+  banner,
 });
 // What an image's bill of materials lists of it.
 const packages = packagesOf(Object.keys(metafile.inputs).map((path) => `${root}${path}`));
@@ -52,6 +55,22 @@ await writeLauncher();
 await bringRuntime();
 await cp(`${root}simulators/hub/iothub-redirect.cjs`, `${dist}/iothub-redirect.cjs`);
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });
+
+/**
+ * Leaves packages where they are installed but for the ones that every command loads: as some files instead of 120 these
+ * come in half the time.
+ */
+function inlineOnly(names: readonly string[]): Plugin {
+  return {
+    name: 'inline-only',
+    setup(build) {
+      build.onResolve({ filter: /^[^./]/ }, ({ path, importer }) => {
+        const isOurs = !importer.includes('/node_modules/');
+        return isOurs && importer !== '' && !names.includes(path) ? { path, external: true } : undefined;
+      });
+    },
+  };
+}
 
 /**
  * The package brings ONNX Runtime along, for the CPU alone: as a dependency its install script would fetch CUDA onto every

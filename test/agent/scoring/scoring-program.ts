@@ -14,10 +14,17 @@ export interface Program extends AsyncDisposable {
   exitCode(): Promise<number | null>;
 }
 
-/** Starts the program on a folder that stands for the image's root. */
-export function startProgram(root: string, environment: NodeJS.ProcessEnv = {}): Program {
+/**
+ * Starts the program on a folder that stands for the image's root.
+ * @param entry its main module. @default the source
+ */
+export function startProgram(
+  root: string,
+  environment: NodeJS.ProcessEnv = {},
+  entry = fileURLToPath(scoringEntry),
+): Program {
   const own = { MODELFERRY_ROOT: root, MODELFERRY_PORT: '0', MODELFERRY_HOST: '127.0.0.1', ...environment };
-  const child = spawn(process.execPath, [fileURLToPath(scoringEntry)], {
+  const child = spawn(process.execPath, [entry], {
     env: { ...process.env, ...own },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
@@ -32,7 +39,10 @@ export function startProgram(root: string, environment: NodeJS.ProcessEnv = {}):
   return {
     process: child,
     lines,
-    url: async () => `http://127.0.0.1:${(await until(() => lines().find(({ msg }) => msg === 'ready'))).port}`,
+    url: async () => {
+      const ready = (): { port?: number } | undefined => lines().find(({ msg }) => msg === 'ready');
+      return `http://127.0.0.1:${(await until(ready, { what: 'the program', timeoutMs: 30_000 })).port}`;
+    },
     exitCode: async () => (await exited)[0],
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');

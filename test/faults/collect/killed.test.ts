@@ -57,7 +57,7 @@ test(
     }
     const stored = globSync('*.csv', { cwd: blobFolder }).map((name) => readBlob(join(blobFolder, name)));
     const blobs = new Map(stored.map((blob) => [blob.name, blob]));
-    const signal = AbortSignal.timeout(30_000);
+    const signal = AbortSignal.timeout(30_000 + points * 500);
     await drainBuffer({ databasePath, destination: storeIn(blobs), seal: 'all', signal });
     expectAllOnce([...blobs.values()], counted);
     const ledger = readLedger(databasePath);
