@@ -8,23 +8,30 @@ import { scoringEntry } from './scoring-rig.ts';
 export interface Program extends AsyncDisposable {
   readonly process: ChildProcess;
   /** Its log lines so far. */
-  lines(): { msg: string; port?: number; code?: string }[];
+  lines(): { msg: string; port?: number; grpcPort?: number; code?: string }[];
   /** Waits until it is ready, and gives its address. */
   url(): Promise<string>;
   exitCode(): Promise<number | null>;
 }
 
-/** Starts the program on a folder that stands for the image's root. */
-export function startProgram(root: string, environment: NodeJS.ProcessEnv = {}): Program {
+/**
+ * Starts the program on a folder that stands for the image's root.
+ * @param entry its main module @default its source
+ */
+export function startProgram(
+  root: string,
+  environment: NodeJS.ProcessEnv = {},
+  entry = fileURLToPath(scoringEntry),
+): Program {
   const own = { MODELFERRY_ROOT: root, MODELFERRY_PORT: '0', MODELFERRY_HOST: '127.0.0.1', ...environment };
-  const child = spawn(process.execPath, [fileURLToPath(scoringEntry)], {
+  const child = spawn(process.execPath, [entry], {
     env: { ...process.env, ...own },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let log = '';
   child.stderr.on('data', (piece: Buffer) => (log += piece.toString()));
   const exited = once(child, 'exit') as Promise<[number | null]>;
-  const lines = (): { msg: string; port?: number; code?: string }[] =>
+  const lines = (): ReturnType<Program['lines']> =>
     log
       .split('\n')
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
