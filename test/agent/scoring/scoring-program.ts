@@ -8,7 +8,7 @@ import { scoringEntry } from './scoring-rig.ts';
 export interface Program extends AsyncDisposable {
   readonly process: ChildProcess;
   /** Its log lines so far. */
-  lines(): { msg: string; port?: number; code?: string }[];
+  lines(): { msg: string; port?: number; grpcPort?: number; code?: string }[];
   /** Waits until it is ready, and gives its address. */
   url(): Promise<string>;
   exitCode(): Promise<number | null>;
@@ -16,7 +16,7 @@ export interface Program extends AsyncDisposable {
 
 /**
  * Starts the program on a folder that stands for the image's root.
- * @param entry its main module. @default the source
+ * @param entry its main module @default its source
  */
 export function startProgram(
   root: string,
@@ -31,7 +31,7 @@ export function startProgram(
   let log = '';
   child.stderr.on('data', (piece: Buffer) => (log += piece.toString()));
   const exited = once(child, 'exit') as Promise<[number | null]>;
-  const lines = (): { msg: string; port?: number; code?: string }[] =>
+  const lines = (): ReturnType<Program['lines']> =>
     log
       .split('\n')
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
