@@ -1,6 +1,8 @@
 import { chmod, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { build, type BuildOptions } from 'esbuild';
+import { build, type BuildOptions, type Plugin } from 'esbuild';
+import { packagesOf } from '../cloud/images/npm-packages.ts';
+import { npmComponent } from '../cloud/images/sbom.ts';
 
 // `npm run build`: makes dist/, which is what is published. Every program becomes one entry; what they share and what they
 // load late become chunks beside them.
@@ -18,6 +20,10 @@ const common: BuildOptions = {
   outdir: 'dist',
   logLevel: 'warning',
 };
+// A bundle with CommonJS packages in it needs a `require` for Node's own modules.
+const banner = {
+  js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
+};
 await build({
   ...common,
   entryPoints: {
@@ -26,26 +32,45 @@ await build({
     simulators: 'simulators/main.ts',
     quickstart: 'simulators/quickstart/main.ts',
   },
-  packages: 'external',
+  plugins: [inlineOnly(['cli-table3', 'commander', 'tar-stream', 'zod'])],
+  banner,
   splitting: true,
   chunkNames: 'chunk-[hash]',
 });
 // The scoring server stands alone in an image: all is bundled but the packages with native code.
-await build({
+const { metafile } = await build({
   ...common,
+  metafile: true,
   entryPoints: { scoring: 'agent/scoring/main.ts' },
   external: ['onnxruntime-node', 'better-sqlite3'],
   // What it loads late is in modules of its own, by whose names an image's builder finds them.
   splitting: true,
   chunkNames: 'scoring-[hash]',
-  banner: {
-    js: "import { createRequire as createBundleRequire } from 'node:module'; const require = createBundleRequire(import.meta.url);",
-  },
+  banner,
 });
+// What an image's bill of materials lists of it.
+const packages = packagesOf(Object.keys(metafile.inputs).map((path) => `${root}${path}`));
+await writeFile(`${dist}/scoring.components.json`, JSON.stringify(packages.map(npmComponent)));
 await writeLauncher();
 await bringRuntime();
 await cp(`${root}simulators/hub/iothub-redirect.cjs`, `${dist}/iothub-redirect.cjs`);
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });
+
+/**
+ * Leaves packages where they are installed but for the ones that every command loads: as some files instead of 120 these
+ * come in half the time.
+ */
+function inlineOnly(names: readonly string[]): Plugin {
+  return {
+    name: 'inline-only',
+    setup(build) {
+      build.onResolve({ filter: /^[^./]/ }, ({ path, importer }) => {
+        const isOurs = !importer.includes('/node_modules/');
+        return isOurs && importer !== '' && !names.includes(path) ? { path, external: true } : undefined;
+      });
+    },
+  };
+}
 
 /**
  * The package brings ONNX Runtime along, for the CPU alone: as a dependency its install script would fetch CUDA onto every

@@ -71,6 +71,19 @@ export class HubFileUpload implements UploadDestination {
     return undefined;
   }
 
+  /**
+   * Looks whether the hub would take a file of this device; gives the host of the storage account, with its port where it has one.
+   * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED
+   */
+  async probe(signal: AbortSignal): Promise<string> {
+    const client = await this.#open();
+    const place = await this.#ask('ask the hub where files are stored', signal, async () =>
+      placeSchema.parse(await client.getBlobSharedAccessSignature('modelferry-check')),
+    );
+    await this.#notify(client, place.correlationId, { status: 500, text: 'nothing was to be stored' }, signal);
+    return new URL(`https://${place.hostName}`).host;
+  }
+
   async #notify(
     client: Client,
     correlationId: string,
@@ -112,7 +125,8 @@ function answerIn(thrown: unknown): { readonly refused: boolean; readonly reason
     return { refused: false, reason: message };
   }
   const body = 'responseBody' in thrown ? String(thrown.responseBody) : '';
-  return { refused: true, reason: /"Message"\s*:\s*"([^"]{1,300})/.exec(body)?.[1] ?? message };
+  const said = /"Message"\s*:\s*"((?:[^"\\]|\\.){1,300})/.exec(body)?.[1]?.replaceAll(/\\(["\\])/g, '$1');
+  return { refused: true, reason: said ?? message };
 }
 
 /** The SDK's REST calls take no port out of the host name; an agent that has one of its own directs them there. */

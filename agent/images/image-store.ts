@@ -8,7 +8,7 @@ import type { Descriptor } from '../../shared/oci/descriptor.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import type { Manifest, ManifestDocument } from '../../shared/oci/manifest.ts';
 import { formatReference, parseReference, type Reference } from '../../shared/oci/reference.ts';
-import { inParallel } from './in-parallel.ts';
+import { inParallel } from '../../shared/in-parallel.ts';
 import { downloadBlob } from './download-blob.ts';
 import type { RegistryClient } from '../../shared/oci/registry-client.ts';
 import type { RegistryCredential } from '../../shared/oci/registry-credentials.ts';

@@ -7,7 +7,7 @@ import { drainBuffer } from '../collect/uploader.ts';
 import type { UploadThreadData } from './upload-thread.ts';
 
 /** How long the last rows get at the end; what is not sent by then stays in the buffer's file. */
-const lastDrainMs = 4_500;
+const lastDrainMs = 7_000;
 
 /** What the thread does: it sends all that is there at every interval, and once more when it is told to stop. */
 export async function runUploadThread(): Promise<void> {

@@ -76,7 +76,11 @@ export class ScoringServer implements AsyncDisposable {
     const { keysFile, service, limits, logsRequests } = settings;
     const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
     const metrics = new ScoringMetrics();
-    const figuresOf = (): Figures => ({ metrics: metrics.snapshot(), readings: readingsOf(models, collection) });
+    const budget = new ByteBudget(limits.heldBytesMax);
+    const figuresOf = (): Figures => ({
+      metrics: metrics.snapshot(),
+      readings: readingsOf(models, collection, budget),
+    });
     const observed = logsRequests || telemetry !== undefined;
     const listeners = await listen(settings, {
       timeoutMs: settings.timeoutMs,
@@ -91,7 +95,7 @@ export class ScoringServer implements AsyncDisposable {
       collector: collection?.collector,
       ledger: () => collection?.ledger() ?? [],
       callers,
-      bodies: { bodyBytesMax: limits.bodyBytesMax, budget: new ByteBudget(limits.heldBytesMax) },
+      bodies: { bodyBytesMax: limits.bodyBytesMax, budget },
       observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
       log,
     });
@@ -158,10 +162,11 @@ async function listen(settings: ScoringSettings, answersFrom: Omit<RouterOptions
 }
 
 /** Figures of this moment, for metrics. */
-function readingsOf(models: ServedModels, collection: Collection | undefined): Reading[] {
+function readingsOf(models: ServedModels, collection: Collection | undefined, budget: ByteBudget): Reading[] {
   const { committed = 0, dropped = 0 } = collection?.collector.counts ?? {};
   return [
     { name: 'modelferry_waiting_requests', help: 'Requests that wait for a model.', value: models.waiting },
+    { name: 'modelferry_held_bytes', help: 'Bytes of requests that are held.', value: budget.held },
     {
       name: 'modelferry_collected_rows',
       help: 'Rows that are durable in the buffer since the start.',

@@ -25,8 +25,8 @@ export interface UploadThreadOptions extends UploadThreadData {
 /** How long it takes until a thread that ended is started again. */
 const restartAfterMs = 1000;
 
-/** How long the last rows get to reach storage at the end; those that do not are in the buffer's file. */
-const stopTimeoutMs = 5_000;
+/** How long the last rows get to reach storage at the end, of the ten seconds that Docker gives; those that do not are in the buffer's file. */
+const stopTimeoutMs = 7_500;
 
 /**
  * Sends what is collected to storage, from where there is no agent that does. It is a thread, because making files takes time that

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { constants, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { type Digest, Digester } from '../digest.ts';
+import type { Digest } from '../digest.ts';
 import { syncFolder } from '../durable-file.ts';
 import { FerryError, isFerryError, systemCodeOf } from '../errors.ts';
+import { HashedFile } from '../hashed-file.ts';
 import { writeFailure } from './disk-full.ts';
-import { writeHashed } from './hashed-write.ts';
 import { isLeftover, PartialBlobs } from './partial-blobs.ts';
 import { processMark } from './process-mark.ts';
 import { checkExpected, type Expected } from './verified.ts';
@@ -91,7 +91,7 @@ export class BlobFolder {
    */
   async put(source: BlobSource, options: PutBlobOptions = {}): Promise<{ digest: Digest; size: number }> {
     const { expected, signal } = options;
-    if (expected !== undefined && (await this.#renew(expected))) {
+    if (expected !== undefined && (await this.renew(expected))) {
       if (!(source instanceof Uint8Array)) await source[Symbol.asyncIterator]().return?.();
       return { digest: expected.digest, size: expected.size };
     }
@@ -120,7 +120,7 @@ export class BlobFolder {
     expected: Expected,
     signal?: AbortSignal,
   ): Promise<void> {
-    if (await this.#renew(expected)) return;
+    if (await this.renew(expected)) return;
     using part = await this.#partial.claim(expected.digest);
     if (part === undefined) {
       await this.put(source(0), { expected, ...(signal === undefined ? {} : { signal }) });
@@ -146,7 +146,7 @@ export class BlobFolder {
   }
 
   /** Says whether the blob is there, and makes it young so that no clean-up takes it before it is referred to. */
-  async #renew(expected: Expected): Promise<boolean> {
+  async renew(expected: Expected): Promise<boolean> {
     await using file = await open(this.pathOf(expected.digest), 'r').catch(absent);
     if (file === undefined || (await file.stat()).size !== expected.size) return false;
     const now = new Date();
@@ -159,11 +159,10 @@ export class BlobFolder {
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     signal: AbortSignal | undefined,
   ): Promise<{ digest: Digest; bytes: number }> {
-    const digester = new Digester();
     await using file = await open(aside, 'wx', 0o644);
-    await writeHashed(file, source, digester, signal);
-    await file.datasync();
-    return digester.finish();
+    const hashed = new HashedFile(file);
+    await hashed.append(source, signal);
+    return await hashed.finish();
   }
 
   /** Adds what is missing to a part, after hashing what it has, and makes it the blob. */
@@ -173,18 +172,13 @@ export class BlobFolder {
     expected: Expected,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const digester = new Digester();
     {
-      await using file = await open(path, 'a+', 0o644);
-      const { size } = await file.stat();
-      if (size > 0) {
-        const had = file.createReadStream({ start: 0, highWaterMark: readBytes, autoClose: false });
-        for await (const piece of had as AsyncIterable<Uint8Array>) digester.update(piece);
-      }
-      if (size < expected.size) await writeHashed(file, source(size), digester, signal);
-      await file.datasync();
+      await using file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644);
+      const hashed = new HashedFile(file);
+      await hashed.readBack();
+      if (hashed.bytes < expected.size) await hashed.append(source(hashed.bytes), signal);
+      checkExpected(await hashed.finish(), expected, 'what was to be stored');
     }
-    checkExpected(digester.finish(), expected, 'what was to be stored');
     await rename(path, this.pathOf(expected.digest));
     await syncFolder(this.folder);
   }

@@ -11,7 +11,7 @@ export interface UploadSource {
 
 /** The settings of {@link uploadBlob}. */
 export interface UploadOptions {
-  /** Larger blobs go in chunks of so many bytes. @default 64 MiB */
+  /** Larger blobs go in chunks of so many bytes. @default 64 MiB, where a blob is over 128 MiB */
   readonly chunkBytes?: number;
   readonly signal?: AbortSignal;
   /** Called with the number of bytes that the registry has so far. */
@@ -20,6 +20,8 @@ export interface UploadOptions {
 
 /** A chunk is what is sent again after a break, and what a registry holds in memory at worst. */
 const defaultChunkBytes = 64 * 1024 * 1024;
+/** Up to here the answers that chunks wait for cost more than what a break does. */
+const wholeBytesMax = 2 * defaultChunkBytes;
 
 /**
  * Uploads a blob: in one request where it fits into a chunk, else in chunks, going on after a break where the registry says
@@ -88,8 +90,9 @@ class BlobUpload {
     this.#moveTo(begun);
     // A registry may ask for larger chunks than these.
     const leastBytes = Number(begun.header('oci-chunk-min-length') ?? '0') || 0;
-    const chunkBytes = Math.max(this.#options.chunkBytes ?? defaultChunkBytes, leastBytes);
-    if (this.#blob.size > chunkBytes) await this.#sendChunks(chunkBytes);
+    const { chunkBytes = defaultChunkBytes } = this.#options;
+    const isWhole = this.#blob.size <= (this.#options.chunkBytes ?? wholeBytesMax);
+    if (!isWhole) await this.#sendChunks(Math.max(chunkBytes, leastBytes));
     await this.#finish();
   }
 

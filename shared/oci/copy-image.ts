@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts';
 import { FerryError } from '../errors.ts';
+import { inParallel } from '../in-parallel.ts';
 import type { Descriptor, Platform } from './descriptor.ts';
 import type { ImageDestination, ImageSource } from './image-place.ts';
 import { childrenOf, type ManifestDocument } from './manifest.ts';
@@ -49,27 +50,33 @@ const manifestsMax = 1000;
  * @throws {FerryError} DIGEST_MISMATCH when a blob is not what its manifest says
  */
 export async function copyImage(request: CopyRequest): Promise<CopyResult> {
-  const abort = new AbortController();
-  const signal = request.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, request.signal]);
+  const signal = request.signal ?? new AbortController().signal;
   const documents = await collect(request, signal);
-  const copy = new BlobCopy(request, uniqueBlobs(documents), signal);
-  try {
-    await copy.run(request.concurrency ?? 4);
-  } catch (error) {
-    // The first failure ends the others, which are not waited for any longer than that takes.
-    abort.abort(error);
-    await copy.settled();
-    throw error;
-  }
   const root = documents.at(-1);
   if (root === undefined) throw new Error('An image has a manifest');
+  const { digest } = root.descriptor;
+  const blobs = uniqueBlobs(documents);
+  if (await isThere(request.to, digest, signal)) {
+    const totalBytes = totalOf(blobs);
+    return { digest, totalBytes, presentBytes: totalBytes, mountedBytes: 0, movedBytes: 0 };
+  }
+  const copy = new BlobCopy(request, blobs);
+  await copy.run(request.concurrency ?? 4, signal);
   const { place, repository, tags = [] } = request.to;
   for (const document of documents) {
     const names = document === root && tags.length > 0 ? tags : [undefined];
     const { mediaType } = document.descriptor;
     for (const tag of names) await place.putManifest(repository, tag, { bytes: document.bytes, mediaType }, { signal });
   }
-  return { digest: root.descriptor.digest, ...copy.progress };
+  return { digest, ...copy.progress };
+}
+
+/** Says whether all names stand for the image there already: no place takes a manifest before what it refers to. */
+async function isThere({ place, repository, tags = [] }: CopyRequest['to'], digest: Digest, signal: AbortSignal) {
+  for (const name of tags.length > 0 ? tags : [digest]) {
+    if ((await place.resolve(repository, name, { signal })) !== digest) return false;
+  }
+  return true;
 }
 
 /** Reads all manifests that belong to the image, those that others refer to first. */
@@ -114,6 +121,10 @@ function choose(document: ManifestDocument & { kind: 'index' }, wanted: Platform
   throw new FerryError('PLATFORM_UNSUPPORTED', message);
 }
 
+function totalOf(blobs: readonly Descriptor[]): number {
+  return blobs.reduce((sum, { size }) => sum + size, 0);
+}
+
 function uniqueBlobs(documents: readonly ManifestDocument[]): readonly Descriptor[] {
   const blobs = documents.flatMap((document) => childrenOf(document).blobs);
   return [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
@@ -123,49 +134,37 @@ function uniqueBlobs(documents: readonly ManifestDocument[]): readonly Descripto
 class BlobCopy {
   readonly #request: CopyRequest;
   readonly #blobs: readonly Descriptor[];
-  readonly #signal: AbortSignal;
   readonly #moved = new Map<Digest, number>();
   #present = 0;
   #mounted = 0;
-  #workers: readonly Promise<void>[] = [];
 
-  constructor(request: CopyRequest, blobs: readonly Descriptor[], signal: AbortSignal) {
+  constructor(request: CopyRequest, blobs: readonly Descriptor[]) {
     this.#request = request;
     this.#blobs = blobs;
-    this.#signal = signal;
   }
 
   get progress(): CopyProgress {
     return {
-      totalBytes: this.#blobs.reduce((sum, { size }) => sum + size, 0),
+      totalBytes: totalOf(this.#blobs),
       presentBytes: this.#present,
       mountedBytes: this.#mounted,
       movedBytes: [...this.#moved.values()].reduce((sum, bytes) => sum + bytes, 0),
     };
   }
 
-  async run(concurrency: number): Promise<void> {
+  async run(atOnce: number, signal: AbortSignal): Promise<void> {
     this.#report();
     // The largest first, so that none is left to be waited for alone.
-    const waiting = this.#blobs.toSorted((a, b) => b.size - a.size);
-    const work = async (): Promise<void> => {
-      for (let blob = waiting.shift(); blob !== undefined; blob = waiting.shift()) {
-        this.#signal.throwIfAborted();
-        await this.#copy(blob);
-        this.#report();
-      }
-    };
-    this.#workers = Array.from({ length: Math.min(concurrency, waiting.length) }, work);
-    await Promise.all(this.#workers);
+    const blobs = this.#blobs.toSorted((a, b) => b.size - a.size);
+    await inParallel(blobs, { atOnce, signal }, async (blob, signal) => {
+      await this.#copy(blob, signal);
+      this.#report();
+    });
   }
 
-  async settled(): Promise<void> {
-    await Promise.allSettled(this.#workers);
-  }
-
-  async #copy(blob: Descriptor): Promise<void> {
+  async #copy(blob: Descriptor, signal: AbortSignal): Promise<void> {
     const { from, to, mountFrom } = this.#request;
-    const options = { signal: this.#signal };
+    const options = { signal };
     if (await to.place.hasBlob(to.repository, blob.digest, options)) {
       this.#present += blob.size;
       return;

@@ -25,6 +25,8 @@ export interface ImageSource {
 export interface ImageDestination {
   /** For messages: `the registry "localhost:5000"`. */
   readonly name: string;
+  /** Gives the digest of what a tag or digest stands for there, or undefined. */
+  resolve(repository: string, tagOrDigest: string, options: PlaceOptions): Promise<Digest | undefined>;
   hasBlob(repository: string, digest: Digest, options: PlaceOptions): Promise<boolean>;
   /** Makes a blob of another repository there part of this one; gives false where that cannot be. */
   mountBlob(

@@ -13,6 +13,7 @@ export function layoutPlace(store: LayoutStore): ImageSource & ImageDestination 
       range.start === 0 && range.end === blob.size
         ? verified(read(store, blob.digest, range), blob, name)
         : read(store, blob.digest, range),
+    resolve: async (repository, tagOrDigest) => (await store.resolve(repository, tagOrDigest))?.digest,
     hasBlob: (_repository, digest) => store.hasBlob(digest),
     // All repositories of a layout share their blobs, so there is never anything to mount.
     mountBlob: async () => false,

@@ -10,6 +10,8 @@ export function registryPlace(client: RegistryClient): ImageSource & ImageDestin
       start === 0 && end === blob.size
         ? client.readBlob(repository, blob, options)
         : first(end - start, client.readBlobFrom(repository, blob, { ...options, start })),
+    resolve: async (repository, tagOrDigest, options) =>
+      (await client.headManifest(repository, tagOrDigest, options))?.digest,
     hasBlob: async (repository, digest, options) => (await client.headBlob(repository, digest, options)) !== undefined,
     mountBlob: (repository, blob, options) => client.mountBlob(repository, blob, options),
     putBlob: (repository, blob, open, options) => client.uploadBlob(repository, blob, { open }, options),

@@ -2,12 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
-import { type Digest, Digester } from '../../shared/digest.ts';
+import type { Digest } from '../../shared/digest.ts';
+import { HashedFile } from '../../shared/hashed-file.ts';
 import type { Layout } from './layout.ts';
 import { Refusal } from './refusal.ts';
-
-/** Pieces come as the network cuts them, 64 KiB at most; a write of each would take longer than the hashing. At most 16 then. */
-const writeBytes = 1024 * 1024;
 
 /** How many uploads may be open at once, and how long one may stand still. */
 const uploadsMax = 1000;
@@ -16,8 +14,7 @@ const idleMsMax = 60 * 60 * 1000;
 /**
  * A blob that is on its way in, in a file aside.
  *
- * Invariants: what was hashed is what was written before {@link Upload.bytes}, so a request that breaks off, or a disk that is full,
- * leaves an upload that can go on from there; one request at a time adds to it.
+ * Invariants: a request that breaks off leaves an upload that can go on from where it was; one request at a time adds to it.
  */
 export class Upload {
   readonly id: string;
@@ -25,9 +22,8 @@ export class Upload {
   readonly path: string;
   /** When it was last added to, for the end of those that were left. */
   usedMs: number;
-  readonly #digester = new Digester();
   readonly #file: FileHandle;
-  #bytes = 0;
+  readonly #content: HashedFile;
   #busy = false;
 
   constructor(id: string, repository: string, path: string, file: FileHandle, nowMs: number) {
@@ -35,11 +31,12 @@ export class Upload {
     this.repository = repository;
     this.path = path;
     this.#file = file;
+    this.#content = new HashedFile(file);
     this.usedMs = nowMs;
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#content.bytes;
   }
 
   get isBusy(): boolean {
@@ -51,7 +48,7 @@ export class Upload {
     if (this.#busy) throw new Refusal('BLOB_UPLOAD_INVALID', 'another request adds to this upload', { status: 409 });
     this.#busy = true;
     try {
-      await this.#gather(source);
+      await this.#content.append(source);
     } finally {
       this.#busy = false;
     }
@@ -60,9 +57,9 @@ export class Upload {
   /** Ends it: syncs and closes its file. */
   async finish(): Promise<Digest> {
     this.#busy = true;
-    await this.#file.datasync();
+    const { digest } = await this.#content.finish();
     await this.#file.close();
-    return this.#digester.finish().digest;
+    return digest;
   }
 
   /** Gives it up. */
@@ -71,55 +68,6 @@ export class Upload {
     await this.#file.close().catch(() => undefined);
     await rm(this.path, { force: true });
   }
-
-  /** Takes what comes in large writes, of which one is under way while the next is gathered. */
-  async #gather(source: AsyncIterable<Uint8Array>): Promise<void> {
-    let pieces: Uint8Array[] = [];
-    let gatheredBytes = 0;
-    let adding: Promise<void> = Promise.resolve();
-    const flush = async (): Promise<void> => {
-      await adding;
-      adding = this.#add(pieces);
-      // Awaited at the next flush; a failure is not lost by it.
-      adding.catch(() => undefined);
-      pieces = [];
-      gatheredBytes = 0;
-    };
-    try {
-      for await (const piece of source) {
-        pieces.push(piece);
-        gatheredBytes += piece.byteLength;
-        if (gatheredBytes >= writeBytes) await flush();
-      }
-    } finally {
-      // What came before a break counts too.
-      await flush();
-      await adding;
-    }
-  }
-
-  async #add(pieces: readonly Uint8Array[]): Promise<void> {
-    let left = pieces;
-    for (let position = this.#bytes; left.length > 0;) {
-      const { bytesWritten } = await this.#file.writev([...left], position);
-      position += bytesWritten;
-      left = after(left, bytesWritten);
-    }
-    for (const piece of pieces) {
-      this.#digester.update(piece);
-      this.#bytes += piece.byteLength;
-    }
-  }
-}
-
-/** Gives what is left of pieces behind their first bytes. */
-function after(pieces: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
-  let taken = bytes;
-  return pieces.flatMap((piece) => {
-    const own = Math.min(taken, piece.byteLength);
-    taken -= own;
-    return own === piece.byteLength ? [] : [piece.subarray(own)];
-  });
 }
 
 /** The uploads that are open. They end with the process: what a killed one left is removed when the next one starts. */

@@ -20,6 +20,7 @@ const allowed = {
     'shared/durable-file.ts',
     'shared/errors.ts',
     'shared/file-lock.ts',
+    'shared/hashed-file.ts',
     'shared/log.ts',
     'shared/process-entry.ts',
     'shared/programs.ts',

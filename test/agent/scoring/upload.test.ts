@@ -111,14 +111,17 @@ test('rows stay in the buffer while the signature has expired, and a new one is 
   await until(
     () =>
       program.lines().some(({ msg, code }) => msg === 'collected rows stay in the buffer' && code === 'STORAGE_DENIED'),
-    { what: 'the refusal' },
+    { what: 'the refusal', timeoutMs: 20_000 },
   );
   expect(ledgerOf(rig, 'one')).toMatchObject([
     { collected: 20, uploaded: 0, buffered: 20, quarantined: 0 },
     { collected: 20, uploaded: 0, buffered: 20, quarantined: 0 },
   ]);
   await rig.give((await rig.grant()).url);
-  await until(() => ledgerOf(rig, 'one').every(({ uploaded }) => uploaded === 20), { what: 'the upload' });
+  await until(() => ledgerOf(rig, 'one').every(({ uploaded }) => uploaded === 20), {
+    what: 'the upload',
+    timeoutMs: 20_000,
+  });
   await rig.score(url, 5);
   program.process.kill('SIGTERM');
   expect(await program.exitCode()).toBe(0);
@@ -147,6 +150,10 @@ test('replicas with one signature never write the same blob, whatever their form
     AML_MODEL_DC_BOUNDARY: 'hour',
   });
   await Promise.all([rig.score(await one.url(), 30), rig.score(await two.url(), 30)]);
+  for (const replica of ['one', 'two']) {
+    const isSent = () => ledgerOf(rig, replica).every(({ uploaded }) => uploaded === 30);
+    await until(isSent, { what: 'the upload', timeoutMs: 20_000 });
+  }
   for (const program of [one, two]) {
     program.process.kill('SIGTERM');
     expect(await program.exitCode()).toBe(0);
@@ -165,6 +172,10 @@ test('an image’s own modules upload as their sources do', async () => {
   const environment = { ...rig.environment('one'), MODELFERRY_COLLECT_FORMAT: 'parquet' };
   await using program = startProgram(rig.folder, environment, join(opt, 'server.mjs'));
   await rig.score(await program.url(), 3);
+  await until(() => ledgerOf(rig, 'one').every(({ uploaded }) => uploaded === 3), {
+    what: 'the upload',
+    timeoutMs: 20_000,
+  });
   program.process.kill('SIGTERM');
   expect(await program.exitCode()).toBe(0);
   expect(await rig.verify()).toMatchObject({ rows: 6, unchecked: 0, findings: [] });

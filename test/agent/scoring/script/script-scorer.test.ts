@@ -28,6 +28,43 @@ test('a script gets the JSON document and the image’s models, and gives anythi
   );
 });
 
+test('a script runs several models for one request, and a model that refuses its input says why', async () => {
+  await using rig = await startScoring({
+    identities: [
+      { type: 'int64', shape: ['n'] },
+      { type: 'string', shape: ['n'] },
+    ],
+    environment: { WORKER_COUNT: '1' },
+    script: `
+      export const run = async ({ texts, numbers }, { models }) => {
+        const { y } = await models['identity-string'].run({ x: { shape: [texts.length], data: texts } });
+        const big = BigInt64Array.from(numbers, BigInt);
+        const { y: same } = await models['identity-int64'].run({ x: { shape: [big.length], data: big } });
+        return { texts: y.data, numbers: same.data, versions: Object.values(models).map(({ version }) => version) };
+      };`,
+  });
+  const asked = { texts: ['ä', ''], numbers: ['9007199254740993'] };
+  expect(await (await rig.post('/score', asked)).text()).toBe(
+    '{"texts":["ä",""],"numbers":[9007199254740993],"versions":[2,1,1]}',
+  );
+  const refused = await rig.post('/score', { texts: ['a\u0000b'], numbers: [] });
+  expect([refused.status, ((await refused.json()) as { message: string }).message]).toEqual([
+    400,
+    expect.stringContaining('a string with a NUL character'),
+  ]);
+});
+
+test('a script that declares nothing takes any content type, one that declares its input takes JSON', async () => {
+  const png = { 'content-type': 'image/png' };
+  await using any = await startScript(`export const raw = true; export const run = ({ body }) => ({ body });`);
+  expect(await (await any.post('/score', Uint8Array.of(1, 2, 3), png)).bytes()).toEqual(Uint8Array.of(1, 2, 3));
+  await using typed = await startScript(
+    `export const inputs = [{ name: 'x', type: 'int64', shape: [] }]; export const run = () => 1;`,
+  );
+  expect((await typed.post('/score', '{"x":1}', png)).status).toBe(415);
+  expect((await typed.post('/score', '{"x":1}')).status).toBe(200);
+});
+
 test('a script with declared inputs and outputs gets and gives tensors, checked and in Swagger', async () => {
   await using rig = await startScript(`
     export const inputs = [{ name: 'x', type: 'int64', shape: ['n'] }];
