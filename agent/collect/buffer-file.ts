@@ -119,7 +119,9 @@ export function readBuffer<T>(path: string, read: (database: Database.Database) 
   if (!existsSync(path)) return undefined;
   let database: Database.Database | undefined;
   try {
-    database = new Database(path, { readonly: true });
+    // Not opened as read-only: then SQLite could not take back what a crash has left half done.
+    database = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
+    database.pragma('query_only = ON');
     const version = Number(database.pragma('user_version', { simple: true }));
     // Its maker has not come further than to the empty file.
     if (version === 0) return undefined;
