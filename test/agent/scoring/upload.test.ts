@@ -1,18 +1,17 @@
-import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ContainerSASPermissions, type ContainerClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import { grantWriting } from '../../../cloud/azure/write-grant.ts';
-import { bundleServer } from '../../../cloud/images/server-bundle.ts';
 import { pullData, type PullReport } from '../../../cloud/data/pull.ts';
 import { verifyData } from '../../../cloud/data/verify.ts';
 import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { type Azurite, startAzurite } from '../../cloud/data/azurite.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
-import { startProgram } from './scoring-program.ts';
+import { startProgram, writeServerModules } from './scoring-program.ts';
 import { makeRoot, readDigits } from './scoring-rig.ts';
 
 let azurite: Azurite;
@@ -169,12 +168,9 @@ test('replicas with one signature never write the same blob, whatever their form
 test('an image’s own modules upload as their sources do', async () => {
   await using rig = await openRig();
   await rig.give((await rig.grant()).url);
-  const opt = join(rig.folder, 'opt');
-  await mkdir(opt);
-  await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(opt, 'node_modules'));
-  for (const { name, content } of (await bundleServer()).modules) await writeFile(join(opt, name), content);
+  const entry = await writeServerModules(rig.folder);
   const environment = { ...rig.environment('one'), MODELFERRY_COLLECT_FORMAT: 'parquet' };
-  await using program = startProgram(rig.folder, environment, join(opt, 'server.mjs'));
+  await using program = startProgram(rig.folder, environment, entry);
   await rig.score(await program.url(), 3);
   await until(() => isUploaded(rig, 'one', 3), {
     what: 'the upload',
