@@ -30,6 +30,9 @@ export interface ScoringServerOptions {
 /** How long requests in flight get to end: below the 10 s after which a container engine kills. */
 const drainTimeoutMs = 8_000;
 
+/** How long the last rows get to reach the disk: at least this, and what requests in flight have left of their time. */
+const commitTimeoutMs = 1_000;
+
 /** How long the last traces and lines of the log get to be sent. */
 const telemetryTimeoutMs = 1_000;
 
@@ -90,6 +93,7 @@ export class ScoringServer implements AsyncDisposable {
       isReady: () => state.ready,
       title: service,
       collector: collection?.collector,
+      ledger: () => collection?.ledger() ?? [],
       callers,
       bodies: { bodyBytesMax: limits.bodyBytesMax, budget },
       observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
@@ -129,11 +133,12 @@ export class ScoringServer implements AsyncDisposable {
   async stop(): Promise<boolean> {
     const { listener, grpc, health, models, callers, collection, telemetry, state } = this.#parts;
     state.ready = false;
+    const drainedByMs = performance.now() + drainTimeoutMs;
     const drained = await Promise.all([listener.drain(drainTimeoutMs), grpc?.drain(drainTimeoutMs) ?? true]);
     await health?.drain(0);
     callers?.[Symbol.dispose]();
     models.close();
-    const durable = (await collection?.close()) ?? true;
+    const durable = (await collection?.close(commitTimeoutMs + Math.max(0, drainedByMs - performance.now()))) ?? true;
     await telemetry?.close(telemetryTimeoutMs);
     return drained.every(Boolean) && durable;
   }
