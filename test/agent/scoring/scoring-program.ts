@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleServer } from '../../../cloud/images/server-bundle.ts';
 import { until } from '../../until.ts';
 import { scoringEntry } from './scoring-rig.ts';
 
@@ -49,4 +52,13 @@ export function startProgram(
       await exited;
     },
   };
+}
+
+/** Writes the server's modules as an image has them, and gives the path of the main one. */
+export async function writeServerModules(root: string): Promise<string> {
+  const folder = join(root, 'opt');
+  await mkdir(folder);
+  await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(folder, 'node_modules'));
+  for (const { name, content } of (await bundleServer()).modules) await writeFile(join(folder, name), content);
+  return join(folder, 'server.mjs');
 }
