@@ -1,6 +1,8 @@
 import { chmod, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build, type BuildOptions, type Plugin } from 'esbuild';
+import { packagesOf } from '../cloud/images/npm-packages.ts';
+import { npmComponent } from '../cloud/images/sbom.ts';
 
 // `npm run build`: makes dist/, which is what is published. Every program becomes one entry; what they share and what they
 // load late become chunks beside them.
@@ -36,8 +38,9 @@ await build({
   chunkNames: 'chunk-[hash]',
 });
 // The scoring server stands alone in an image: all is bundled but the packages with native code.
-await build({
+const { metafile } = await build({
   ...common,
+  metafile: true,
   entryPoints: { scoring: 'agent/scoring/main.ts' },
   external: ['onnxruntime-node', 'better-sqlite3'],
   // What it loads late is in modules of its own, by whose names an image's builder finds them.
@@ -45,6 +48,9 @@ await build({
   chunkNames: 'scoring-[hash]',
   banner,
 });
+// What an image's bill of materials lists of it.
+const packages = packagesOf(Object.keys(metafile.inputs).map((path) => `${root}${path}`));
+await writeFile(`${dist}/scoring.components.json`, JSON.stringify(packages.map(npmComponent)));
 await writeLauncher();
 await bringRuntime();
 await cp(`${root}simulators/hub/iothub-redirect.cjs`, `${dist}/iothub-redirect.cjs`);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { exitCodes, runProgram, usageText } from '../shared/process-entry.ts';
+import { addCheck } from './commands/check.ts';
 import { addReset } from './commands/reset.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
@@ -14,6 +15,7 @@ async function main(args: readonly string[]): Promise<number> {
     .configureOutput({ outputError: (message, write) => write(usageText(message)) });
   addRun(program);
   addStatus(program);
+  addCheck(program);
   addReset(program);
   await program.parseAsync(args, { from: 'user' });
   return exitCodes.done;

@@ -1,21 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseDeviceConnectionString } from '../../shared/edge/connection-string.ts';
-import { FerryError } from '../../shared/errors.ts';
 import { createLogger } from '../../shared/log.ts';
 import { productVersion } from '../../shared/version.ts';
+import { addDevice, type DeviceFlags, openDevice } from './device-options.ts';
 import { addState } from './state-option.ts';
 
 /** The flags of `agent run`, as commander gives them. */
-interface RunFlags {
-  readonly connectionString?: string;
-  readonly connectionStringFile?: string;
+interface RunFlags extends DeviceFlags {
   readonly state: string;
   readonly engine: 'auto' | 'docker' | 'process';
-  readonly ca?: string;
   readonly keepModules?: boolean;
   readonly uploadEvery: number;
   readonly metrics?: { readonly host: string; readonly port: number };
@@ -23,20 +19,13 @@ interface RunFlags {
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 }
 
-const connectionStringVariable = 'FERRY_DEVICE_CONNECTION_STRING';
-
 /** Adds `ferry agent run`. */
 export function addRun(program: Command): void {
-  const verb = program
-    .command('run')
-    .description('run the agent in the foreground until it is told to end')
-    .option('--connection-string <text>', `connection string of the device (or ${connectionStringVariable})`)
-    .option('--connection-string-file <file>', 'file that holds the connection string');
-  addState(verb)
+  const verb = program.command('run').description('run the agent in the foreground until it is told to end');
+  addState(addDevice(verb))
     .addOption(
       new Option('--engine <name>', 'what runs the modules').choices(['auto', 'docker', 'process']).default('auto'),
     )
-    .option('--ca <file>', 'certificate authority to trust beside the known ones, as PEM')
     .option('--keep-modules', 'let the modules run on when the agent ends')
     .option('--upload-every <seconds>', 'how often collected rows are sent', parseSeconds, 60)
     .option('--metrics <address:port>', 'serve health and metrics there, as 127.0.0.1:9600', parseAddress)
@@ -52,11 +41,7 @@ export function addRun(program: Command): void {
 }
 
 async function run(flags: RunFlags): Promise<void> {
-  const device = parseDeviceConnectionString(readConnectionString(flags));
-  if (flags.ca !== undefined) {
-    const { trustAlso } = await import('../../shared/tls-trust.ts');
-    trustAlso(flags.ca);
-  }
+  const device = parseDeviceConnectionString(openDevice(flags));
   const log = createLogger('agent', {
     level: flags.logLevel,
     ...(flags.logFormat === undefined ? {} : { format: flags.logFormat }),
@@ -82,28 +67,6 @@ async function run(flags: RunFlags): Promise<void> {
   );
   // The device SDK leaves timers behind that would keep the process for minutes.
   process.exit(0);
-}
-
-function readConnectionString({ connectionString, connectionStringFile }: RunFlags): string {
-  if (connectionString !== undefined) return connectionString;
-  if (connectionStringFile === undefined) {
-    const ofEnvironment = process.env[connectionStringVariable];
-    if (ofEnvironment) return ofEnvironment;
-    throw new FerryError(
-      'USAGE',
-      'Cannot run the agent: no connection string is given, the one of its device is wanted',
-      {
-        next: `Give --connection-string-file, --connection-string or ${connectionStringVariable}.`,
-      },
-    );
-  }
-  try {
-    return readFileSync(connectionStringFile, 'utf8');
-  } catch (cause) {
-    throw new FerryError('FILE_UNREADABLE', `Cannot read the connection string from "${connectionStringFile}"`, {
-      cause,
-    });
-  }
 }
 
 function parseSeconds(text: string): number {

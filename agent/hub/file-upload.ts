@@ -3,11 +3,10 @@ import type { Client } from 'azure-iot-device';
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
-import { FerryError } from '../../shared/errors.ts';
+import { FerryError, isFerryError } from '../../shared/errors.ts';
+import { storeBlob, storeOptions } from '../collect/store-blob.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
-import { storageError } from './storage-error.ts';
-import { storeBlob } from './store-blob.ts';
 
 type Blob = Parameters<UploadDestination['upload']>[0];
 
@@ -22,8 +21,6 @@ const placeSchema = z.object({
 
 /** How long the hub may take to answer, in milliseconds. */
 const hubTimeoutMs = 30_000;
-/** How long a blob may take to be stored, in milliseconds; the hub's signature holds an hour. */
-const storeTimeoutMs = 30 * 60_000;
 
 /**
  * Sends blobs to the storage account behind an IoT Hub: asks the hub for a signed address, stores the blob there, tells the hub how it
@@ -60,19 +57,31 @@ export class HubFileUpload implements UploadDestination {
       signal,
       async () => placeSchema.parse(await client.getBlobSharedAccessSignature(blob.name)),
     );
-    // The signature is in the query, which is never part of a message.
     const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
     try {
-      await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
-        storeBlob({ address, sasToken }, blob, abortSignal),
-      );
+      const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
+      const place = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), storeOptions);
+      await storeBlob(place, blob, signal);
     } catch (error) {
       await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
-      if (signal.aborted) throw error;
-      return storageError(error, address);
+      if (signal.aborted || !isFerryError(error)) throw error;
+      return error;
     }
     await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
     return undefined;
+  }
+
+  /**
+   * Looks whether the hub would take a file of this device; gives the host of the storage account, with its port where it has one.
+   * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED
+   */
+  async probe(signal: AbortSignal): Promise<string> {
+    const client = await this.#open();
+    const place = await this.#ask('ask the hub where files are stored', signal, async () =>
+      placeSchema.parse(await client.getBlobSharedAccessSignature('modelferry-check')),
+    );
+    await this.#notify(client, place.correlationId, { status: 500, text: 'nothing was to be stored' }, signal);
+    return new URL(`https://${place.hostName}`).host;
   }
 
   async #notify(
@@ -116,7 +125,8 @@ function answerIn(thrown: unknown): { readonly refused: boolean; readonly reason
     return { refused: false, reason: message };
   }
   const body = 'responseBody' in thrown ? String(thrown.responseBody) : '';
-  return { refused: true, reason: /"Message"\s*:\s*"([^"]{1,300})/.exec(body)?.[1] ?? message };
+  const said = /"Message"\s*:\s*"((?:[^"\\]|\\.){1,300})/.exec(body)?.[1]?.replaceAll(/\\(["\\])/g, '$1');
+  return { refused: true, reason: said ?? message };
 }
 
 /** The SDK's REST calls take no port out of the host name; an agent that has one of its own directs them there. */

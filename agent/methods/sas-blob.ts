@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
-import { storageError } from '../hub/storage-error.ts';
+import { storageError } from '../collect/storage-error.ts';
 
 /** How long a blob may take to be stored, in milliseconds. */
 const storeTimeoutMs = 20 * 60_000;

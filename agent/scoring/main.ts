@@ -1,13 +1,15 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
+import { bufferFileName } from '../collect/buffer-file.ts';
 import { commitThreadRole, runCommitThread } from '../collect/run-commit-thread.ts';
 import type { ServerGroup } from './server-group.ts';
 import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';
-import { readSettings } from './settings.ts';
+import { readSettings, type ScoringSettings } from './settings.ts';
 import { LogLines } from './telemetry/log-lines.ts';
+import { UploadThread, uploadThreadRole } from './upload-thread.ts';
 
 /** Where the root of the image is, seen from `/opt/modelferry/server.mjs`; tests and the process engine say it themselves. */
 const rootFromBundle = '../..';
@@ -21,6 +23,7 @@ if (isMainThread && process.argv[2] === workerRole) await work();
 else if (isMainThread) await serve();
 else if (threadRole() === commitThreadRole) runCommitThread();
 else if (threadRole() === listeningThreadRole) await listen();
+else if (threadRole() === uploadThreadRole) await upload();
 
 async function serve(): Promise<void> {
   const startMs = performance.now();
@@ -33,6 +36,7 @@ async function serve(): Promise<void> {
     const { ServerGroup } = await import('./server-group.ts');
     const group = await ServerGroup.start({ settings, log, lines, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
+    const uploads = startUpload(settings, log);
     const { service, host } = settings;
     log.info(
       {
@@ -48,12 +52,25 @@ async function serve(): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.once(signal, () => {
         log.info({ signal }, 'stopping');
-        void stop(group, log);
+        void stop(group, uploads, log);
       });
     }
   } catch (error) {
     fail(error, log);
   }
+}
+
+/** Sends what is collected to storage, where that is this program's to do. */
+function startUpload(settings: ScoringSettings, log: Logger): UploadThread | undefined {
+  const { upload: access, collectInto, logLevel } = settings;
+  if (access === undefined || collectInto === undefined) return undefined;
+  return new UploadThread({ ...access, databasePath: join(collectInto, bufferFileName), logLevel, log, entry });
+}
+
+/** Sends beside the main thread. */
+async function upload(): Promise<void> {
+  const { runUploadThread } = await import('./run-upload-thread.ts');
+  await runUploadThread();
 }
 
 /** Listens beside the main thread. */
@@ -95,8 +112,10 @@ function fail(error: unknown, log: Logger): never {
   process.exit(3);
 }
 
-async function stop(group: ServerGroup, log: Logger): Promise<never> {
+async function stop(group: ServerGroup, uploads: UploadThread | undefined, log: Logger): Promise<never> {
   const complete = await group.stop();
+  // The last rows are in the buffer now.
+  if ((await uploads?.stop()) === false) log.warn('collected rows that are not in storage stay in the buffer');
   log.info({ complete }, 'stopped');
   process.exit(complete ? 0 : 1);
 }

@@ -30,6 +30,9 @@ export interface ScoringServerOptions {
 /** How long requests in flight get to end: below the 10 s after which a container engine kills. */
 const drainTimeoutMs = 8_000;
 
+/** How long the last rows get to reach the disk: at least this, and what requests in flight have left of their time. */
+const commitTimeoutMs = 1_000;
+
 /** How long the last traces and lines of the log get to be sent. */
 const telemetryTimeoutMs = 1_000;
 
@@ -73,7 +76,11 @@ export class ScoringServer implements AsyncDisposable {
     const { keysFile, service, limits, logsRequests } = settings;
     const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
     const metrics = new ScoringMetrics();
-    const figuresOf = (): Figures => ({ metrics: metrics.snapshot(), readings: readingsOf(models, collection) });
+    const budget = new ByteBudget(limits.heldBytesMax);
+    const figuresOf = (): Figures => ({
+      metrics: metrics.snapshot(),
+      readings: readingsOf(models, collection, budget),
+    });
     const observed = logsRequests || telemetry !== undefined;
     const listeners = await listen(settings, {
       timeoutMs: settings.timeoutMs,
@@ -86,8 +93,9 @@ export class ScoringServer implements AsyncDisposable {
       isReady: () => state.ready,
       title: service,
       collector: collection?.collector,
+      ledger: () => collection?.ledger() ?? [],
       callers,
-      bodies: { bodyBytesMax: limits.bodyBytesMax, budget: new ByteBudget(limits.heldBytesMax) },
+      bodies: { bodyBytesMax: limits.bodyBytesMax, budget },
       observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
       log,
     });
@@ -125,11 +133,12 @@ export class ScoringServer implements AsyncDisposable {
   async stop(): Promise<boolean> {
     const { listener, grpc, health, models, callers, collection, telemetry, state } = this.#parts;
     state.ready = false;
+    const drainedByMs = performance.now() + drainTimeoutMs;
     const drained = await Promise.all([listener.drain(drainTimeoutMs), grpc?.drain(drainTimeoutMs) ?? true]);
     await health?.drain(0);
     callers?.[Symbol.dispose]();
     models.close();
-    const durable = (await collection?.close()) ?? true;
+    const durable = (await collection?.close(commitTimeoutMs + Math.max(0, drainedByMs - performance.now()))) ?? true;
     await telemetry?.close(telemetryTimeoutMs);
     return drained.every(Boolean) && durable;
   }
@@ -153,10 +162,11 @@ async function listen(settings: ScoringSettings, answersFrom: Omit<RouterOptions
 }
 
 /** Figures of this moment, for metrics. */
-function readingsOf(models: ServedModels, collection: Collection | undefined): Reading[] {
+function readingsOf(models: ServedModels, collection: Collection | undefined, budget: ByteBudget): Reading[] {
   const { committed = 0, dropped = 0 } = collection?.collector.counts ?? {};
   return [
     { name: 'modelferry_waiting_requests', help: 'Requests that wait for a model.', value: models.waiting },
+    { name: 'modelferry_held_bytes', help: 'Bytes of requests that are held.', value: budget.held },
     {
       name: 'modelferry_collected_rows',
       help: 'Rows that are durable in the buffer since the start.',

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';
+import type { StorageAccess } from '../collect/storage-upload.ts';
 import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
 import { scriptPath } from '../../shared/model/script.ts';
@@ -34,6 +35,8 @@ export interface ScoringSettings {
   readonly collectFiles: FileSettings;
   /** Which requests are collected, what of them, and how much of it is kept. */
   readonly collectSettings: CollectSettings;
+  /** How collected rows get to storage from here. @default an agent beside it does that */
+  readonly upload: { readonly access: StorageAccess; readonly everyMs: number } | undefined;
   readonly corsOrigins: readonly string[];
   /** Stands before every path, as in "/svc"; or empty. */
   readonly pathPrefix: string;
@@ -96,6 +99,11 @@ const environmentSchema = z.object({
   // JSON; it has a reader of its own, which names what is wrong in it.
   MODELFERRY_COLLECT: z.string().optional(),
   MODELFERRY_COLLECT_FORMAT: z.enum(collectFormats).default('csv'),
+  // File with the address of a storage container that is signed for writing; or the address, for a managed identity.
+  MODELFERRY_UPLOAD_SAS_FILE: z.string().min(1).optional(),
+  MODELFERRY_UPLOAD_CONTAINER: z.url({ protocol: /^https?$/ }).optional(),
+  AZURE_CLIENT_ID: z.string().min(1).optional(),
+  MODELFERRY_UPLOAD_EVERY_MS: z.coerce.number().int().min(10).max(86_400_000).default(60_000),
   AML_CORS_ORIGINS: z.string().default(''),
   // One more thread costs 30 MB, which a gateway may need for something else: whoever wants the speed says so.
   MODELFERRY_LISTENERS: z.coerce.number().int().min(1).max(64).default(1),
@@ -171,6 +179,7 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     collectFiles: { format: given.MODELFERRY_COLLECT_FORMAT, folder: given.AML_MODEL_DC_BOUNDARY },
     collectSettings:
       given.MODELFERRY_COLLECT === undefined ? defaultCollectSettings : parseCollectSettings(given.MODELFERRY_COLLECT),
+    upload: uploadSettings(given),
     corsOrigins: given.AML_CORS_ORIGINS.split(',')
       .map((origin) => origin.trim())
       .filter((origin) => origin !== ''),
@@ -207,6 +216,20 @@ function tlsFiles(given: z.infer<typeof environmentSchema>): TlsFiles | undefine
     'USAGE',
     'Cannot use TLS: MODELFERRY_TLS_CERTIFICATE_FILE and MODELFERRY_TLS_KEY_FILE belong together, both were wanted',
   );
+}
+
+function uploadSettings(given: z.infer<typeof environmentSchema>): ScoringSettings['upload'] {
+  const { MODELFERRY_UPLOAD_SAS_FILE: sasFile, MODELFERRY_UPLOAD_CONTAINER: containerUrl } = given;
+  const everyMs = given.MODELFERRY_UPLOAD_EVERY_MS;
+  if (sasFile === undefined && containerUrl === undefined) return undefined;
+  const problem = given.AML_MODEL_DC_STORAGE_ENABLED
+    ? 'MODELFERRY_UPLOAD_SAS_FILE and MODELFERRY_UPLOAD_CONTAINER are set, one of them was wanted'
+    : 'AML_MODEL_DC_STORAGE_ENABLED is not true, collection was wanted to be on';
+  if ((sasFile !== undefined && containerUrl !== undefined) || !given.AML_MODEL_DC_STORAGE_ENABLED) {
+    throw new FerryError('USAGE', `Cannot upload collected rows: ${problem}`);
+  }
+  if (sasFile !== undefined) return { access: { sasFile }, everyMs };
+  return { access: { containerUrl: containerUrl ?? '', clientId: given.AZURE_CLIENT_ID }, everyMs };
 }
 
 function readConfig(root: string): ServiceConfig {

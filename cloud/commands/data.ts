@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
-import { FerryError } from '../../shared/errors.ts';
-import { bytesText } from '../../shared/text-layout.ts';
+import { writeDurably } from '../../shared/durable-file.ts';
+import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { modelNameProblem, parseVersionedName } from '../../shared/model/name.ts';
 import { DataContainer } from '../azure/data-container.ts';
 import { HubClient } from '../azure/hub-client.ts';
+import { grantWriting } from '../azure/write-grant.ts';
 import { startProgress } from '../cli/progress.ts';
-import { addWork } from '../cli/session.ts';
+import { bytesText, fields } from '../../shared/text-layout.ts';
+import { addWork, positiveInteger } from '../cli/session.ts';
 import { findBlobs } from '../data/find-blobs.ts';
 import { labelRows } from '../data/label.ts';
 import { pullData } from '../data/pull.ts';
@@ -26,6 +28,11 @@ interface VerifyFlags extends FilterFlags {
   readonly metadataOnly?: boolean;
 }
 
+interface GrantFlags {
+  readonly out: string;
+  readonly days: number;
+}
+
 interface LabelFlags {
   readonly service: string;
   readonly model?: string;
@@ -38,6 +45,7 @@ export function addDataVerbs(noun: Command): void {
   addStatus(noun);
   addVerify(noun);
   addLabel(noun);
+  addGrant(noun);
 }
 
 function addList(noun: Command): void {
@@ -136,6 +144,32 @@ function addLabel(noun: Command): void {
       onProgress: (rows) => progress.update(rows, rows),
     });
     return describeLabels(report, { file, service });
+  });
+}
+
+function addGrant(noun: Command): void {
+  const grant = noun
+    .command('grant')
+    .description(
+      'sign leave to write collected rows, and nothing else, for a scoring server that runs without an agent',
+    )
+    .requiredOption('--out <file>', "where to write it, for you alone to read: the server's MODELFERRY_UPLOAD_SAS_FILE")
+    .option(
+      '--days <number>',
+      'how long it holds; write it anew before that, the server takes it up',
+      positiveInteger,
+      30,
+    );
+  addWork<GrantFlags>(grant, async (session, { out, days }) => {
+    const workspace = await session.openWorkspace();
+    const { url, expiresAt } = await grantWriting(workspace, { days, nowMs: Date.now(), signal: session.signal });
+    await writeDurably(out, `${url}\n`, { mode: 0o600 }).catch((cause: unknown) => {
+      throw new FerryError('FILE_UNWRITABLE', `Cannot write "${out}": ${systemCodeOf(cause) ?? 'it failed'}`, {
+        cause,
+      });
+    });
+    const grantOf = { file: out, expiresAt };
+    return { json: grantOf, text: fields({ file: out, expires: expiresAt }) };
   });
 }
 

@@ -1,6 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { text as textOf } from 'node:stream/consumers';
+import {
+  type CollectFolder,
+  collectFolders,
+  type CollectFormat,
+  collectFormats,
+} from '../../shared/collect/file-settings.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { HubClient } from '../azure/hub-client.ts';
 import { type CommandResult, pairsText } from '../cli/result.ts';
@@ -9,7 +15,9 @@ import { addWork, collectPair, positiveInteger, type Session } from '../cli/sess
 import { createEdgeService, deleteEdgeService, observeEdgeService } from '../deploy/iotedge.ts';
 import { scoreService, scoringAddressOf } from '../deploy/score-service.ts';
 import { getService, listServices, type ServiceRecord } from '../deploy/service-records.ts';
+import type { EdgeServiceRequest } from '../deploy/service-settings.ts';
 import type { EdgeServiceState } from '../deploy/service-state.ts';
+import { checkAnswer, sampleOf } from '../deploy/smoke-test.ts';
 import { describeState, waitForService } from '../deploy/wait-for-service.ts';
 
 interface WaitFlags {
@@ -26,6 +34,8 @@ interface CreateFlags extends WaitFlags {
   readonly port: number;
   readonly hostAddress: string;
   readonly collect?: boolean;
+  readonly collectFormat?: CollectFormat;
+  readonly collectFolder?: CollectFolder;
   readonly env?: Record<string, string>;
   readonly memoryMb?: number;
   readonly tag?: Record<string, string>;
@@ -34,7 +44,7 @@ interface CreateFlags extends WaitFlags {
 }
 
 interface RunFlags {
-  readonly input: string;
+  readonly input?: string;
   readonly address?: string;
   readonly timeout: number;
 }
@@ -73,11 +83,11 @@ export function addServiceVerbs(noun: Command): void {
 
   const run = noun
     .command('run')
-    .description('score rows on a service')
+    .description('score rows on a service, or test it with the sample of its model')
     .argument('<name>', 'the service')
-    .requiredOption(
+    .option(
       '--input <file>',
-      'a JSON file that is sent as it is, such as {"data": [[…], …]}; "-" for standard input',
+      'a JSON file that is sent as it is, such as {"data": [[…], …]}; "-" for standard input (default: the sample that the model was registered with, whose answer is then compared)',
     )
     .option(
       '--address <url>',
@@ -88,12 +98,14 @@ export function addServiceVerbs(noun: Command): void {
   addWork<RunFlags>(run, async (session, { input, address, timeout }, [name = '']) => {
     const workspace = await session.openWorkspace();
     const record = getService(workspace.database, name);
+    const sample = input === undefined ? sampleOf(workspace.database, record) : undefined;
     const result = await scoreService(record, {
-      input: await readInput(input),
+      input: input === undefined ? JSON.stringify(sample?.input) : await readInput(input),
       ...(address === undefined ? {} : { address }),
       timeoutMs: timeout * 1000,
       signal: session.signal,
     });
+    if (sample?.output) checkAnswer(record, { expected: sample.output, answer: result });
     return { json: result, text: JSON.stringify(result) };
   });
 
@@ -130,6 +142,12 @@ function addCreate(noun: Command): void {
     .option('--port <port>', 'port of the device that it answers on', positiveInteger, 5001)
     .option('--host-address <ip>', 'address of the device that the port is bound to; 0.0.0.0 for all', '127.0.0.1')
     .option('--collect', 'collect inputs and predictions')
+    .addOption(
+      new Option('--collect-format <format>', 'what they are written as (default: csv)').choices(collectFormats),
+    )
+    .addOption(
+      new Option('--collect-folder <time>', 'what a folder of them covers (default: day)').choices(collectFolders),
+    )
     .option('--env <key=value>', 'a variable of its environment, may be given several times', collectPair)
     .option('--memory-mb <number>', 'most memory that it may use (default: no limit)', positiveInteger)
     .option('--tag <key=value>', 'a tag of the service, may be given several times', collectPair)
@@ -146,6 +164,7 @@ function addCreate(noun: Command): void {
       port,
       hostAddress,
       collect,
+      ...collectFilesOf(rest),
       ...(rest.deviceTag === undefined ? {} : { deviceTags: rest.deviceTag }),
       ...(rest.targetCondition === undefined ? {} : { targetCondition: rest.targetCondition }),
       ...(rest.env === undefined ? {} : { env: rest.env }),
@@ -163,6 +182,14 @@ function addCreate(noun: Command): void {
       await (flags.wait ? wait(session, { hub, record, flags }) : observeEdgeService(hub, record)),
     );
   });
+}
+
+function collectFilesOf({
+  collectFormat: format,
+  collectFolder: folder,
+}: Pick<CreateFlags, 'collectFormat' | 'collectFolder'>): Pick<EdgeServiceRequest, 'collectFiles'> {
+  if (format === undefined && folder === undefined) return {};
+  return { collectFiles: { ...(format && { format }), ...(folder && { folder }) } };
 }
 
 function addWaitFlags(verb: Command): Command {
@@ -212,7 +239,9 @@ function describe(record: ServiceRecord, seen: EdgeServiceState): CommandResult 
       image: `${image.name}:${image.version}`,
       'image digest': image.digest,
       address: scoringAddressOf(record),
-      collection: settings.collect ? 'on' : 'off',
+      collection: settings.collect
+        ? `on, ${settings.collectFiles.format}, a folder ${settings.collectFiles.folder === 'day' ? 'a day' : 'an hour'}`
+        : 'off',
       deployment: deployment.id,
       devices: settings.targetCondition,
       priority: settings.priority,

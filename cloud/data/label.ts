@@ -55,7 +55,7 @@ const blobRowsMax = 50_000;
  * @throws {FerryError} STORAGE_UNREACHABLE or STORAGE_REFUSED
  */
 export async function labelRows(container: DataContainer, options: LabelOptions): Promise<LabelReport> {
-  const { signal, scope, onProgress, service, model, version } = options;
+  const { scope, service, model, version, onProgress, signal } = options;
   const stream = { service, model, version };
   const bufferId = await idOf(options);
   const there = await findWritten(container, options, bufferId);

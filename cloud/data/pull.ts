@@ -245,8 +245,8 @@ function openStage(path: string, identity: string): RowStage {
 }
 
 function fileFailure(path: string, error: unknown): unknown {
-  const code = systemCodeOf(error) ?? (error instanceof Error && 'code' in error ? String(error.code) : undefined);
-  if (code === undefined) return error;
+  const code = systemCodeOf(error) ?? (error instanceof Error && 'code' in error ? String(error.code) : '');
+  if (!/^(E[A-Z]|SQLITE_)/.test(code)) return error;
   if (code === 'ENOSPC' || code === 'SQLITE_FULL') {
     return new FerryError('DISK_FULL', `Cannot write "${path}": no space is left on its disk`, { cause: error });
   }

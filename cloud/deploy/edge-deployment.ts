@@ -1,3 +1,4 @@
+import { defaultFiles } from '../../shared/collect/file-settings.ts';
 import { edgeManifest } from '../../shared/edge/build-manifest.ts';
 import { digestOf } from '../../shared/digest.ts';
 import type { NewDeployment } from '../azure/hub-client.ts';
@@ -26,7 +27,7 @@ export interface EdgeDeploymentParts {
  * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it
  */
 export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentParts): NewDeployment {
-  const { targetCondition, priority, port, hostAddress, collect, env, memoryMb } = settings;
+  const { targetCondition, priority, port, hostAddress, env, memoryMb } = settings;
   const content = edgeManifest({
     modules: {
       [name]: {
@@ -42,7 +43,7 @@ export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentP
           ...env,
           SERVICE_NAME: name,
           MODELFERRY_WORKSPACE: scope,
-          ...(collect ? { AML_MODEL_DC_STORAGE_ENABLED: 'true' } : {}),
+          ...collectVariables(settings),
         },
       },
     },
@@ -54,5 +55,15 @@ export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentP
     targetCondition,
     priority,
     labels: { createdBy: 'modelferry', service: name, workspace: scope },
+  };
+}
+
+/** What is as it is by itself is not said, so that a deployment does not change with what becomes possible. */
+function collectVariables({ collect, collectFiles }: EdgeServiceSettings): Record<string, string> {
+  const { format, folder } = collectFiles;
+  return {
+    ...(collect ? { AML_MODEL_DC_STORAGE_ENABLED: 'true' } : {}),
+    ...(format === defaultFiles.format ? {} : { MODELFERRY_COLLECT_FORMAT: format }),
+    ...(folder === defaultFiles.folder ? {} : { AML_MODEL_DC_BOUNDARY: folder }),
   };
 }

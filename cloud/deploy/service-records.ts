@@ -1,5 +1,6 @@
 import Database from 'better-sqlite3';
 import { z } from 'zod';
+import { collectFolders, collectFormats, defaultFiles } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { digestSchema } from '../../shared/oci/descriptor.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
@@ -11,6 +12,9 @@ const settingsSchema = z.object({
   port: z.number(),
   hostAddress: z.string(),
   collect: z.boolean(),
+  collectFiles: z
+    .object({ format: z.enum(collectFormats), folder: z.enum(collectFolders) })
+    .default({ ...defaultFiles }),
   env: pairsSchema,
   memoryMb: z.number().optional(),
 });

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { defaultFiles, type FileSettings } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
 
 /** What the user asks of a service on IoT Edge. */
@@ -18,6 +19,8 @@ export interface EdgeServiceRequest {
   readonly hostAddress?: string;
   /** Whether inputs and predictions are collected. @default false */
   readonly collect?: boolean;
+  /** How collected rows become files; only where they are collected. @default CSV, a folder a day */
+  readonly collectFiles?: Partial<FileSettings>;
   readonly env?: Readonly<Record<string, string>>;
   /** Megabytes (2^20 bytes) that the module may use. @default no limit */
   readonly memoryMb?: number;
@@ -32,6 +35,7 @@ export interface EdgeServiceSettings {
   readonly port: number;
   readonly hostAddress: string;
   readonly collect: boolean;
+  readonly collectFiles: FileSettings;
   readonly env: Readonly<Record<string, string>>;
   readonly memoryMb: number | undefined;
 }
@@ -44,7 +48,7 @@ const nameLengthMax = 32;
 const environmentPattern = /^[^+#$\s.]+$/;
 /** Variables that the deployment sets itself, and those that the device does. */
 const reservedVariables =
-  /^(SERVICE_NAME|AML_MODEL_DC_STORAGE_ENABLED|MODELFERRY_WORKSPACE|MODELFERRY_(DATA_DIR|HOST|PORT)|IOTEDGE_.*)$/;
+  /^(SERVICE_NAME|AML_MODEL_DC_(STORAGE_ENABLED|BOUNDARY)|MODELFERRY_COLLECT_FORMAT|MODELFERRY_WORKSPACE|MODELFERRY_(DATA_DIR|HOST|PORT)|IOTEDGE_.*)$/;
 /** Names in a tag's path that a query takes without quoting. */
 const tagPattern = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$/;
 /** The scoring server does not start with less. */
@@ -57,6 +61,7 @@ const memoryMbMin = 64;
 export function edgeServiceSettings(request: EdgeServiceRequest): EdgeServiceSettings {
   const { name, deviceTags, targetCondition, env = {}, memoryMb } = request;
   const { priority = 10, port = 5001, hostAddress = '127.0.0.1', collect = false } = request;
+  const { collectFiles = {} } = request;
   const problems = [
     nameProblem(name),
     ...targetProblems(deviceTags, targetCondition),
@@ -66,6 +71,9 @@ export function edgeServiceSettings(request: EdgeServiceRequest): EdgeServiceSet
       : `the priority is ${priority}, a whole number from 0 was wanted`,
     port >= 1 && port <= 65_535 ? undefined : `the port is ${port}, 1 to 65535 was wanted`,
     isIP(hostAddress) > 0 ? undefined : `the host address is "${hostAddress}", an IP address was wanted`,
+    collect || Object.keys(collectFiles).length === 0
+      ? undefined
+      : 'a format or folder of collected rows is given, collecting was wanted to be on',
     memoryMb === undefined || memoryMb >= memoryMbMin
       ? undefined
       : `the memory is ${memoryMb} MB, ${memoryMbMin} at least was wanted`,
@@ -74,7 +82,8 @@ export function edgeServiceSettings(request: EdgeServiceRequest): EdgeServiceSet
     throw new FerryError('SERVICE_INVALID', `Cannot create the service "${name}": ${problems.join('; ')}`);
   }
   const condition = targetCondition?.trim() ?? tagCondition(deviceTags ?? {});
-  return { targetCondition: condition, priority, port, hostAddress, collect, env, memoryMb };
+  const files = { ...defaultFiles, ...collectFiles };
+  return { targetCondition: condition, priority, port, hostAddress, collect, collectFiles: files, env, memoryMb };
 }
 
 /** Writes the condition that holds for the devices with all of these tags: `tags.site='lab' AND tags.line='3'`. */

@@ -65,7 +65,7 @@ export function imageDocuments(name: string, parts: readonly PlatformParts[]): I
       size: manifest.byteLength,
       platform: { architecture: parts[at]?.platform.architecture, os: parts[at]?.platform.os },
     })),
-    annotations: { ...labelsOf(name, parts[0]?.layers ?? []), ...sharedAnnotations(parts) },
+    annotations: sorted({ ...labelsOf(name, parts[0]?.layers ?? []), ...sharedAnnotations(parts) }),
   });
   return {
     configs,
@@ -80,7 +80,7 @@ function writePlatform(
   parts: PlatformParts,
 ): { readonly config: Uint8Array; readonly manifest: Uint8Array } {
   const { platform, layers, environment, volumes, healthIntervalSeconds, annotations } = parts;
-  const labels = { ...labelsOf(name, layers), ...annotations };
+  const labels = sorted({ ...labelsOf(name, layers), ...annotations });
   const config = encodeJson({
     created: noTime,
     architecture: platform.architecture,
@@ -138,6 +138,11 @@ function labelsOf(name: string, layers: readonly ImageLayer[]): Record<string, s
     'org.opencontainers.image.description':
       models.length > 0 ? `Scoring image of ${models.join(', ')}` : 'Scoring image',
   };
+}
+
+/** Labels are asked for in any order, and written in one. */
+function sorted(labels: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Gives the annotations that all platforms have in common; each has the digest of its own base. */

@@ -102,7 +102,9 @@ export class LayerCache {
   async #find(record: string): Promise<Known | undefined> {
     const text = await readFile(record, 'utf8').catch(() => '');
     const { data } = recordSchema.safeParse(parseJson(text));
-    if (data === undefined || (await this.#layout.blobSize(data.digest)) !== data.sizeBytes) return undefined;
+    if (data === undefined) return undefined;
+    // While the image is put together nothing refers to the layer; made young, it is no garbage meanwhile.
+    if (!(await this.#layout.renewBlob({ digest: data.digest, size: data.sizeBytes }))) return undefined;
     const now = await Promise.all(data.inputs.map(({ path }) => look(path)));
     const same = data.inputs.every((before, at) => isSame(before, now[at]));
     return same ? { digest: data.digest, sizeBytes: data.sizeBytes, components: data.components } : undefined;

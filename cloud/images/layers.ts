@@ -55,7 +55,13 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
   const base =
     sources.base === undefined
       ? hostBaseParts(await cached('base', () => hostBase(platform, signal)))
-      : await pullBase({ layout, reference: sources.base, platform, ...(signal && { signal }) });
+      : await pullBase({
+          layout,
+          reference: sources.base,
+          platform,
+          cacheFolder: join(workspace.folder, 'cache', 'bases'),
+          ...(signal && { signal }),
+        });
   const server = await cached('engine', () => engine(platform));
   const optimized = sources.optimize
     ? await optimizeAll(sources, { platform, cache })

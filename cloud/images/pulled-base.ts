@@ -5,6 +5,7 @@ import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { formatReference, parseReference } from '../../shared/oci/reference.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
+import { baseProblems } from './base-content.ts';
 import type { ImageLayer } from './image.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
 import { openRegistry } from './registry.ts';
@@ -31,6 +32,8 @@ export interface PullBaseRequest {
   /** `node:26-slim`, `registry.example/base@sha256:…` */
   readonly reference: string;
   readonly platform: ImagePlatform;
+  /** Where what was found in bases is kept. */
+  readonly cacheFolder: string;
   readonly signal?: AbortSignal;
 }
 
@@ -40,9 +43,9 @@ export interface PullBaseRequest {
  * @throws {FerryError} NAME_INVALID when the reference names no image
  * @throws {FerryError} IMAGE_NOT_FOUND when its registry has no such image
  * @throws {FerryError} PLATFORM_UNSUPPORTED when it is not there for the platform
- * @throws {FerryError} IMAGE_INVALID when its Node is too old
+ * @throws {FerryError} IMAGE_INVALID when its Node is too old or not there, or it has no glibc
  */
-export async function pullBase({ layout, reference, platform, signal }: PullBaseRequest): Promise<Base> {
+export async function pullBase({ layout, reference, platform, cacheFolder, signal }: PullBaseRequest): Promise<Base> {
   const { host, repository, tag, digest } = parseReference(reference);
   const here = `bases/${repository}`;
   const { digest: pulled, movedBytes } = await copyImage({
@@ -58,14 +61,16 @@ export async function pullBase({ layout, reference, platform, signal }: PullBase
     JSON.parse(Buffer.from(await layout.readBlob(configDescriptor.digest)).toString()),
   );
   checkBase(reference, config, { platform, layers: layers.length });
+  const baseLayers = layers.map(({ digest, size, mediaType }, at) => ({
+    kind: 'base' as const,
+    digest,
+    sizeBytes: size,
+    mediaType,
+    contentDigest: config.rootfs.diff_ids[at] ?? digest,
+  }));
+  refuse(reference, await baseProblems(layout, baseLayers, { cacheFolder, ...(signal && { signal }) }));
   return {
-    layers: layers.map(({ digest, size, mediaType }, at) => ({
-      kind: 'base',
-      digest,
-      sizeBytes: size,
-      mediaType,
-      contentDigest: config.rootfs.diff_ids[at] ?? digest,
-    })),
+    layers: baseLayers,
     environment: config.config?.Env ?? [],
     // OCI image-spec 1.1, annotations.md: what was built upon.
     annotations: {
@@ -104,7 +109,12 @@ function checkBase(
   if (version !== undefined && Number.parseInt(version, 10) < nodeMajorMin) {
     problems.push(`its Node is ${version}, ${nodeMajorMin} or later was wanted`);
   }
-  if (problems.length > 0) {
-    throw new FerryError('IMAGE_INVALID', `Cannot build upon "${reference}": ${problems.join('; ')}`);
-  }
+  refuse(reference, problems);
+}
+
+function refuse(reference: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new FerryError('IMAGE_INVALID', `Cannot build upon "${reference}": ${problems.join('; ')}`, {
+    next: 'Take an image of Node on Debian or Ubuntu, such as `node:26-slim`, or leave --base out.',
+  });
 }

@@ -7,7 +7,8 @@ import type { Workspace } from '../workspace/workspace.ts';
 import { findImage, type Image, listImages } from './image.ts';
 
 /**
- * Deletes a version of an image that no service uses; its number is never given again. What was pushed stays in the registry.
+ * Deletes a version of an image that no service uses, and what nothing else needs of it; its number is never given again. Parts that are younger than
+ * an hour stay, since a build may be about to refer to them, and go with a later deletion. What was pushed stays in the registry.
  * @throws {FerryError} IMAGE_NOT_FOUND when there is none
  * @throws {FerryError} IN_USE naming the services that use it
  */
@@ -25,6 +26,7 @@ export async function removeImage(workspace: Workspace, wanted: VersionedName): 
   const layout = await LayoutStore.open(workspace.layoutFolder);
   await layout.removeTag(image.name, String(image.version));
   await dropImage(workspace, layout, image);
+  await layout.collectGarbage();
   return image;
 }
 

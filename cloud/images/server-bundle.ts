@@ -1,9 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { z } from 'zod';
 import { findProgram } from '../../shared/programs.ts';
 import { enginePackageNames } from './engine-packages.ts';
 import { packagesOf } from './npm-packages.ts';
-import { type Component, npmComponent } from './sbom.ts';
+import { type Component, componentSchema, npmComponent } from './sbom.ts';
 
 /** One module of the scoring server. */
 export interface ServerModule {
@@ -17,7 +18,7 @@ export interface ServerBundle {
   /** The first is the program; the others are what it loads when it needs them. */
   readonly modules: readonly ServerModule[];
   readonly inputs: readonly string[];
-  /** The npm packages in it; none are known of what was published. */
+  /** The npm packages in it. */
   readonly components: readonly Component[];
 }
 
@@ -68,7 +69,10 @@ async function publishedBundle(path: string): Promise<ServerBundle> {
       content: await readFile(join(folder, name)),
     })),
   );
-  return { modules: mainFirst(modules), inputs: names.map((name) => join(folder, name)), components: [] };
+  const list = path.replace(/\.mjs$/, '.components.json');
+  const components = z.array(componentSchema).parse(JSON.parse(await readFile(list, 'utf8')));
+  const inputs = [...names.map((name) => join(folder, name)), list];
+  return { modules: mainFirst(modules), inputs, components };
 }
 
 /** One order, so that the same modules make the same layer. */

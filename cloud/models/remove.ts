@@ -32,6 +32,7 @@ export async function removeModel(workspace: Workspace, wanted: VersionedName): 
     .pluck()
     .get(model.name, digest);
   if (others === 0) await layout.removeManifest(repository, digest);
+  await layout.collectGarbage();
   return model;
 }
 

@@ -25,10 +25,11 @@ const bufferSchema = z.object({
   streams: z.record(z.string(), streamSchema).default({}),
 });
 
-/** Name of the reported property of `$edgeAgent` that holds a {@link ReportedLedgers}. */
+/** Name of the reported property of `$edgeAgent` that holds what {@link reportedLedgersSchema} describes. */
 export const ledgersProperty = 'collection';
 
 /** What a device reports of what its modules have collected, by module. */
 export const reportedLedgersSchema = z.record(z.string(), bufferSchema);
 
-type ReportedLedgers = z.infer<typeof reportedLedgersSchema>;
+/** What a device reports of what its modules have collected, by module. */
+export type ReportedLedgers = z.infer<typeof reportedLedgersSchema>;

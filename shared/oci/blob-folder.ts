@@ -91,7 +91,7 @@ export class BlobFolder {
    */
   async put(source: BlobSource, options: PutBlobOptions = {}): Promise<{ digest: Digest; size: number }> {
     const { expected, signal } = options;
-    if (expected !== undefined && (await this.#renew(expected))) {
+    if (expected !== undefined && (await this.renew(expected))) {
       if (!(source instanceof Uint8Array)) await source[Symbol.asyncIterator]().return?.();
       return { digest: expected.digest, size: expected.size };
     }
@@ -120,7 +120,7 @@ export class BlobFolder {
     expected: Expected,
     signal?: AbortSignal,
   ): Promise<void> {
-    if (await this.#renew(expected)) return;
+    if (await this.renew(expected)) return;
     using part = await this.#partial.claim(expected.digest);
     if (part === undefined) {
       await this.put(source(0), { expected, ...(signal === undefined ? {} : { signal }) });
@@ -146,7 +146,7 @@ export class BlobFolder {
   }
 
   /** Says whether the blob is there, and makes it young so that no clean-up takes it before it is referred to. */
-  async #renew(expected: Expected): Promise<boolean> {
+  async renew(expected: Expected): Promise<boolean> {
     await using file = await open(this.pathOf(expected.digest), 'r').catch(absent);
     if (file === undefined || (await file.stat()).size !== expected.size) return false;
     const now = new Date();

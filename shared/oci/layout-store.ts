@@ -98,6 +98,11 @@ export class LayoutStore {
     return (await this.#blobs.sizeOf(digest)) !== undefined;
   }
 
+  /** Says whether a blob is there, and makes it young, so that no clean-up takes it before it is referred to. */
+  renewBlob(expected: Expected): Promise<boolean> {
+    return this.#blobs.renew(expected);
+  }
+
   /** Gives a blob's size in bytes, or undefined where it is not there. */
   blobSize(digest: Digest): Promise<number | undefined> {
     return this.#blobs.sizeOf(digest);

@@ -1,12 +1,11 @@
 import { type FileHandle } from 'node:fs/promises';
 import { posix } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { type Entry, extract } from 'tar-stream';
 import { FerryError, systemCodeOf } from '../errors.ts';
 import { writeFailure } from './disk-full.ts';
+import { decompressor } from './layer-compression.ts';
 import { LayerRoot } from './layer-root.ts';
-import { mediaTypes } from './media-types.ts';
 
 /** The settings of {@link unpackLayer}. */
 export interface UnpackLayerOptions {
@@ -198,23 +197,6 @@ class LayerUnpacker {
   async #removeBelow(place: string): Promise<void> {
     if (!this.#own.has(place)) return this.#root.remove(place);
     for (const below of await this.#root.list(place)) await this.#removeBelow(posix.join(place, below));
-  }
-}
-
-function decompressor(mediaType: string): Duplex | undefined {
-  switch (mediaType) {
-    case mediaTypes.layer:
-      return undefined;
-    case mediaTypes.layerGzip:
-    case mediaTypes.dockerLayerGzip:
-      return createGunzip();
-    case mediaTypes.layerZstd:
-      return createZstdDecompress();
-    default:
-      throw new FerryError(
-        'IMAGE_INVALID',
-        `Cannot unpack a layer: its media type is "${mediaType}", a tar layer was wanted`,
-      );
   }
 }
 

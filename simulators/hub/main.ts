@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { FerryError, isFerryError, messageOf, systemCodeOf } from '../../shared/errors.ts';
 import { createLogger } from '../../shared/log.ts';
 import { exitCodes, runProgram } from '../../shared/process-entry.ts';
@@ -32,8 +32,8 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(usage);
     return exitCodes.done;
   }
-  const { folder } = values;
-  if (folder === undefined) throw new FerryError('USAGE', 'Cannot start the hub: --folder is missing');
+  if (values.folder === undefined) throw new FerryError('USAGE', 'Cannot start the hub: --folder is missing');
+  const folder = resolve(values.folder);
   const options = await optionsOf(values);
   await using hub = await openIn(folder, async () => {
     const certificates = await openCertificates(join(folder, 'certificates'));

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
 import { type HubRig, openHubRig } from './hub-rig.ts';
 
@@ -47,6 +48,37 @@ test('a job that waits can be cancelled, and jobs are listed', async () => {
   await expect(rig.jobs.getJob('nothing')).rejects.toMatchObject({
     responseBody: expect.stringContaining('JobNotFound'),
   });
+});
+
+test('jobs are listed by pages, of a type and a status, and in the order of before after a restart', async () => {
+  await using folder = await temporaryFolder();
+  const list = async (rig: HubRig, ...filter: string[]) => {
+    const query = rig.jobs.createQuery(filter[0] as never, filter[1] as never, 2);
+    const pages: string[][] = [];
+    while (query.hasMoreResults) {
+      const { result } = await query.next(query.continuationToken);
+      pages.push((result as unknown as readonly { readonly jobId: string }[]).map(({ jobId }) => jobId));
+    }
+    return pages;
+  };
+  const pages = [['z', 'y'], ['x', 'a'], ['b']];
+  {
+    await using rig = await openHubRig({ folder: folder.path });
+    const later = new Date(Date.now() + 3_600_000);
+    let created = 0;
+    for (const id of ['z', 'y', 'x', 'a', 'b']) {
+      await rig.jobs.scheduleTwinUpdate(id, '*', { etag: '*', tags: {} }, later, 60);
+      // Jobs of one millisecond have no order among them.
+      await until(() => Date.now() > created);
+      created = Date.now();
+    }
+    await rig.jobs.cancelJob('x');
+    expect(await list(rig)).toEqual(pages);
+    expect(await list(rig, 'scheduleUpdateTwin', 'cancelled')).toEqual([['x']]);
+    expect(await list(rig, 'scheduleDeviceMethod')).toEqual([[]]);
+  }
+  await using rig = await openHubRig({ folder: folder.path });
+  expect(await list(rig)).toEqual(pages);
 });
 
 test('bulk: devices are added, updated and removed, and failures are named', async () => {

@@ -1,9 +1,8 @@
+import type { SecureContextOptions } from 'node:tls';
 import type { experimental } from '@grpc/grpc-js';
 import type { Logger } from '../../../shared/log.ts';
-import { watchCertificates } from '../http/tls-files.ts';
-import type { TlsFiles } from '../http/tls-files.ts';
+import { type TlsFiles, watchCertificates } from '../http/tls-files.ts';
 import type { WatchedFiles } from '../watched-files.ts';
-import type { SecureContextOptions } from 'node:tls';
 
 /** Hands the certificate files to gRPC, and again when they are renewed. */
 export class CertificateFiles implements experimental.CertificateProvider, Disposable {
@@ -25,7 +24,8 @@ export class CertificateFiles implements experimental.CertificateProvider, Dispo
 
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
     this.#authorityListeners.add(listener);
-    listener({ caCertificate: this.#files.value.ca as Buffer });
+    // Not at once: gRPC's server begins to listen for changes when this has returned.
+    queueMicrotask(() => listener(this.#authority()));
   }
 
   removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
@@ -34,7 +34,7 @@ export class CertificateFiles implements experimental.CertificateProvider, Dispo
 
   addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
     this.#identityListeners.add(listener);
-    listener(this.#identity());
+    queueMicrotask(() => listener(this.#identity()));
   }
 
   removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
@@ -45,13 +45,17 @@ export class CertificateFiles implements experimental.CertificateProvider, Dispo
     this.#files[Symbol.dispose]();
   }
 
+  #authority(): experimental.CaCertificateUpdate {
+    return { caCertificate: this.#files.value.ca as Buffer };
+  }
+
   #identity(): experimental.IdentityCertificateUpdate {
     const { cert, key } = this.#files.value;
     return { certificate: cert as Buffer, privateKey: key as Buffer };
   }
 
   #tellAll(): void {
-    for (const listener of this.#authorityListeners) listener({ caCertificate: this.#files.value.ca as Buffer });
+    for (const listener of this.#authorityListeners) listener(this.#authority());
     for (const listener of this.#identityListeners) listener(this.#identity());
   }
 }

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
-import { Server, ServerCredentials, experimental } from '@grpc/grpc-js';
+import { type ConnectionInjector, experimental, Server, ServerCredentials } from '@grpc/grpc-js';
 import { fromJSON, type ServiceDefinition } from '@grpc/proto-loader';
 import { FerryError, systemCodeOf } from '../../../shared/errors.ts';
+import type { Logger } from '../../../shared/log.ts';
 import { CertificateFiles } from './certificate-files.ts';
 import { GrpcCalls, type GrpcCallsOptions } from './grpc-calls.ts';
 import { inferenceDescriptor } from './inference-descriptor.ts';
@@ -33,14 +34,19 @@ const decoding = { keepCase: true, longs: String, defaults: true } as const;
 
 /** The Open Inference Protocol over gRPC: `inference.GRPCInferenceService`. */
 export class GrpcListener {
-  readonly #sockets: NetServer;
   readonly #server: Server;
+  readonly #injector: ConnectionInjector;
+  readonly #sockets: NetServer;
   readonly #certificates: CertificateFiles | undefined;
 
-  private constructor(server: Server, sockets: NetServer, certificates: CertificateFiles | undefined) {
+  private constructor(server: Server, tls: TlsFiles | undefined, log: Logger) {
     this.#server = server;
-    this.#sockets = sockets;
-    this.#certificates = certificates;
+    this.#certificates = tls === undefined ? undefined : new CertificateFiles(tls, log);
+    const injector = server.createConnectionInjector(credentialsOf(this.#certificates));
+    this.#injector = injector;
+    // Sockets of our own: how many there are is ours to say, and when the last one has ended ours to see.
+    this.#sockets = createServer((socket: Socket) => injector.injectConnection(socket.setNoDelay()));
+    this.#sockets.maxConnections = connectionsMax;
   }
 
   /**
@@ -54,18 +60,10 @@ export class GrpcListener {
       'grpc.max_concurrent_streams': callsOfConnectionMax,
     });
     server.addService(inferenceService(), new GrpcCalls(options).handlers);
-    const certificates = tls === undefined ? undefined : new CertificateFiles(tls, options.log);
-    const credentials =
-      certificates === undefined
-        ? ServerCredentials.createInsecure()
-        : experimental.createCertificateProviderServerCredentials(certificates, certificates.clients, true);
-    const injector = server.createConnectionInjector(credentials);
-    const sockets = createServer((socket: Socket) => injector.injectConnection(socket.setNoDelay()));
-    sockets.maxConnections = connectionsMax;
-    const listener = new GrpcListener(server, sockets, certificates);
+    const listener = new GrpcListener(server, tls, options.log);
     try {
-      sockets.listen({ host, port });
-      await once(sockets, 'listening');
+      listener.#sockets.listen({ host, port });
+      await once(listener.#sockets, 'listening');
       return listener;
     } catch (cause) {
       await listener.drain(0);
@@ -83,18 +81,22 @@ export class GrpcListener {
    * @returns whether all were answered in time
    */
   async drain(timeoutMs: number): Promise<boolean> {
-    this.#sockets.close();
-    const { promise: late, resolve } = Promise.withResolvers<boolean>();
+    const { promise: ended, resolve } = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => resolve(false), timeoutMs);
-    const answered = new Promise<boolean>((done) => {
-      this.#server.tryShutdown((error) => done(error === undefined));
-    });
-    const complete = await Promise.race([answered, late]);
+    this.#sockets.close(() => resolve(true));
+    // Tells every client to come back elsewhere; its connection ends with its last answer.
+    this.#injector.drain(timeoutMs);
+    const complete = await ended;
     clearTimeout(timer);
     this.#server.forceShutdown();
     this.#certificates?.[Symbol.dispose]();
     return complete;
   }
+}
+
+function credentialsOf(certificates: CertificateFiles | undefined): ServerCredentials {
+  if (certificates === undefined) return ServerCredentials.createInsecure();
+  return experimental.createCertificateProviderServerCredentials(certificates, certificates.clients, true);
 }
 
 function inferenceService(): ServiceDefinition {

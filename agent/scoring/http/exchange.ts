@@ -12,6 +12,9 @@ const idLengthMax = 100;
 /** The header of an answer that names the rows which were collected of it. */
 export const correlationHeader = 'x-modelferry-correlation-id';
 
+/** The header by which Azure ML says whether it was the model that failed. */
+export const failedHeader = 'x-ms-run-function-failed';
+
 /** Status of each failure that a client may see; what is not here is this server's own fault. */
 const statusOf: Partial<Record<ErrorCode, number>> = {
   MODEL_NOT_FOUND: 404,
@@ -123,9 +126,15 @@ export class Exchange {
     else this.#response.end(body);
   }
 
-  /** Answers with a JSON document. */
+  /** Answers with a JSON document. An error is nobody's but the caller's, unless the headers say that the model failed. */
   json(status: number, document: unknown, headers: readonly string[] = []): void {
-    this.reply({ status, contentType: 'application/json', body: Buffer.from(JSON.stringify(document)), headers });
+    const told = status < 400 || headers.includes(failedHeader);
+    this.reply({
+      status,
+      contentType: 'application/json',
+      body: Buffer.from(JSON.stringify(document)),
+      headers: told ? headers : [...headers, failedHeader, 'False'],
+    });
   }
 
   /** Ends the connection after the answer: the rest of the request is not read. */

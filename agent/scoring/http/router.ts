@@ -1,4 +1,5 @@
 import type { Collector } from '../../collect/collector.ts';
+import type { StreamLedger } from '../../collect/ledger.ts';
 import type { Logger } from '../../../shared/log.ts';
 import { exposition, type Figures } from '../figures.ts';
 import type { ScoringMetrics } from '../metrics.ts';
@@ -20,6 +21,8 @@ import { swaggerDocument } from './swagger.ts';
 export interface RouterOptions {
   readonly models: ServedModels;
   readonly metrics: ScoringMetrics;
+  /** Gives what became of what was collected, for `/metrics`. */
+  readonly ledger: () => readonly StreamLedger[];
   /** Gives the figures of all threads for `/metrics`. */
   readonly gather: () => Promise<readonly Figures[]>;
   readonly isReady: () => boolean;
@@ -116,7 +119,7 @@ async function about(exchange: Exchange, at: { path: string; query: string }, op
   } else if (exchange.method !== 'GET') methodNotAllowed(exchange, 'GET');
   else if (path === '/') exchange.reply({ status: 200, contentType: 'text/plain', body: 'Healthy' });
   else if (path === '/metrics') {
-    const { contentType, text } = await exposition(await options.gather());
+    const { contentType, text } = await exposition(await options.gather(), options.ledger());
     exchange.reply({ status: 200, contentType, body: Buffer.from(text) });
   } else {
     const asked = new URLSearchParams(query).get('version');

@@ -5,7 +5,7 @@ import type { ScoringMetrics } from '../metrics.ts';
 import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer, StageTimes } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
-import { correlationHeader, type Exchange, tellFailure } from './exchange.ts';
+import { correlationHeader, type Exchange, failedHeader, tellFailure } from './exchange.ts';
 import { type BodyLimits, readBody } from './request-body.ts';
 
 /** What scoring over HTTP needs beside the request. */
@@ -105,7 +105,7 @@ class WantedAnswer implements Wanted {
 
 function replyScored(exchange: Exchange, { answer, times, correlationId }: Scored): void {
   const headers = [
-    'x-ms-run-function-failed',
+    failedHeader,
     'False',
     'x-ms-run-fn-exec-ms',
     times.runMs.toFixed(3),
@@ -128,7 +128,7 @@ export function replyFailure(exchange: Exchange, error: unknown, protocol: Proto
   const { status, message, headers } = tellFailure(error);
   const byModel = isFerryError(error, 'SCORING_FAILED') || isFerryError(error, 'TIMEOUT');
   const document = protocol === 'infer' ? { error: message } : { message };
-  exchange.json(status, document, [...headers, 'x-ms-run-function-failed', byModel ? 'True' : 'False']);
+  exchange.json(status, document, [...headers, failedHeader, byModel ? 'True' : 'False']);
 }
 
 function jsonBytesSaid({ request }: Exchange): number | undefined {

@@ -43,8 +43,7 @@ export async function readCsvRows(
   const take = async (records: AsyncIterable<string[]>): Promise<void> => {
     for await (const record of records) {
       if (layout === undefined) {
-        layout = layoutOf(record);
-        if (layout === undefined) break;
+        layout = layoutOf(record, blob.name);
         const names = record.slice(...layout.features);
         const types = blob.types?.length === names.length ? blob.types : [];
         sink.setFeatures(names.map((name, at) => ({ name, type: types[at] })));
@@ -64,19 +63,20 @@ export async function readCsvRows(
     if (isFerryError(error) || !isParseError(error)) throw error;
     throw unusableBlob(blob.name, messageOf(error), 'rows of CSV, all as long as the header,');
   }
-  if (layout === undefined)
-    throw unusableBlob(blob.name, 'it has no such header', "the columns of Azure ML's collector");
+  if (layout === undefined) throw unusableBlob(blob.name, 'it is empty', "the columns of Azure ML's collector");
 }
 
 /** Finds the columns by their places: a feature may have any name. */
-function layoutOf(header: readonly string[]): Layout | undefined {
+function layoutOf(header: readonly string[], blobName: string): Layout {
   if (leading2018.every((name, at) => header[at] === name)) {
     return { features: [leading2018.length, header.length], timestamp: 0, correlation: 1, request: 2 };
   }
   // Some of the later columns came with later releases of Azure ML's collector; the first one was always there.
   const first = header.lastIndexOf('$aml_dc_correlation_id');
   const behind = header.slice(first);
-  if (first < 0 || !behind.every((name) => trailing.includes(name))) return undefined;
+  if (first < 0 || !behind.every((name) => trailing.includes(name))) {
+    throw unusableBlob(blobName, 'it has no such header', "the columns of Azure ML's collector");
+  }
   const place = (name: string): number => (behind.includes(name) ? first + behind.indexOf(name) : -1);
   return {
     features: [0, first],

@@ -87,7 +87,10 @@ function list(call: Call, jobs: Jobs): Answer {
   const key = `jobs ${status ?? ''} ${type ?? ''}`;
   const from = readContinuation(call.header('x-ms-continuation'), key);
   const size = readPageSize(call.header('x-ms-max-item-count'));
-  const rest = [...jobs.rows()].filter(matches).filter(({ key: at }) => from === undefined || at > from.after);
+  const rest = [...jobs.rows()]
+    .filter((row) => matches(row) && (from === undefined || row.key > from.after))
+    // What came out of the store is in no order of time.
+    .sort((left, right) => (left.key < right.key ? -1 : 1));
   const page = rest.slice(0, size);
   const last = page.at(-1);
   const hasMore = last !== undefined && rest.length > page.length;

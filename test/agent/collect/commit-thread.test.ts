@@ -41,3 +41,34 @@ test('a damaged buffer is set aside, and collecting goes on with a new one', asy
   expect(readFileSync(join(folder.path, ledger.damaged[0] ?? ''), 'utf8')).toContain('no database');
   await thread.stop();
 });
+
+test('a commit thread that fails is started again, and what it had not written is dropped by name', async () => {
+  await using folder = await temporaryFolder();
+  const databasePath = join(folder.path, 'collect.db');
+  const failures: string[] = [];
+  const thread = startCommitThread({
+    entry: new URL('./failing-thread-process.ts', import.meta.url),
+    databasePath,
+    quota,
+    onFailure: (failure) => failures.push(failure),
+  });
+  const collector = new Collector({ channel: thread, workspace: 's/r/w', service: 'digits' });
+  for (let row = 0; row < 500; row += 1) {
+    collector.collect(scoredRows(1, row));
+    collector.flush();
+    if (row === 5) await until(() => collector.counts.committed > 0);
+    if (row % 10 === 0) await new Promise(setImmediate);
+  }
+  await until(() => collector.counts.committed + collector.counts.dropped === 500);
+  const { committed, dropped } = collector.counts;
+  expect(dropped).toBeGreaterThan(0);
+  expect(committed).toBeGreaterThan(0);
+  expect(failures.join()).toContain('the thread fails');
+  await until(() => readLedger(databasePath).streams[0]?.collected === 500);
+  expect(readLedger(databasePath).streams).toMatchObject([
+    { collected: 500, buffered: committed, dropped: { 'collector-failed': dropped } },
+  ]);
+  collector.collect(scoredRows(1, 501));
+  expect(await collector.close(5000)).toBe(true);
+  await thread.stop();
+});

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../../temporary-folder.ts';
@@ -47,6 +47,39 @@ test('keys are renewed without a restart; a bad file changes nothing', async () 
   await writeFile(path, '{"keys":[]}');
   await until(async () => (await status(second)) === 200);
   expect(await status(third)).toBe(200);
+});
+
+test('keys of a mounted secret are renewed as Kubernetes does it: by a link that is swapped', async () => {
+  await using folder = await temporaryFolder();
+  const at = (...parts: string[]): string => join(folder.path, ...parts);
+  const write = async (data: string, key: string): Promise<void> => {
+    await mkdir(at(data));
+    await writeFile(at(data, 'keys.json'), JSON.stringify({ keys: [key] }));
+    await symlink(data, at('..data_tmp'));
+    await rename(at('..data_tmp'), at('..data'));
+  };
+  await write('..1', first);
+  await symlink(join('..data', 'keys.json'), at('keys.json'));
+  await using rig = await startScoring({ environment: { MODELFERRY_KEYS_FILE: at('keys.json') } });
+  const status = async (key: string): Promise<number> => (await rig.fetch('/swagger.json', bearer(key))).status;
+  expect(await status(first)).toBe(200);
+  await write('..2', second);
+  await until(async () => (await status(second)) === 200);
+  expect(await status(first)).toBe(401);
+});
+
+test('a key is wanted for what a raw script answers, whatever the method', async () => {
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, 'keys.json');
+  await writeFile(path, JSON.stringify({ keys: [first] }));
+  const environment = { MODELFERRY_KEYS_FILE: path, WORKER_COUNT: '1' };
+  const script = `export const raw = true; export const run = ({ method }) => ({ body: 'secret of ' + method });`;
+  await using rig = await startScoring({ environment, script });
+  for (const method of ['GET', 'OPTIONS', 'PUT']) {
+    expect((await rig.fetch('/score', { method })).status).toBe(401);
+    const answer = await rig.fetch('/score', { method, ...bearer(first) });
+    expect([answer.status, await answer.text()]).toEqual([200, `secret of ${method}`]);
+  }
 });
 
 test('tokens pass while they are signed, for this service, and not expired', async () => {

@@ -30,15 +30,19 @@ export interface Azurite extends AsyncDisposable {
   newContainer(): Promise<ContainerClient>;
 }
 
-/** Starts Azurite's blob service on a free port. */
-export async function startAzurite(): Promise<Azurite> {
+/**
+ * Starts Azurite's blob service on a free port.
+ * @param tls takes HTTPS, and tokens of Microsoft Entra, whose signatures nobody looks at; this process has to trust the CA
+ */
+export async function startAzurite(tls?: { readonly certFile: string; readonly keyFile: string }): Promise<Azurite> {
   const port = await freePort();
   const folder = await temporaryFolder();
   const main = new URL('../../../node_modules/azurite/dist/src/blob/main.js', import.meta.url).pathname;
   const place = ['--blobHost', '127.0.0.1', '--blobPort', String(port)];
   const flags = ['--inMemoryPersistence', '--loose', '--skipApiVersionCheck', '--silent', '--disableTelemetry'];
-  const child = spawn(process.execPath, [main, ...place, ...flags], { cwd: folder.path, stdio: 'ignore' });
-  const blobEndpoint = `http://127.0.0.1:${port}/${account}`;
+  const secure = tls === undefined ? [] : ['--cert', tls.certFile, '--key', tls.keyFile, '--oauth', 'basic'];
+  const child = spawn(process.execPath, [main, ...place, ...flags, ...secure], { cwd: folder.path, stdio: 'ignore' });
+  const blobEndpoint = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}/${account}`;
   const connectionString = connectionStringOf(blobEndpoint);
   const service = BlobServiceClient.fromConnectionString(connectionString, { retryOptions: { maxTries: 1 } });
   await until(() => service.getProperties(), { timeoutMs: 15_000, what: 'Azurite' });

@@ -11,6 +11,7 @@ test('edgeServiceSettings() fills in what is not asked', () => {
     port: 5001,
     hostAddress: '127.0.0.1',
     collect: false,
+    collectFiles: { format: 'csv', folder: 'day' },
     env: {},
     memoryMb: undefined,
   });
@@ -32,6 +33,8 @@ test.each([
   [{ port: 0 }, 'the port is 0'],
   [{ memoryMb: 8 }, 'the memory is 8 MB, 64 at least'],
   [{ env: { IOTEDGE_DEVICEID: 'x' } }, 'the variable "IOTEDGE_DEVICEID"'],
+  [{ env: { AML_MODEL_DC_BOUNDARY: 'hour' } }, 'the variable "AML_MODEL_DC_BOUNDARY"'],
+  [{ collectFiles: { format: 'parquet' as const } }, 'collecting was wanted to be on'],
 ])('edgeServiceSettings() refuses %j', (change, problem) => {
   expect(() => edgeServiceSettings({ ...request, ...change })).toThrow(problem);
 });
@@ -53,4 +56,16 @@ test('edgeDeployment() gives the same id to the same deployment alone', () => {
     { ...parts, settings: { ...settings, priority: 11 } },
   ].map((other) => edgeDeployment(other).id);
   expect(new Set([id, ...others]).size).toBe(5);
+});
+
+test('edgeDeployment() tells the scoring server what collected rows become, where that is not what it is by itself', () => {
+  const parts = { name: 'digits', image: `localhost:5000/digits@sha256:${'a'.repeat(64)}`, scope: 'sub/rg/lab' };
+  const variablesOf = (change: Partial<Parameters<typeof edgeServiceSettings>[0]>): string => {
+    const settings = edgeServiceSettings({ ...request, collect: true, ...change });
+    return JSON.stringify(edgeDeployment({ ...parts, settings }).content);
+  };
+  expect(variablesOf({})).not.toMatch(/MODELFERRY_COLLECT_FORMAT|AML_MODEL_DC_BOUNDARY/);
+  const chosen = variablesOf({ collectFiles: { format: 'jsonl', folder: 'hour' } });
+  expect(chosen).toContain('"MODELFERRY_COLLECT_FORMAT":{"value":"jsonl"}');
+  expect(chosen).toContain('"AML_MODEL_DC_BOUNDARY":{"value":"hour"}');
 });

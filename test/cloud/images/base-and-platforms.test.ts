@@ -1,7 +1,9 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { createImage } from '../../../cloud/images/create.ts';
+import { exportContext } from '../../../cloud/images/export-context.ts';
 import { findImage } from '../../../cloud/images/image.ts';
 import { removeImage } from '../../../cloud/images/remove.ts';
 import { registerModel } from '../../../cloud/models/register.ts';
@@ -92,7 +94,48 @@ test('createImage() refuses a base that is not there, is for another platform, o
     code: 'IMAGE_INVALID',
     message: expect.stringContaining('its Node is 20.1.0, 24 or later was wanted'),
   });
+  await rig.pushBase('alpine', 'amd64', '26.1.0', ['/usr/bin/node', '/lib/ld-musl-x86_64.so.1']);
+  await expect(refusal(`${rig.registry.host}/base:alpine`)).rejects.toMatchObject({
+    code: 'IMAGE_INVALID',
+    message: expect.stringContaining(
+      'it has no "/usr/local/bin/node", Node was wanted there; it is built on musl, glibc was wanted',
+    ),
+  });
 });
+
+test('exportContext() of an image for two platforms upon a base names the base of each by its digest', async () => {
+  await using rig = await baseRig();
+  const { image } = await createImage(rig.workspace, { models: [{ name: 'digits' }], platform: both, base: rig.base });
+  const output = join(rig.folder, 'context');
+  await exportContext(rig.workspace, image, { output });
+  const lines = (await readFile(join(output, 'Dockerfile'), 'utf8')).split('\n');
+  expect(lines.slice(1, 8)).toEqual([
+    `FROM --platform=linux/amd64 ${rig.base}@${rig.manifests.amd64} AS base-amd64`,
+    `FROM --platform=linux/arm64 ${rig.base}@${rig.manifests.arm64} AS base-arm64`,
+    'FROM base-${TARGETARCH}',
+    'ARG TARGETARCH',
+    'COPY engine-${TARGETARCH}/ /',
+    'COPY app/ /app/',
+    'COPY models/ /models/',
+  ]);
+  expect((await readdir(output)).sort()).toEqual(['Dockerfile', 'app', 'engine-amd64', 'engine-arm64', 'models']);
+  await expect(exportContext(rig.workspace, image, { output })).rejects.toMatchObject({ code: 'FILE_EXISTS' });
+});
+
+test('createImage() upon a base by digest takes that one, whatever the tag has become', async () => {
+  await using rig = await baseRig();
+  const request = { models: [{ name: 'digits' }], platform: 'linux/amd64' };
+  const base = `${rig.registry.host}/base@${rig.manifests.amd64}`;
+  const first = await createImage(rig.workspace, { ...request, base });
+  await rig.pushBase('amd64', 'amd64', '26.2.0');
+  const second = await createImage(rig.workspace, { ...request, base });
+  expect(second).toMatchObject({ created: false, image: { digest: first.image.digest } });
+  const moved = await createImage(rig.workspace, { ...request, base: `${rig.registry.host}/base:amd64` });
+  expect(moved.image.digest).not.toBe(first.image.digest);
+});
+
+/** What every base must have. */
+const basePaths = ['/usr/local/bin/node', '/lib64/ld-linux-x86-64.so.2'];
 
 interface BaseLayer {
   readonly digest: Digest;
@@ -106,7 +149,12 @@ interface BaseRig extends WorkspaceRig {
   readonly base: string;
   readonly layers: Readonly<Record<'amd64' | 'arm64', BaseLayer>>;
   readonly manifests: Readonly<Record<'amd64' | 'arm64', Digest>>;
-  pushBase(tag: string, architecture: string, nodeVersion: string): Promise<{ layer: BaseLayer; manifest: Uint8Array }>;
+  pushBase(
+    tag: string,
+    architecture: string,
+    nodeVersion: string,
+    paths?: readonly string[],
+  ): Promise<{ layer: BaseLayer; manifest: Uint8Array }>;
 }
 
 /** A workspace with the model `digits:1` and a registry that has a base for two platforms, of one gzip layer each. */
@@ -117,9 +165,10 @@ async function baseRig(): Promise<BaseRig> {
   const registry = await startRegistry({ layoutDir: join(rig.folder, 'registry'), port: 0, log });
   await rig.workspace.setEndpoints({ registry: registry.host }, {});
   const client = new RegistryClient(registry.host);
-  const pushBase: BaseRig['pushBase'] = async (tag, architecture, nodeVersion) => {
+  const pushBase: BaseRig['pushBase'] = async (tag, architecture, nodeVersion, paths = basePaths) => {
+    const entries = [...paths, `/etc/base-${architecture}`].map((path) => ({ path, content: Buffer.from(tag) }));
     const content = Buffer.concat(
-      await collect(tarLayer([{ kind: 'file', path: `/etc/base-${architecture}`, content: Buffer.from(tag) }])),
+      await collect(tarLayer(entries.map((entry) => ({ kind: 'file' as const, ...entry })))),
     );
     const layer = gzipSync(content);
     const config = encodeJson({

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readLedger } from '../../../../agent/collect/ledger.ts';
+import { drainBuffer } from '../../../../agent/collect/uploader.ts';
+import { type StoredBlob, storeIn } from '../../collect/collect-rig.ts';
 import { until } from '../../../until.ts';
 import { temporaryFolder } from '../../../temporary-folder.ts';
 import { readDigits, type ScoringRig, startScoring } from '../scoring-rig.ts';
@@ -24,6 +26,43 @@ test('a script gets the JSON document and the image’s models, and gives anythi
   expect(await answer.text()).toBe(
     '{"names":["digits"],"label":[9],"big":1152921504606846976,"requestId":"q","agent":"a","inTime":true}',
   );
+});
+
+test('a script runs several models for one request, and a model that refuses its input says why', async () => {
+  await using rig = await startScoring({
+    identities: [
+      { type: 'int64', shape: ['n'] },
+      { type: 'string', shape: ['n'] },
+    ],
+    environment: { WORKER_COUNT: '1' },
+    script: `
+      export const run = async ({ texts, numbers }, { models }) => {
+        const { y } = await models['identity-string'].run({ x: { shape: [texts.length], data: texts } });
+        const big = BigInt64Array.from(numbers, BigInt);
+        const { y: same } = await models['identity-int64'].run({ x: { shape: [big.length], data: big } });
+        return { texts: y.data, numbers: same.data, versions: Object.values(models).map(({ version }) => version) };
+      };`,
+  });
+  const asked = { texts: ['ä', ''], numbers: ['9007199254740993'] };
+  expect(await (await rig.post('/score', asked)).text()).toBe(
+    '{"texts":["ä",""],"numbers":[9007199254740993],"versions":[2,1,1]}',
+  );
+  const refused = await rig.post('/score', { texts: ['a\u0000b'], numbers: [] });
+  expect([refused.status, ((await refused.json()) as { message: string }).message]).toEqual([
+    400,
+    expect.stringContaining('a string with a NUL character'),
+  ]);
+});
+
+test('a script that declares nothing takes any content type, one that declares its input takes JSON', async () => {
+  const png = { 'content-type': 'image/png' };
+  await using any = await startScript(`export const raw = true; export const run = ({ body }) => ({ body });`);
+  expect(await (await any.post('/score', Uint8Array.of(1, 2, 3), png)).bytes()).toEqual(Uint8Array.of(1, 2, 3));
+  await using typed = await startScript(
+    `export const inputs = [{ name: 'x', type: 'int64', shape: [] }]; export const run = () => 1;`,
+  );
+  expect((await typed.post('/score', '{"x":1}', png)).status).toBe(415);
+  expect((await typed.post('/score', '{"x":1}')).status).toBe(200);
 });
 
 test('a script with declared inputs and outputs gets and gives tensors, checked and in Swagger', async () => {
@@ -80,6 +119,20 @@ test('a script that loops for ever is ended at its deadline, and aborted before 
     const answer = await rig.post('/score', { loop });
     expect([answer.status, await answer.json()]).toEqual([500, { message: 'Scoring timeout after 500 ms' }]);
   }
+});
+
+test('a script collects a payload with its content type beside a row', async () => {
+  await using folder = await temporaryFolder();
+  await using rig = await startScript(
+    `export const run = (_, { collect }) => collect('inputs', { photo: { contentType: 'image/png', content: Uint8Array.of(1, 2, 3) } });`,
+    { AML_MODEL_DC_STORAGE_ENABLED: 'true', MODELFERRY_DATA_DIR: folder.path },
+  );
+  await rig.post('/score', {});
+  const databasePath = join(folder.path, 'collect.db');
+  await until(() => readLedger(databasePath).streams.length === 1);
+  const blobs = new Map<string, StoredBlob>();
+  await drainBuffer({ databasePath, destination: storeIn(blobs), seal: 'all', signal: AbortSignal.timeout(10_000) });
+  expect([...blobs.values()][0]?.text).toContain('"data:image/png;base64,AQID"');
 });
 
 test('a script collects rows of its own, and the models stay reachable below /v2', async () => {

@@ -1,31 +1,40 @@
 import { createHash } from 'node:crypto';
 import type { BlockBlobClient } from '@azure/storage-blob';
-import type { UploadDestination } from '../collect/upload-destination.ts';
+import { withDeadline } from '../../shared/deadline.ts';
+import { storageError } from './storage-error.ts';
+import type { UploadDestination } from './upload-destination.ts';
 
 type Blob = Parameters<UploadDestination['upload']>[0];
 
 /** A larger blob goes in blocks of this size, so that an upload that is cut goes on where it was. */
 const blockBytes = 1024 * 1024;
 
-/** What an address with a signature in it leads to. */
-export interface SignedAddress {
-  /** Without the signature, for messages. */
-  readonly address: string;
-  /** The signature, as a query with its question mark. */
-  readonly sasToken: string;
-}
+/** How long a blob may take to be stored, in milliseconds; a hub's signature holds an hour. */
+const storeTimeoutMs = 30 * 60_000;
+
+/** Settings of a client that stores collected rows: the next drain tries again anyway. */
+export const storeOptions = { retryOptions: { maxTries: 2, retryDelayInMs: 500 } };
 
 /**
  * Stores a blob, over one of the same name. Sent again after a cut it sends only the blocks that are not there; a blob that storage
  * will not have replaced and that is this very one counts as stored.
- * @throws what the storage SDK throws
+ * @throws {FerryError} what {@link storageError} makes of the storage's answer
  */
-export async function storeBlob({ address, sasToken }: SignedAddress, blob: Blob, signal: AbortSignal): Promise<void> {
-  const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
-  const client = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), {
-    // The next drain tries again anyway.
-    retryOptions: { maxTries: 2, retryDelayInMs: 500 },
-  });
+export async function storeBlob(client: BlockBlobClient, blob: Blob, signal: AbortSignal): Promise<void> {
+  const { origin, pathname } = new URL(client.url);
+  // The query may be a signature, which is never part of a message.
+  const address = `${origin}${pathname}`;
+  try {
+    await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
+      send(client, blob, abortSignal),
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    throw storageError(error, address);
+  }
+}
+
+async function send(client: BlockBlobClient, blob: Blob, signal: AbortSignal): Promise<void> {
   try {
     if (blob.content.byteLength <= blockBytes) {
       await client.upload(blob.content, blob.content.byteLength, { abortSignal: signal, ...propertiesOf(blob) });

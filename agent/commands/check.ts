@@ -1,0 +1,53 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { parseDeviceConnectionString } from '../../shared/edge/connection-string.ts';
+import { FerryError } from '../../shared/errors.ts';
+import { table } from '../../shared/text-layout.ts';
+import type { CheckResult } from '../check/check.ts';
+import { addDevice, type DeviceFlags, openDevice } from './device-options.ts';
+import { addState } from './state-option.ts';
+
+interface CheckFlags extends DeviceFlags {
+  readonly state: string;
+  readonly json?: boolean;
+}
+
+/** Adds `ferry agent check`. */
+export function addCheck(program: Command): void {
+  const verb = program
+    .command('check')
+    .description('look whether this device has all that the agent needs, and say what to do where not');
+  addState(addDevice(verb)).option('--json', 'print one JSON document').action(check);
+}
+
+async function check(flags: CheckFlags): Promise<void> {
+  const device = parseDeviceConnectionString(openDevice(flags));
+  const [{ runChecks }, { deviceChecks }, { AgentState }, { Generations }] = await Promise.all([
+    import('../check/check.ts'),
+    import('../check/device-checks.ts'),
+    import('../agent-state.ts'),
+    import('../generations.ts'),
+  ]);
+  const state = new AgentState(resolve(flags.state));
+  const generations = await Generations.open(state.desiredFile, device.deviceId);
+  const checks = deviceChecks({ device, stateFolder: state.folder, desired: generations.current });
+  const results = await runChecks(checks, new AbortController().signal);
+  process.stdout.write(
+    `${flags.json === true ? JSON.stringify({ checks: results }, undefined, 2) : asText(results)}\n`,
+  );
+  const failed = results.filter(({ outcome }) => outcome === 'error');
+  if (failed.length === 0) return process.exit(0);
+  throw new FerryError(
+    'CHECK_FAILED',
+    `Cannot run the agent well: ${failed.length} of ${results.length} checks failed`,
+  );
+}
+
+function asText(results: readonly CheckResult[]): string {
+  const rows = results.map(({ outcome, name, found, next }) => [
+    outcome,
+    name,
+    next === undefined ? found : `${found}\n${next}`,
+  ]);
+  return table(['', 'check', 'found'], rows);
+}
