@@ -209,7 +209,11 @@ function tlsFiles(given: z.infer<typeof environmentSchema>): TlsFiles | undefine
   );
 }
 
-function readConfig(root: string): ServiceConfig {
+/**
+ * Reads which models the image serves.
+ * @throws {FerryError} IMAGE_INVALID
+ */
+export function readConfig(root: string): ServiceConfig {
   const path = join(root, serviceConfigPath);
   const config = parseConfig(path);
   if (config.models.length > 0 || existsSync(join(root, scriptPath))) return config;
