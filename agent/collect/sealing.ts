@@ -2,7 +2,7 @@ import type Database from 'better-sqlite3';
 import type { CollectFormat, FileSettings } from '../../shared/collect/file-settings.ts';
 import { type FeatureSet, featureSetSchema } from './feature-set.ts';
 import type { Payload } from './payload.ts';
-import { type SealOptions, type SealRange, SealRanges } from './seal-range.ts';
+import { type SealLimits, type SealOptions, type SealRange, SealRanges } from './seal-range.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
 
 /** A sealed range of one stream: recorded before it is sent, so that it has the same name and bytes however often it is. */
@@ -44,9 +44,10 @@ export class Sealing {
     return this.#statements.streams.all();
   }
 
-  /** Gives the bytes of a stream that are in no batch yet. */
-  waitingBytes(stream: number): number {
-    return this.#statements.waitingBytes.get(stream) ?? 0;
+  /** Says whether a stream has more than fits into one file. */
+  hasBacklog(stream: number, { rowsMax, bytesMax }: SealLimits): boolean {
+    const { rows, bytes } = this.#statements.waiting.get(stream) ?? { rows: 0, bytes: 0 };
+    return rows > rowsMax || bytes > bytesMax;
   }
 
   /** Gives the stream's next batch that was sealed before, behind the given one, and is not put aside. */
@@ -198,9 +199,10 @@ function prepare(database: Database.Database) {
          OR EXISTS (SELECT 1 FROM batches WHERE batches.stream = streams.id AND quarantined = 0)
        ORDER BY id`,
     ),
-    waitingBytes: database
-      .prepare<[number], number>('SELECT coalesce(sum(bytes), 0) FROM blocks WHERE stream = ? AND batch IS NULL')
-      .pluck(),
+    waiting: database.prepare<[number], { rows: number; bytes: number }>(
+      `SELECT coalesce(sum(rows), 0) AS rows, coalesce(sum(bytes), 0) AS bytes
+       FROM blocks WHERE stream = ? AND batch IS NULL`,
+    ),
     sealedAfter: database.prepare<[number, number], BatchRow>(
       `${batch} WHERE batches.stream = ? AND quarantined = 0 AND batches.id > ? ORDER BY batches.id LIMIT 1`,
     ),

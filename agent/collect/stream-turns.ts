@@ -53,8 +53,9 @@ export class StreamTurns {
       await this.#send(sealed);
       return true;
     }
-    const hasBacklog = sealing.waitingBytes(id) > limits.bytesMax;
-    const fresh = hasBacklog ? this.#seal('newest', { all: this.#options.all && this.#first }) : undefined;
+    const fresh = sealing.hasBacklog(id, limits)
+      ? this.#seal('newest', { all: this.#options.all && this.#first })
+      : undefined;
     this.#first = false;
     if (fresh !== undefined) await this.#send(fresh);
     const backlog = this.#sealBacklog();

@@ -7,6 +7,9 @@ import { FerryError } from '../../shared/errors.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
 import { storageError } from './storage-error.ts';
+import { storeBlob } from './store-blob.ts';
+
+type Blob = Parameters<UploadDestination['upload']>[0];
 
 /** Where the hub says that a blob is to be stored. */
 const placeSchema = z.object({
@@ -36,11 +39,21 @@ export class HubFileUpload implements UploadDestination {
   }
 
   /**
-   * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name.
+   * Stores a blob, over one of the same name. The hub puts `<device id>/` before the name. A signature that expires meanwhile is
+   * replaced once, and the upload goes on where it was.
    * @throws {FerryError} HUB_UNREACHABLE, HUB_REFUSED when the hub gives no address
-   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_REFUSED when the storage does not take it; the hub is told so
+   * @throws {FerryError} STORAGE_UNREACHABLE, STORAGE_DENIED, STORAGE_REFUSED when the storage does not take it; the hub is told so
    */
-  async upload(blob: Parameters<UploadDestination['upload']>[0], signal: AbortSignal): Promise<void> {
+  async upload(blob: Blob, signal: AbortSignal): Promise<void> {
+    const failure = await this.#tryUpload(blob, signal);
+    if (failure === undefined) return;
+    if (failure.code !== 'STORAGE_DENIED') throw failure;
+    const again = await this.#tryUpload(blob, signal);
+    if (again !== undefined) throw again;
+  }
+
+  /** @returns what the storage has against it */
+  async #tryUpload(blob: Blob, signal: AbortSignal): Promise<FerryError | undefined> {
     const client = await this.#open();
     const { correlationId, hostName, containerName, blobName, sasToken } = await this.#ask(
       `ask the hub where to store "${blob.name}"`,
@@ -50,12 +63,16 @@ export class HubFileUpload implements UploadDestination {
     // The signature is in the query, which is never part of a message.
     const address = `https://${hostName}/${containerName}/${blobName.split('/').map(encodeURIComponent).join('/')}`;
     try {
-      await store(address, sasToken, blob, signal);
+      await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
+        storeBlob({ address, sasToken }, blob, abortSignal),
+      );
     } catch (error) {
       await this.#notify(client, correlationId, { status: 500, text: 'failed' }, signal).catch(() => undefined);
-      throw storageError(error, address);
+      if (signal.aborted) throw error;
+      return storageError(error, address);
     }
     await this.#notify(client, correlationId, { status: 201, text: 'Created' }, signal);
+    return undefined;
   }
 
   async #notify(
@@ -110,24 +127,4 @@ function portAgent({ hostName, gatewayHostName }: DeviceConnectionString): Agent
   // `host` and `port` are options of every connection, which an agent's own options override; the types do not know that.
   const options = { keepAlive: true, host, port: Number(port), servername: host };
   return new Agent(options);
-}
-
-async function store(
-  address: string,
-  sasToken: string,
-  blob: Parameters<UploadDestination['upload']>[0],
-  signal: AbortSignal,
-): Promise<void> {
-  const { AnonymousCredential, BlockBlobClient } = await import('@azure/storage-blob');
-  const client = new BlockBlobClient(`${address}${sasToken}`, new AnonymousCredential(), {
-    // The next upload tries again anyway.
-    retryOptions: { maxTries: 2, retryDelayInMs: 500 },
-  });
-  await withDeadline({ doing: `store ${address}`, timeoutMs: storeTimeoutMs, signal }, (abortSignal) =>
-    client.uploadData(blob.content, {
-      abortSignal,
-      blobHTTPHeaders: { blobContentType: blob.contentType },
-      metadata: blob.metadata,
-    }),
-  );
 }

@@ -4,7 +4,7 @@ import type { Logger } from '../../shared/log.ts';
 import { scriptPath } from '../../shared/model/script.ts';
 import type { Collection } from './collection.ts';
 import { InlineScorer } from './inline-scorer.ts';
-import { OnnxModel } from './model/onnx-model.ts';
+import { loadModel } from './model/load-model.ts';
 import { tryModel } from './model/trial.ts';
 import { PlacedScorer } from './placed-scorer.ts';
 import { WorkerPool } from './pool/worker-pool.ts';
@@ -36,12 +36,11 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
   const { settings, log, entry, collection } = options;
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
-  const path = join(settings.root, model.path);
   const { workerBytesMax, batchRowsMax, waitingMax } = settings;
   const startPool = (workers: number): Promise<WorkerPool> =>
     WorkerPool.start({ model, order: { settings, model: index }, entry, workers, waitingMax, workerBytesMax, log });
-  if (fileBytes(path) > lightBytesMax) return await startPool(settings.workers);
-  const loaded = await OnnxModel.load(path, model);
+  if (fileBytes(join(settings.root, model.path)) > lightBytesMax) return await startPool(settings.workers);
+  const loaded = await loadModel(model, { root: settings.root, log });
   const { runMs, sharesRuns } = await tryModel(loaded);
   log.debug({ model: model.name, version: model.version, runMs, sharesRuns }, 'tried the model');
   if (runMs > lightRunMsMax) return await startPool(settings.workers);

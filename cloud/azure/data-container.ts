@@ -21,7 +21,7 @@ export interface BlobEntry {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** The container that collected rows are in, read only. Every failure says the storage's address. */
+/** The container that collected rows are in. Every failure says the storage's address. */
 export class DataContainer {
   /** `https://…/<container>`, no secret in it. */
   readonly address: string;
@@ -94,6 +94,26 @@ export class DataContainer {
       if (piece.done) return;
       yield piece.value as Uint8Array;
     }
+  }
+
+  /** Writes a blob, over one of the same name. */
+  async write(
+    name: string,
+    content: Uint8Array,
+    options: {
+      readonly contentType: string;
+      readonly metadata: Readonly<Record<string, string>>;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<void> {
+    const { contentType, metadata, signal } = options;
+    await this.#call(`write the blob "${name}"`, signal, () =>
+      this.#container.getBlockBlobClient(name).uploadData(content, {
+        abortSignal: signal,
+        blobHTTPHeaders: { blobContentType: contentType },
+        metadata: { ...metadata },
+      }),
+    );
   }
 
   async #call<T>(doing: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

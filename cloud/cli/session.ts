@@ -56,6 +56,7 @@ async function runWork(
     });
     if (result !== undefined) {
       process.stdout.write(common.json ? `${JSON.stringify(result.json, undefined, 2)}\n` : `${result.text}\n`);
+      if (result.failure !== undefined) throw result.failure;
     }
   } finally {
     process.removeListener('SIGINT', interrupt);

@@ -1,43 +1,64 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { startProgress } from '../cli/progress.ts';
-import type { CommandResult } from '../cli/result.ts';
-import { bytesText, fields, table } from '../../shared/text-layout.ts';
-import { addWork, positiveInteger } from '../cli/session.ts';
+import type { Command } from 'commander';
+import { FerryError } from '../../shared/errors.ts';
+import { bytesText } from '../../shared/text-layout.ts';
+import { modelNameProblem, parseVersionedName } from '../../shared/model/name.ts';
 import { DataContainer } from '../azure/data-container.ts';
-import { type DataFilter, designations } from '../data/blob-path.ts';
-import { type DataBlob, findBlobs } from '../data/find-blobs.ts';
-import { type PullReport, pullData } from '../data/pull.ts';
+import { HubClient } from '../azure/hub-client.ts';
+import { startProgress } from '../cli/progress.ts';
+import { addWork } from '../cli/session.ts';
+import { findBlobs } from '../data/find-blobs.ts';
+import { labelRows } from '../data/label.ts';
+import { pullData } from '../data/pull.ts';
+import { dataStatus } from '../data/status.ts';
+import { verifyData } from '../data/verify.ts';
+import { getService } from '../deploy/service-records.ts';
+import { findImage } from '../images/image.ts';
+import type { Workspace } from '../workspace/workspace.ts';
+import { addFilter, type FilterFlags, filterOf, pathPart } from './data-filter.ts';
+import { describeBlobs, describeLabels, describePull, describeStatus, describeVerification } from './data-text.ts';
 
-/** The filter's flags, as `commander` names them. */
-interface FilterFlags extends Omit<DataFilter, 'fromMs' | 'beforeMs'> {
-  readonly from?: number;
-  readonly to?: number;
-}
-
-interface PullCommandOptions extends FilterFlags {
+interface PullFlags extends FilterFlags {
   readonly out: string;
   readonly skipDamaged?: boolean;
 }
 
+interface VerifyFlags extends FilterFlags {
+  readonly metadataOnly?: boolean;
+}
+
+interface LabelFlags {
+  readonly service: string;
+  readonly model?: string;
+}
+
 /** Adds the verbs of `ferry data`. */
 export function addDataVerbs(noun: Command): void {
+  addList(noun);
+  addPull(noun);
+  addStatus(noun);
+  addVerify(noun);
+  addLabel(noun);
+}
+
+function addList(noun: Command): void {
   const list = noun.command('list').description('list the blobs of collected rows');
-  list.option('--service <name>', 'only of this service', pathPart);
-  addWork<FilterFlags>(addFilter(list), async (session, flags) => {
-    const filter = filterOf(flags);
+  addWork<FilterFlags>(addFilter(withService(list)), async (session, flags) => {
     const workspace = await session.openWorkspace();
     const container = await DataContainer.open(workspace);
-    const { selected } = await findBlobs(container, { scope: workspace.scope, filter, signal: session.signal });
+    const { scope } = workspace;
+    const { selected } = await findBlobs(container, { scope, filter: filterOf(flags), signal: session.signal });
     return describeBlobs(selected, container.address);
   });
+}
 
+function addPull(noun: Command): void {
   const pull = noun
     .command('pull')
     .description('join inputs, predictions and labels of every row into one file; cut short, the same call goes on')
     .requiredOption('--service <name>', 'the service whose rows to pull', pathPart)
     .requiredOption('--out <file>', 'the file to write, CSV or *.parquet; one that is there is replaced')
     .option('--skip-damaged', 'leave blobs out that contradict themselves or another one, instead of failing');
-  addWork<PullCommandOptions>(addFilter(pull), async (session, { out, skipDamaged = false, ...flags }) => {
+  addWork<PullFlags>(addFilter(pull), async (session, { out, skipDamaged = false, ...flags }) => {
     const workspace = await session.openWorkspace();
     const container = await DataContainer.open(workspace);
     using reading = startProgress('pull', { format: bytesText });
@@ -54,75 +75,93 @@ export function addDataVerbs(noun: Command): void {
   });
 }
 
-function addFilter(verb: Command): Command {
-  return verb
-    .option('--model <name>', 'only of this model', pathPart)
-    .option('--version <number>', 'only of this version of the model', positiveInteger)
-    .addOption(new Option('--designation <name>', 'only rows of this kind').choices(designations))
-    .option('--device <id>', 'only from this device', pathPart)
-    .option(
-      '--from <time>',
-      'first day or moment, in UTC: 2026-11-01, 2026-11-01T09:30',
-      (text) => timeSpan(text).fromMs,
-    )
-    .option('--to <time>', 'last day, included, or the moment before which', (text) => timeSpan(text).beforeMs);
-}
-
-function filterOf({ from, to, ...filter }: FilterFlags): DataFilter {
-  return { ...filter, ...(from === undefined ? {} : { fromMs: from }), ...(to === undefined ? {} : { beforeMs: to }) };
-}
-
-function describeBlobs(blobs: readonly DataBlob[], address: string): CommandResult {
-  const rows = blobs.map(({ device, service, model, version, designation, folder, range, bytes }) =>
-    [device ?? '', service, `${model}:${version}`, designation, folder, range?.rows ?? '?', bytesText(bytes)].map(
-      String,
-    ),
-  );
-  const documents = blobs.map(({ range, ...blob }) => ({
-    ...blob,
-    url: `${address}/${blob.name}`,
-    rows: null,
-    ...range,
-  }));
-  const json = { blobs: documents };
-  if (blobs.length === 0) return { json, text: `No rows were collected yet in ${address}.` };
-  return { json, text: table(['device', 'service', 'model', 'designation', 'folder', 'rows', 'size'], rows) };
-}
-
-function describePull(report: PullReport, out: string): CommandResult {
-  const { inputs, predictions, labels, signals, joined, labelled, rows, blobs, bytes, missing, doubled, findings } =
-    report;
-  const text = fields({
-    file: out,
-    rows: `${rows} (${inputs} inputs, ${predictions} predictions, ${labels} labels, ${signals} signals)`,
-    joined,
-    labelled,
-    superseded: report.superseded === 0 ? undefined : `${report.superseded} labels, by later ones`,
-    blobs: `${blobs} (${bytesText(bytes)}${report.resumed === 0 ? '' : `, ${report.resumed} of them read before`})`,
-    missing,
-    doubled,
-    findings: findings.length === 0 ? undefined : findings.join('\n'),
+function addStatus(noun: Command): void {
+  const status = noun
+    .command('status')
+    .description('show what became of collected rows: what devices report, beside what storage holds');
+  addWork<FilterFlags>(addFilter(withService(status)), async (session, flags) => {
+    const workspace = await session.openWorkspace();
+    const container = await DataContainer.open(workspace);
+    const { signal } = session;
+    const { hubConnectionString } = await workspace.secrets();
+    // A workspace of services in the cloud alone has no hub.
+    using hub = hubConnectionString === undefined ? undefined : await HubClient.open(workspace, signal);
+    const twins = (await hub?.listEdgeAgents()) ?? [];
+    const streams = await dataStatus(container, { scope: workspace.scope, filter: filterOf(flags), twins, signal });
+    return describeStatus(streams, container.address);
   });
-  return { json: { ...report, file: out }, text };
 }
 
-/** Reads one part of a blob's path. */
-function pathPart(text: string): string {
-  if (text === '' || text.includes('/'))
-    throw new InvalidArgumentError(`It is "${text}", a name without "/" was wanted.`);
-  return text;
+function addVerify(noun: Command): void {
+  const verify = noun
+    .command('verify')
+    .description('prove from storage alone that no row is missing or there twice; fails where one is')
+    .option('--metadata-only', 'go by what blobs say of themselves, without reading them');
+  addWork<VerifyFlags>(addFilter(withService(verify)), async (session, { metadataOnly = false, ...flags }) => {
+    const workspace = await session.openWorkspace();
+    const container = await DataContainer.open(workspace);
+    using progress = startProgress('verify', { format: bytesText });
+    const report = await verifyData(container, {
+      scope: workspace.scope,
+      filter: filterOf(flags),
+      content: !metadataOnly,
+      signal: session.signal,
+      onProgress: progress.update.bind(progress),
+    });
+    return describeVerification(report, container.address);
+  });
 }
 
-/** Reads a day or a moment, in UTC: the first moment of it, and the one after its last. */
-function timeSpan(text: string): { readonly fromMs: number; readonly beforeMs: number } {
-  const [, date, time = ''] = /^(\d{4}-\d{2}-\d{2})(?:T(\d{2}:\d{2}(?::\d{2})?)Z?)?$/.exec(text) ?? [];
-  const start = `${date}T${(time === '' ? '00:00' : time).padEnd(8, ':00')}.000Z`;
-  const fromMs = Date.parse(start);
-  // A date that does not exist, such as 30 February, is taken as another one by `Date`.
-  if (Number.isNaN(fromMs) || new Date(fromMs).toISOString() !== start) {
-    throw new InvalidArgumentError(
-      `It is "${text}", a day or moment such as 2026-11-22 or 2026-11-22T09:30 was wanted.`,
+function addLabel(noun: Command): void {
+  const label = noun
+    .command('label')
+    .description('put what came true beside the rows of a service, in storage: no device has to be reached')
+    .argument('<file>', 'CSV with a column "correlation_id", and one for each label')
+    .requiredOption('--service <name>', 'the service that scored the rows', pathPart)
+    .option(
+      '--model <model>',
+      'the model that scored them, NAME or NAME:VERSION (default: the only one of the service)',
     );
+  addWork<LabelFlags>(label, async (session, { service, model }, [file = '']) => {
+    const workspace = await session.openWorkspace();
+    const container = await DataContainer.open(workspace);
+    using progress = startProgress('label', { format: (rows) => `${rows} rows` });
+    const report = await labelRows(container, {
+      scope: workspace.scope,
+      service,
+      ...labelledModel(workspace, service, model),
+      file,
+      nowMs: Date.now(),
+      signal: session.signal,
+      onProgress: (rows) => progress.update(rows, rows),
+    });
+    return describeLabels(report, { file, service });
+  });
+}
+
+function withService(verb: Command): Command {
+  return verb.option('--service <name>', 'only of this service', pathPart);
+}
+
+/** Finds the model that labels are for. Its version only names the folder: labels hold for every version that scored the row. */
+function labelledModel(
+  workspace: Workspace,
+  service: string,
+  wanted: string | undefined,
+): { readonly model: string; readonly version: number } {
+  if (wanted !== undefined) {
+    const { name, version = 1 } = parseVersionedName(wanted);
+    const problem = modelNameProblem(name);
+    if (problem !== undefined) throw new FerryError('NAME_INVALID', `Cannot label rows of "${wanted}": ${problem}`);
+    return { model: name, version };
   }
-  return { fromMs, beforeMs: time === '' ? fromMs + 86_400_000 : fromMs };
+  const { image } = getService(workspace.database, service);
+  const [only, ...more] = findImage(workspace.database, image).models;
+  if (only !== undefined && more.length === 0) {
+    const { name, version = 1 } = parseVersionedName(only);
+    return { model: name, version };
+  }
+  throw new FerryError('USAGE', `Cannot label rows of the service "${service}": it has several models`, {
+    next: 'Name the one that scored the rows with --model.',
+  });
 }

@@ -9,6 +9,7 @@ import { pairsText } from '../cli/result.ts';
 import { bytesText, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
+import { exportContext } from '../images/export-context.ts';
 import { exportImage } from '../images/export.ts';
 import { type Flavor, flavors } from '../images/flavor.ts';
 import { findImage, type Image, listImages } from '../images/image.ts';
@@ -21,6 +22,7 @@ interface CreateOptions {
   readonly name?: string;
   readonly platform?: string;
   readonly base?: string;
+  readonly optimize?: boolean;
   readonly flavor?: Flavor;
   readonly label?: Record<string, string>;
   readonly description?: string;
@@ -33,8 +35,12 @@ interface ImageListOptions extends ListOptions {
   readonly digest?: string;
 }
 
+/** As what an image is exported. */
+const exportFormats = ['oci-archive', 'dockerfile'] as const;
+
 interface ExportOptions {
   readonly output: string;
+  readonly format: (typeof exportFormats)[number];
   readonly overwrite?: boolean;
 }
 
@@ -73,6 +79,7 @@ function addCreate(noun: Command): void {
     .option('--name <name>', "the image's name (default: the model's)")
     .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
     .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
+    .option('--optimize', "optimise the models' graphs once, now, for this machine's kind of processor")
     .addOption(
       new Option('--flavor <flavor>', 'a host of its own, a gateway, or an accelerator (default: web)').choices(
         flavors,
@@ -133,16 +140,19 @@ function addList(noun: Command): void {
 function addExport(noun: Command): void {
   const exporting = noun
     .command('export')
-    .description('write an image as an OCI archive, for a machine with no way to the registry')
+    .description('write an image as an OCI archive, for a machine with no way to the registry, or as a Dockerfile')
     .argument('<image>', versionedNameText)
-    .requiredOption('--output <file>', 'the file to write')
-    .option('--overwrite', 'replace a file that is there already');
+    .requiredOption('--output <path>', 'the file to write, or the folder for a Dockerfile and its context')
+    .addOption(new Option('--format <format>', 'what to write').choices(exportFormats).default('oci-archive'))
+    .option('--overwrite', 'replace an archive that is there already');
   addWork<ExportOptions>(exporting, async (session, options, [text = '']) => {
     const workspace = await session.openWorkspace();
     const image = findImage(workspace.database, parseVersionedName(text));
     using progress = startProgress('Writing', { format: bytesText });
-    const { file, sizeBytes } = await exportImage(workspace, image, {
-      ...options,
+    const { format, ...where } = options;
+    const write = format === 'dockerfile' ? exportContext : exportImage;
+    const { file, sizeBytes } = await write(workspace, image, {
+      ...where,
       signal: session.signal,
       onProgress: (done, total) => progress.update(done, total),
     });

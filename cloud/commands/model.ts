@@ -152,6 +152,8 @@ function describe(
 ): CommandResult & { readonly json: ReturnType<typeof documentOf> } {
   const { producer, opsets, irVersion } = model.metadata;
   const document = documentOf(workspace, model);
+  const lineage = lineageProperties(model.lineage);
+  const others = Object.entries(model.properties).filter(([key]) => !Object.hasOwn(lineage, key));
   return {
     json: document,
     text: fields({
@@ -160,7 +162,7 @@ function describe(
       size: bytesText(model.sizeBytes),
       description: model.description || undefined,
       tags: pairsText(model.tags) || undefined,
-      properties: pairsText(model.properties) || undefined,
+      properties: pairsText(Object.fromEntries(others)) || undefined,
       inputs: model.signature.inputs.map(tensorText).join('\n') || undefined,
       outputs: model.signature.outputs.map(tensorText).join('\n'),
       opsets: pairsText(
@@ -169,7 +171,7 @@ function describe(
       'IR version': irVersion,
       producer: `${producer.name} ${producer.version}`.trim() || undefined,
       metadata: pairsText(model.metadata.custom) || undefined,
-      lineage: pairsText(lineageProperties(model.lineage)) || undefined,
+      lineage: pairsText(lineage) || undefined,
       sample: model.sample === null ? undefined : sampleText(model.sample),
       'used by': usedBy.join(', ') || undefined,
       created: model.createdAt,
@@ -200,7 +202,8 @@ function documentOf(
 const sampleColumns = 80;
 
 function sampleText({ input, output }: Sample): string {
-  return [input, output ?? 'not scored'].map((value) => JSON.stringify(value).slice(0, sampleColumns)).join('\n');
+  const shown = (value: unknown): string => JSON.stringify(value).slice(0, sampleColumns);
+  return `${shown(input)}\n${output === null ? 'not scored' : shown(output)}`;
 }
 
 function tensorText({ name, type, shape }: TensorSpec): string {

@@ -10,6 +10,7 @@ import { createEdgeService, deleteEdgeService, observeEdgeService } from '../dep
 import { scoreService, scoringAddressOf } from '../deploy/score-service.ts';
 import { getService, listServices, type ServiceRecord } from '../deploy/service-records.ts';
 import type { EdgeServiceState } from '../deploy/service-state.ts';
+import { checkAnswer, sampleOf } from '../deploy/smoke-test.ts';
 import { describeState, waitForService } from '../deploy/wait-for-service.ts';
 
 interface WaitFlags {
@@ -34,7 +35,7 @@ interface CreateFlags extends WaitFlags {
 }
 
 interface RunFlags {
-  readonly input: string;
+  readonly input?: string;
   readonly address?: string;
   readonly timeout: number;
 }
@@ -73,11 +74,11 @@ export function addServiceVerbs(noun: Command): void {
 
   const run = noun
     .command('run')
-    .description('score rows on a service')
+    .description('score rows on a service, or test it with the sample of its model')
     .argument('<name>', 'the service')
-    .requiredOption(
+    .option(
       '--input <file>',
-      'a JSON file that is sent as it is, such as {"data": [[…], …]}; "-" for standard input',
+      'a JSON file that is sent as it is, such as {"data": [[…], …]}; "-" for standard input (default: the sample that the model was registered with, whose answer is then compared)',
     )
     .option(
       '--address <url>',
@@ -88,12 +89,14 @@ export function addServiceVerbs(noun: Command): void {
   addWork<RunFlags>(run, async (session, { input, address, timeout }, [name = '']) => {
     const workspace = await session.openWorkspace();
     const record = getService(workspace.database, name);
+    const sample = input === undefined ? sampleOf(workspace.database, record) : undefined;
     const result = await scoreService(record, {
-      input: await readInput(input),
+      input: input === undefined ? JSON.stringify(sample?.input) : await readInput(input),
       ...(address === undefined ? {} : { address }),
       timeoutMs: timeout * 1000,
       signal: session.signal,
     });
+    if (sample?.output) checkAnswer(record, { expected: sample.output, answer: result });
     return { json: result, text: JSON.stringify(result) };
   });
 

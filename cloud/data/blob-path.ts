@@ -74,7 +74,10 @@ export interface DataFilter {
 }
 
 /** Says whether the rows are of the device, service, model, version and designation that are meant, of whatever time. */
-export function isOfStream(path: BlobPath, filter: DataFilter): boolean {
+export function isOfStream(
+  path: Pick<BlobPath, 'device' | 'service' | 'model' | 'version' | 'designation'>,
+  filter: DataFilter,
+): boolean {
   const { service, model, version, designation, device } = filter;
   return (
     (device === undefined || path.device === device) &&

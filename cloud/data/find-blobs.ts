@@ -9,8 +9,29 @@ const rangeSchema = z.object({
   firstseq: z.coerce.number().int().nonnegative(),
   lastseq: z.coerce.number().int().nonnegative(),
   bufferid: z.string().min(1),
+  dropped: pairs(/^([a-z][a-z-]*):(\d{1,15})$/).transform((found) =>
+    Object.fromEntries(found.map(([reason, rows]) => [reason, Number(rows)])),
+  ),
+  quarantined: pairs(/^(\d{1,15})-(\d{1,15})$/).transform((found) =>
+    found.map(([first, last]) => [Number(first), Number(last)] as const),
+  ),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
+
+/** Reads a list of pairs with commas between, and none where there is no list. */
+function pairs(pattern: RegExp) {
+  return z
+    .string()
+    .default('')
+    .transform((text) => (text === '' ? [] : text.split(',')))
+    .transform((parts, context) =>
+      parts.map((part) => {
+        const [, first = '', second = ''] = pattern.exec(part) ?? [];
+        if (first === '') context.addIssue(`it is "${part}"`);
+        return [first, second] as const;
+      }),
+    );
+}
 
 /** Which rows of which buffer a blob holds. */
 export interface RowRange {
@@ -18,8 +39,11 @@ export interface RowRange {
   readonly bufferId: string;
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** Fewer than the range spans where rows of it were dropped before the upload. */
   readonly rows: number;
+  /** Rows of the range that were dropped before the upload, by reason; with those in the blob they are all of it. */
+  readonly dropped: Readonly<Record<string, number>>;
+  /** Ranges of the stream that had been put aside by then, first and last number. */
+  readonly quarantined: readonly (readonly [number, number])[];
   /** Of the blob's content, hexadecimal. */
   readonly sha256: string;
 }
@@ -38,6 +62,8 @@ export interface DataBlob extends BlobPath {
 
 /** The blobs of a filter's streams. */
 export interface FoundBlobs {
+  /** Names of blobs that are in the folders of the streams and no collected rows. */
+  readonly foreign: readonly string[];
   /** Those of the days that are meant. */
   readonly selected: readonly DataBlob[];
   /** Those of all days; neighbours show whether something is missing between. */
@@ -53,15 +79,19 @@ export async function findBlobs(
   const prefix = pathPrefix(scope, filter);
   const subscription = scope.slice(0, scope.indexOf('/'));
   const all: DataBlob[] = [];
+  const foreign: string[] = [];
   for (const folder of await container.listFolders(signal)) {
     const start = folder === subscription ? prefix : `${folder}/${prefix}`;
     for await (const entry of container.listBlobs(start, signal)) {
       const path = parseBlobPath(entry.name, scope);
-      if (path !== undefined && isOfStream(path, filter)) all.push(describe(entry, path));
+      if (path === undefined) {
+        // Payloads lie beside the rows that point to them.
+        if (!entry.name.includes('/payloads/')) foreign.push(entry.name);
+      } else if (isOfStream(path, filter)) all.push(describe(entry, path));
     }
   }
   all.sort(byStreamAndRange);
-  return { all, selected: all.filter((blob) => isInTime(blob, filter)) };
+  return { all, foreign, selected: all.filter((blob) => isInTime(blob, filter)) };
 }
 
 /** Names the run of sequence numbers that a range belongs to; undefined where it belongs to none. */
@@ -76,6 +106,8 @@ function describe({ name, bytes, etag, metadata }: BlobEntry, path: BlobPath): D
     firstSeq: found.firstseq,
     lastSeq: found.lastseq,
     rows: found.rows,
+    dropped: found.dropped,
+    quarantined: found.quarantined,
     sha256: found.sha256,
   };
   return { ...path, name, bytes, etag, types: typesIn(metadata['types']), range };

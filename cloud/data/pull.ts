@@ -47,8 +47,12 @@ export interface PullReport {
   readonly resumed: number;
   /** Of the blobs. */
   readonly bytes: number;
-  /** Rows that were collected and are in no blob. */
+  /** Rows that were collected and are in no blob, and none says why. */
   readonly missing: number;
+  /** Rows that were dropped before the upload, by reason. */
+  readonly dropped: Readonly<Record<string, number>>;
+  /** Rows that storage refused, and that are still where they were collected. */
+  readonly quarantined: number;
   /** Rows that are in more than one blob; each is in the file once. */
   readonly doubled: number;
   /** Blobs that were left out. */
@@ -94,6 +98,8 @@ export async function pullData(container: DataContainer, options: PullOptions): 
       resumed: staged.resumed,
       bytes: sum(({ bytes }) => bytes),
       missing: ranges.missing,
+      dropped: ranges.dropped,
+      quarantined: ranges.quarantined,
       doubled: ranges.doubled,
       skipped,
       unchecked: sum(({ range }) => Number(range === undefined)),

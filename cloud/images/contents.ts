@@ -33,7 +33,13 @@ export function describeLayers(database: WorkspaceDatabase, image: Image): reado
 
 function layerText({ kind, model = '' }: ImageLayer, { script }: Image): string {
   const app = script === null ? 'what is served' : `what is served, and the script ${script}`;
-  const texts = { base: 'Node and its libraries', engine: 'scoring server, ONNX Runtime, SQLite', model, app };
+  const texts = {
+    base: 'Node and its libraries',
+    engine: 'scoring server, ONNX Runtime, SQLite',
+    model,
+    optimized: `${model}, optimised`,
+    app,
+  };
   return texts[kind];
 }
 

@@ -30,7 +30,7 @@ export interface CreatedImage {
   readonly created: boolean;
   /** Bytes of the layers that were packed for it; the others were in the workspace already. */
   readonly bytesBuilt: number;
-  /** What the author of its script should know, a line each. */
+  /** What whoever asked for it should know, a line each: of its script, and of models that could not be optimised. */
   readonly warnings: readonly string[];
   /** Absent where the workspace has no registry. */
   readonly push: PushResult | undefined;
@@ -71,6 +71,7 @@ export async function createImage(
     app,
     flavor: traits,
     labels: { ...request.labels, [flavorLabel]: flavor },
+    optimize: request.optimize ?? false,
     ...(request.base !== undefined && { base: request.base }),
     ...(signal && { signal }),
   };
@@ -109,7 +110,7 @@ export async function createImage(
   };
   const added = await addImage({ workspace, layout, models }, { image, documents, sbom, request }, options);
   const bytesBuilt = made.reduce((sum, { bytesBuilt }) => sum + bytesBuilt, app.made ? app.sizeBytes : 0);
-  return { ...added, bytesBuilt, warnings: script?.warnings ?? [] };
+  return { ...added, bytesBuilt, warnings: [...(script?.warnings ?? []), ...made.flatMap(({ warnings }) => warnings)] };
 }
 
 function layersOf({ layers, platform }: PlatformParts, several: boolean): readonly ImageLayer[] {

@@ -132,7 +132,7 @@ require(secure ? 'https' : 'http')
 } as const;
 
 function labelsOf(name: string, layers: readonly ImageLayer[]): Record<string, string> {
-  const models = layers.flatMap((layer) => layer.model ?? []);
+  const models = layers.filter(({ kind }) => kind === 'model').flatMap(({ model }) => model ?? []);
   return {
     'org.opencontainers.image.title': name,
     'org.opencontainers.image.description':
@@ -148,11 +148,10 @@ function sharedAnnotations(parts: readonly PlatformParts[]): Record<string, stri
   );
 }
 
-/** Adds the variables that every image sets to those of its base. */
-function mergeEnvironment(base: readonly string[]): string[] {
-  const own = ['NODE_ENV=production', 'HOME=/tmp', doNotTrack];
-  const names = new Set(own.map(nameOf));
-  return [...base.filter((variable) => !names.has(nameOf(variable))), ...own];
+/** Adds the variables that every image sets to those of its base and flavor; of one name the last one counts. */
+function mergeEnvironment(before: readonly string[]): string[] {
+  const all = [...before, 'NODE_ENV=production', 'HOME=/tmp', doNotTrack];
+  return [...new Map(all.map((variable) => [nameOf(variable), variable])).values()];
 }
 
 /** ONNX Runtime would send telemetry to its maker otherwise. */

@@ -19,6 +19,8 @@ export interface ImageRequest {
   readonly platform?: string;
   /** Reference of an image to build upon. @default this machine's Node and libraries */
   readonly base?: string;
+  /** Whether the graphs of the models are optimised once, here. @default false */
+  readonly optimize?: boolean;
   /** @default 'web' */
   readonly flavor?: Flavor;
   /** Labels in the image itself, beside those that every image has. */

@@ -9,7 +9,7 @@ import { json, pairsSchema } from '../workspace/rows.ts';
 import { type Flavor, flavors } from './flavor.ts';
 
 /** The layers of every image, from rarely to often changed. */
-export const layerKinds = ['base', 'engine', 'model', 'app'] as const;
+export const layerKinds = ['base', 'engine', 'model', 'optimized', 'app'] as const;
 
 export type LayerKind = (typeof layerKinds)[number];
 
@@ -18,7 +18,7 @@ const layerSchema = z.strictObject({
   kind: z.enum(layerKinds),
   digest: digestSchema,
   sizeBytes: z.int().nonnegative(),
-  /** Id of the model that a model layer holds. */
+  /** Id of the model that a layer holds, or the optimised graph of. */
   model: z.string().optional(),
   /** Of a layer of a pulled base. @default an uncompressed tar */
   mediaType: z.string().optional(),

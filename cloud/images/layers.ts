@@ -11,6 +11,7 @@ import type { FlavorTraits } from './flavor.ts';
 import type { ImageLayer, LayerKind } from './image.ts';
 import type { PlatformParts } from './image-document.ts';
 import { LayerCache, type LayerContent, type StoredLayer } from './layer-cache.ts';
+import { optimizedLayer } from './optimized-layer.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
 import { type Base, pullBase } from './pulled-base.ts';
 import type { Component, PlacedComponent } from './sbom.ts';
@@ -26,6 +27,8 @@ export interface LayerSources {
   readonly app: StoredLayer;
   readonly flavor: FlavorTraits;
   readonly labels: Pairs;
+  /** Whether the graphs of the models are optimised too. */
+  readonly optimize: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -33,6 +36,8 @@ export interface LayerSources {
 export interface MadeParts {
   readonly parts: PlatformParts;
   readonly components: readonly PlacedComponent[];
+  /** Which models could not be optimised, and why, a line each. */
+  readonly warnings: readonly string[];
   /** Bytes of the layers that were not in the workspace before. */
   readonly bytesBuilt: number;
 }
@@ -52,6 +57,9 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
       ? hostBaseParts(await cached('base', () => hostBase(platform, signal)))
       : await pullBase({ layout, reference: sources.base, platform, ...(signal && { signal }) });
   const server = await cached('engine', () => engine(platform));
+  const optimized = sources.optimize
+    ? await optimizeAll(sources, { platform, cache })
+    : { layers: [], warnings: [], bytesBuilt: 0 };
   return {
     parts: {
       platform,
@@ -59,6 +67,7 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
         ...base.layers,
         { kind: 'engine', digest: server.digest, sizeBytes: server.sizeBytes },
         ...(await Promise.all(models.map((model) => modelLayer(layout, model)))),
+        ...optimized.layers,
         { kind: 'app', digest: app.digest, sizeBytes: app.sizeBytes },
       ],
       environment: [...base.environment, ...flavor.environment],
@@ -67,8 +76,35 @@ export async function makeLayers(sources: LayerSources, platform: ImagePlatform)
       annotations: { ...labels, ...base.annotations },
     },
     components: [...inLayer('base', base.components), ...inLayer('engine', server.components)],
-    bytesBuilt: base.bytesBuilt + (server.made ? server.sizeBytes : 0),
+    warnings: optimized.warnings,
+    bytesBuilt: base.bytesBuilt + (server.made ? server.sizeBytes : 0) + optimized.bytesBuilt,
   };
+}
+
+/** Makes or finds the layers of the models' optimised graphs. */
+async function optimizeAll(
+  { workspace, models, signal }: LayerSources,
+  { platform, cache }: { readonly platform: ImagePlatform; readonly cache: LayerCache },
+): Promise<{
+  readonly layers: readonly ImageLayer[];
+  readonly warnings: readonly string[];
+  readonly bytesBuilt: number;
+}> {
+  const layers: ImageLayer[] = [];
+  const warnings: string[] = [];
+  let bytesBuilt = 0;
+  for (const model of models) {
+    const id = `${model.name}:${model.version}`;
+    const layer = await optimizedLayer(model, { workspace, cache, platform, ...(signal && { signal }) });
+    if ('refused' in layer) {
+      warnings.push(`${id} is not optimised for ${platformText(platform)}, the original is served: ${layer.refused}`);
+    } else {
+      const { digest, sizeBytes, made } = layer;
+      layers.push({ kind: 'optimized', digest, sizeBytes, model: id });
+      bytesBuilt += made ? sizeBytes : 0;
+    }
+  }
+  return { layers, warnings, bytesBuilt };
 }
 
 /** Says which layer components are in. */

@@ -8,6 +8,9 @@ import type { Model } from './model.ts';
 const artifactType = 'application/vnd.modelferry.model.v1';
 const configMediaType = 'application/vnd.modelferry.model.config.v1+json';
 
+/** OCI image-spec 1.1, annotations.md. */
+const title = 'org.opencontainers.image.title';
+
 /** What of a model is in its artifact: what follows from its files, and nothing that may be changed later or differs by version. */
 export type ArtifactContent = Pick<Model, 'name' | 'mainPath' | 'files' | 'format' | 'signature' | 'metadata'>;
 
@@ -26,8 +29,11 @@ export function modelArtifact(
     mediaType: mediaTypes.manifest,
     artifactType,
     config: { mediaType: configMediaType, digest: digestOf(config), size: config.byteLength },
-    layers: [{ mediaType: mediaTypes.layer, digest: layer.digest, size: layer.size }],
-    annotations: { 'org.opencontainers.image.title': name },
+    // Tools that pull artifacts write a layer to the file that its title names, and pass over one without.
+    layers: [
+      { mediaType: mediaTypes.layer, digest: layer.digest, size: layer.size, annotations: { [title]: `${name}.tar` } },
+    ],
+    annotations: { [title]: name },
   });
   return { config, manifest };
 }

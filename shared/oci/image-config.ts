@@ -22,6 +22,17 @@ export const imageConfigSchema = z
         WorkingDir: z.string().optional(),
         Labels: z.record(z.string(), z.string()).nullish(),
         StopSignal: z.string().optional(),
+        Volumes: z.record(z.string(), z.strictObject({})).nullish(),
+        /** Docker's own addition; durations are in nanoseconds. */
+        Healthcheck: z
+          .looseObject({
+            Test: z.array(z.string()).readonly().nullish(),
+            Interval: z.number().optional(),
+            Timeout: z.number().optional(),
+            StartPeriod: z.number().optional(),
+            Retries: z.number().optional(),
+          })
+          .nullish(),
       })
       .nullish(),
     rootfs: z.strictObject({ type: z.literal('layers'), diff_ids: z.array(digestSchema) }),

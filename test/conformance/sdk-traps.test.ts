@@ -182,7 +182,7 @@ test('after a 429 the SDK of the back end tries again by itself, but its registr
   client.onDeviceMethod('ping', (_request, response) => void response.send(200));
   await until(async () => (await invoke(rig, 'ping')).status === 200);
   const soon = new ExponentialBackOffWithJitter(true);
-  soon.throttledParameters = { ...soon.throttledParameters, c: 10, cMin: 10, cMax: 50 };
+  Object.assign(soon.throttledParameters, { c: 10, cMin: 10, cMax: 50 });
   rig.service.setRetryPolicy(soon);
   rig.hub.faults.change({ throttleRequests: 3 });
   await rig.service.invokeDeviceMethod('device-1', { methodName: 'ping', payload: null });

@@ -23,14 +23,14 @@ export async function answerRepository(
   { callers, repository }: RepositoryEndpointOptions,
 ): Promise<void> {
   const [what, name = '', change] = parts;
-  // What is not looked at is not read.
-  if (exchange.method === 'POST') exchange.closeAfter();
   if (exchange.method !== 'POST') {
     methodNotAllowed(exchange, 'POST', 'infer');
     return;
   }
   try {
     checkAdmin(callers, exchange);
+    // Parameters of a load are not looked at.
+    exchange.request.resume();
     if (repository === undefined) {
       throw new FerryError(
         'IN_USE',

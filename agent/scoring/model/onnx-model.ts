@@ -20,16 +20,21 @@ export class OnnxModel {
   /**
    * Loads a model, which holds the thread for its time.
    * @param path of the file
+   * @param options.optimized whether its graph is optimised already, for this machine @default false
    * @throws {FerryError} MODEL_INVALID when it is none that ONNX Runtime can run, or not of the given signature
    */
-  static async load(path: string, model: ServiceModel): Promise<OnnxModel> {
+  static async load(
+    path: string,
+    model: ServiceModel,
+    { optimized = false }: { readonly optimized?: boolean } = {},
+  ): Promise<OnnxModel> {
     try {
       const session = await InferenceSession.create(path, {
         // As many sessions as cores run side by side: threads within one would only take each other's.
         intraOpNumThreads: 1,
         interOpNumThreads: 1,
         executionMode: 'sequential',
-        graphOptimizationLevel: 'all',
+        graphOptimizationLevel: optimized ? 'disabled' : 'all',
         logSeverityLevel: 3,
       });
       checkNames(session, model);

@@ -6,7 +6,7 @@ import { scriptPath } from '../../../shared/model/script.ts';
 import type { Collector } from '../../collect/collector.ts';
 import { Collection } from '../collection.ts';
 import { InlineScorer } from '../inline-scorer.ts';
-import { OnnxModel } from '../model/onnx-model.ts';
+import { loadModel } from '../model/load-model.ts';
 import { tryModel } from '../model/trial.ts';
 import type { Scorer } from '../scorer.ts';
 import { loadScript } from '../script/scoring-script.ts';
@@ -73,7 +73,7 @@ async function loadScorer(
   if (index === 'script') return await startScript(settings, { collector, log: parts.log });
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
-  const loaded = await OnnxModel.load(join(settings.root, model.path), model);
+  const loaded = await loadModel(model, { root: settings.root, log: parts.log });
   const { sharesRuns } = await tryModel(loaded);
   const batching = { sharesRuns, waitingMax, rowsMax: settings.batchRowsMax };
   return { scorer: new InlineScorer(loaded, { batching, collector }), ready: { kind: 'ready', sharesRuns } };
@@ -88,7 +88,7 @@ async function startScript(
   const models = [];
   for (const model of settings.config.models) {
     const path = join(settings.root, model.path);
-    models.push({ path, loaded: await OnnxModel.load(path, model) });
+    models.push({ path, loaded: await loadModel(model, { root: settings.root, log: parts.log }) });
   }
   const scorer = await ScriptScorer.start(script, { standsFor: scriptModel(settings), models, ...parts });
   const { signature } = scorer.model;

@@ -6,6 +6,7 @@ import type { Access } from '../identity/access.ts';
 import type { Permission } from '../identity/policies.ts';
 import { takeCommand } from './commands.ts';
 import { type EventHub, openEventHub } from './event-hub.ts';
+import { guardFrames, limitReader } from './frame-guard.ts';
 import { openNoticeLink } from './notices.ts';
 import type { AmqpParts } from './parts.ts';
 
@@ -50,6 +51,7 @@ export class AmqpGateway {
 
   /** Takes in a stream that speaks AMQP. */
   accept(socket: Duplex): void {
+    guardFrames(socket, connectionOptions.max_frame_size);
     const connection = this.#container.create_connection(connectionOptions) as AcceptingConnection;
     this.#serve(connection);
     connection.accept(socket);
@@ -131,6 +133,8 @@ export class AmqpGateway {
     }
   }
 }
+
+limitReader();
 
 /** What a connection has put tokens for. */
 interface Session {

@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CollectBuffer } from '../../../agent/collect/buffer.ts';
+import { CollectBuffer, type CollectBufferOptions } from '../../../agent/collect/buffer.ts';
 import type { Quota } from '../../../agent/collect/room.ts';
 import { openBuffer } from '../../../agent/collect/buffer-file.ts';
-import { type CommitReceipt, Collector } from '../../../agent/collect/collector.ts';
+import { type CommitReceipt, Collector, type CollectorOptions } from '../../../agent/collect/collector.ts';
 import { type DrainOptions, type DrainReport, drainBuffer } from '../../../agent/collect/uploader.ts';
 import type { Tensor } from '../../../agent/collect/tensor.ts';
 
@@ -17,6 +17,7 @@ export interface StoredBlob {
 
 /** A collector over a buffer, both in this thread, and a storage in memory. */
 export interface CollectRig extends AsyncDisposable {
+  readonly folder: string;
   readonly databasePath: string;
   readonly collector: Collector;
   /** What storage has, by name. */
@@ -26,11 +27,14 @@ export interface CollectRig extends AsyncDisposable {
 
 const unlimited: Quota = { bytesMax: 1e9, policy: 'reject-new' };
 
-export async function openCollect(quota: Quota = unlimited): Promise<CollectRig> {
+export async function openCollect(
+  quota: Quota = unlimited,
+  options: Omit<CollectBufferOptions, 'quota'> & Pick<CollectorOptions, 'settings'> = {},
+): Promise<CollectRig> {
   const folder = await mkdtemp(join(tmpdir(), 'ferry-collect-'));
   const databasePath = join(folder, 'collect.db');
   const database = openBuffer(databasePath);
-  const buffer = new CollectBuffer(database, { quota });
+  const buffer = new CollectBuffer(database, { ...options, quota });
   const listeners: ((receipt: CommitReceipt) => void)[] = [];
   const collector = new Collector({
     channel: {
@@ -46,9 +50,11 @@ export async function openCollect(quota: Quota = unlimited): Promise<CollectRig>
     },
     workspace: 'sub/rg/ws',
     service: 'digits',
+    ...options,
   });
   const blobs = new Map<string, StoredBlob>();
   return {
+    folder,
     databasePath,
     collector,
     blobs,

@@ -130,7 +130,7 @@ async function overJson(rig: ScoringRig, type: TensorType, { datatype, shape, js
   const answer = await rig.post(path, { inputs: [input], parameters: { binary_data_output: true } });
   const body = Buffer.from(await answer.arrayBuffer());
   const jsonBytes = Number(answer.headers.get('inference-header-content-length'));
-  expect(body.subarray(jsonBytes).toString('hex'), type).toBe(binary.toString('hex'));
+  expect([type, body.subarray(jsonBytes).toString('hex')]).toEqual([type, binary.toString('hex')]);
 }
 
 async function overBinary(rig: ScoringRig, type: TensorType, { datatype, shape, json, binary }: Sample): Promise<void> {
@@ -148,8 +148,8 @@ async function overBinary(rig: ScoringRig, type: TensorType, { datatype, shape, 
     const Elements = kinds[type][0];
     const values = (JSON.parse(data) as (number | string)[]).map(Number);
     const back = Buffer.from(new Elements(values).buffer);
-    expect(back.toString('hex'), type).toBe(binary.toString('hex'));
-  } else expect(data, type).toBe(JSON.stringify(json));
+    expect([type, back.toString('hex')]).toEqual([type, binary.toString('hex')]);
+  } else expect([type, data]).toEqual([type, JSON.stringify(json)]);
 }
 
 async function overGrpc(client: InferenceClient, type: TensorType, sample: Sample): Promise<void> {
@@ -167,10 +167,8 @@ async function overGrpc(client: InferenceClient, type: TensorType, sample: Sampl
   for (const [field, values] of Object.entries(contents)) {
     const given = output?.contents[field] ?? [];
     expect(given).toHaveLength(values.length);
-    expect(
-      given.every((value, index) => isSame(value, values[index])),
-      type,
-    ).toBe(true);
+    const isAll = given.every((value, index) => isSame(value, values[index]));
+    expect([type, isAll]).toEqual([type, true]);
   }
 }
 

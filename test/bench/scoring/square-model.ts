@@ -1,4 +1,4 @@
-import { type Field, message } from '../../../cloud/models/protobuf-message.ts';
+import { message } from '../../../cloud/models/protobuf-message.ts';
 import { model, tensorValue } from '../../cloud/models/onnx-writer.ts';
 
 /** ONNX's number of float32 (onnx.proto, TensorProto.DataType). */

@@ -3,7 +3,17 @@ import { expect, test } from 'vitest';
 import { checkRanges } from '../../../cloud/data/check-ranges.ts';
 import type { DataBlob } from '../../../cloud/data/find-blobs.ts';
 
-function blob(firstSeq: number, lastSeq: number, change: { rows?: number; bufferId?: string } = {}): DataBlob {
+function blob(
+  firstSeq: number,
+  lastSeq: number,
+  change: {
+    rows?: number;
+    bufferId?: string;
+    dropped?: Record<string, number>;
+    quarantined?: [number, number][];
+  } = {},
+): DataBlob {
+  const { dropped = {}, quarantined = [] } = change;
   const { rows = lastSeq - firstSeq + 1, bufferId = 'b' } = change;
   const stream = {
     device: 'gw-1',
@@ -22,7 +32,7 @@ function blob(firstSeq: number, lastSeq: number, change: { rows?: number; buffer
     bytes: 1,
     etag: '',
     types: undefined,
-    range: { bufferId, firstSeq, lastSeq, rows, sha256: '' },
+    range: { bufferId, firstSeq, lastSeq, rows, dropped, quarantined, sha256: '' },
   };
 }
 
@@ -32,6 +42,8 @@ test('checkRanges() finds nothing in ranges that follow each other, a buffer at 
   expect(check(blob(1, 4), blob(5, 5), blob(6, 90), blob(1, 2, { bufferId: 'c' }))).toEqual({
     missing: 0,
     doubled: 0,
+    dropped: {},
+    quarantined: 0,
     findings: [],
     damaged: new Set(),
   });
@@ -42,8 +54,8 @@ test('checkRanges() counts what is missing before, between and within', () => {
   expect(missing).toBe(2 + 3 + 1);
   expect(findings).toEqual([
     'rows 1 to 2 before "b-3-4" are missing',
-    'rows 5 to 7 before "b-8-10" are missing',
     '1 rows within "b-8-10" are missing',
+    'rows 5 to 7 before "b-8-10" are missing',
   ]);
 });
 
@@ -56,6 +68,24 @@ test('checkRanges() counts what is twice, and sets the later one aside', () => {
 
 test('checkRanges() sets aside what contradicts itself', () => {
   expect(check(blob(1, 2, { rows: 3 }), blob(0, 2), blob(5, 4)).damaged.size).toBe(3);
+});
+
+test('checkRanges() takes losses that blobs name as accounted for, of a blob without rows too', () => {
+  const told = blob(5, 9, { rows: 0, dropped: { evicted: 4, expired: 1 } });
+  expect(check(blob(1, 4, { rows: 3, dropped: { evicted: 1 } }), told)).toMatchObject({
+    missing: 0,
+    dropped: { evicted: 5, expired: 1 },
+    findings: [],
+  });
+  expect(check(blob(1, 4, { rows: 2, dropped: { evicted: 1 } })).missing).toBe(1);
+  expect(check(blob(1, 4, { rows: 4, dropped: { evicted: 1 } })).damaged.size).toBe(1);
+});
+
+test('checkRanges() counts ranges that were put aside apart from what is missing', () => {
+  const told = blob(11, 12, { quarantined: [[3, 6]] });
+  const { missing, quarantined, findings } = check(blob(1, 2), told);
+  expect({ missing, quarantined }).toEqual({ missing: 4, quarantined: 4 });
+  expect(findings).toEqual(['rows 7 to 10 before "b-11-12" are missing']);
 });
 
 test('checkRanges() accounts for every number of ranges without overlap', () => {

@@ -1,4 +1,5 @@
-import { mkdir, open, writeFile } from 'node:fs/promises';
+import { mkdir, open, statfs, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { spawn } from 'node:child_process';
@@ -20,8 +21,10 @@ const printPeak =
 
 test(
   'a model of 4 GB with its weights beside the graph is registered in under 300 MB of memory',
-  { timeout: 120_000 },
-  async () => {
+  { timeout: 180_000 },
+  async ({ skip }) => {
+    const { bavail, bsize } = await statfs(tmpdir());
+    if (bavail * bsize < 2 * weightBytes) skip('there is no room for 4 GB');
     await using rig = await workspaceRig();
     const folder = join(rig.folder, 'model');
     await writeTableModel(folder);
@@ -34,7 +37,7 @@ test(
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
     await ended;
     const peakKilobytes = Number(/^VmHWM:\s+(\d+) kB\n$/.exec(stderr)?.[1]);
-    expect(peakKilobytes, stderr).toBeLessThan(300_000);
+    expect(peakKilobytes, `it wrote ${stderr}`).toBeLessThan(300_000);
     const registered: unknown = JSON.parse(stdout);
     const row = Array.from({ length: columns }, () => 0);
     expect(registered).toMatchObject({

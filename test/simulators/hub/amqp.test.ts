@@ -1,3 +1,4 @@
+import tls from 'node:tls';
 import rhea, { type Connection, type EventContext } from 'rhea';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../../shared/clock.ts';
@@ -21,6 +22,27 @@ test('a wrong token is answered with 401, and a link without one is refused', as
   expect(await client.openSender('/messages/devicebound')).toBe('amqp:unauthorized-access');
   expect(await client.putToken(rig.sign('service'))).toBe(200);
   expect(await client.openSender('/nowhere')).toBe('amqp:not-found');
+});
+
+test.each([
+  ['a frame of 1 GB', [0x40, 0, 0, 0, 2, 0, 0, 0]],
+  ['a frame of no length', [0, 0, 0, 0, 2, 0, 0, 0]],
+  ['a list of 4 billion items', [0, 0, 0, 20, 2, 0, 0, 0, 0, 0x53, 0x10, 0xd0, 0, 0, 0, 8, 0xff, 0xff, 0xff, 0xff]],
+  [
+    'an array of 4 billion nulls',
+    [0, 0, 0, 22, 2, 0, 0, 0, 0, 0x53, 0x10, 0xf0, 0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0x40, 0],
+  ],
+])('%s ends its connection, before there is room made for it', async (_what, frame) => {
+  await using rig = await openHubRig();
+  const before = process.memoryUsage.rss();
+  const socket = tls.connect({ host: '127.0.0.1', port: rig.hub.port, servername: 'localhost' });
+  socket.on('error', () => undefined);
+  socket.resume();
+  socket.write(Buffer.concat([Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1'), Buffer.from(frame)]));
+  await until(() => socket.closed, { what: 'the end of the connection' });
+  expect(process.memoryUsage.rss() - before).toBeLessThan(100 * 1024 * 1024);
+  using client = connect(rig.hub.port);
+  expect(await client.putToken(rig.sign('service'))).toBe(200);
 });
 
 function connect(port: number) {

@@ -46,8 +46,6 @@ function packet(random: Random): Packet {
       return { cmd: 'unsubscribe', messageId, unsubscriptions: [filter(random)] };
     case 2:
       return { cmd: 'puback', messageId };
-    case 3:
-      return { cmd: 'pingreq' };
     default:
       return {
         cmd: 'publish',
@@ -152,6 +150,10 @@ export function restInput(random: Random): RestInput {
     '/configurations/testQueries',
     `/jobs/v2/${id}`,
     '/jobs/v2/query',
+    '/jobs/create',
+    `/jobs/${id}`,
+    `/digitaltwins/${id}`,
+    `/digitaltwins/${id}/commands/${encodeURIComponent(random.pick(['ping', ...awkward]))}`,
     '/statistics/devices',
     `/${random.pick(['x', 'devices/%zz', '%', '//', 'devices/a/b/c/d'])}`,
   ]);
@@ -201,13 +203,15 @@ function restBody(random: Random, id: string): string {
       content: { modulesContent: { $edgeAgent: json(random, 8) } },
     },
     { tags: json(random, 6), properties: { desired: json(random, 6) } },
+    [{ op: random.pick(['add', 'remove', 'x']), path: `/${random.pick(awkward)}/a`, value: json(random, 8) }],
     [{ id, importMode: random.pick(['create', 'update', 'delete', 'x', 'updateTwin']), tags: { a: 'x' } }],
   ] as const;
   const text = JSON.stringify(random.pick<unknown>(bodies));
   return random.oneIn(5) ? mutate(random, Buffer.from(text)).toString('utf8') : text;
 }
 
-function mutate(random: Random, bytes: Buffer): Buffer {
+/** Damages bytes: one is changed, the end is cut off, some are put in, or a part comes twice. */
+export function mutate(random: Random, bytes: Buffer): Buffer {
   const at = random.below(bytes.length);
   switch (random.below(4)) {
     case 0: {

@@ -1,6 +1,6 @@
 import https from 'node:https';
 import tls from 'node:tls';
-import { generate } from 'mqtt-packet';
+import { type Packet, generate, parser as createParser } from 'mqtt-packet';
 import { expect, test } from 'vitest';
 import { createLogger } from '../../../shared/log.ts';
 import { type HubRig, openHubRig } from '../../conformance/hub-rig.ts';
@@ -31,7 +31,9 @@ test(
     const before = (await rig.registry.getTwin('kept')).responseBody;
     const random = new Random(seed);
     const answered = new Map<number, number>();
-    await Promise.all([fuzzMqtt(rig, random), fuzzRest(rig, { random, answered })]);
+    const [taken] = await Promise.all([fuzzMqtt(rig, random), fuzzRest(rig, { random, answered })]);
+    const answers = [...answered.values()].reduce((sum, count) => sum + count, 0);
+    expect(taken + answers).toBeGreaterThanOrEqual(100_000);
     expect(errors.filter((line) => !line.includes('cannot be applied'))).toEqual([]);
     const { deviceEtag: _etag, ...after } = (await rig.registry.getTwin('kept')).responseBody as typeof before & {
       deviceEtag: string;
@@ -46,7 +48,8 @@ test(
   },
 );
 
-async function fuzzMqtt(rig: HubRig, random: Random): Promise<void> {
+/** Gives how many inputs the hub has taken in. */
+async function fuzzMqtt(rig: HubRig, random: Random): Promise<number> {
   const { SharedAccessSignature } = await import('azure-iot-common');
   const key = /SharedAccessKey=(.+)$/.exec(rig.hub.deviceConnectionString('fuzz'))?.[1] ?? '';
   const resource = encodeURIComponent(`${rig.hub.hostName}/devices/fuzz`);
@@ -66,24 +69,33 @@ async function fuzzMqtt(rig: HubRig, random: Random): Promise<void> {
     username: `${rig.hub.hostName}/fuzz/?api-version=2021-04-12`,
     password: Buffer.from(password),
   });
+  const ping = generate({ cmd: 'pingreq' });
   let session: Buffer | undefined;
-  let sent = 0;
-  while (sent < inputs.mqtt) {
+  let taken = 0;
+  while (taken < inputs.mqtt) {
     const socket = tls.connect({ host: '127.0.0.1', port: rig.hub.port, servername: 'localhost', session });
     socket.on('session', (ticket: Buffer) => (session = ticket));
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.on('error', () => undefined);
-    socket.resume();
-    const packets = Array.from({ length: packetsPerConnection }, () => mqttInput(random));
-    sent += packets.length;
-    if (!random.oneIn(10)) packets.unshift(connect);
+    // A ping after each input: its answer says that the hub has taken that input in, and goes on. The one that ends the
+    // connection counts too; those after it do not.
+    let answered = 0;
+    const parser = createParser();
+    parser.on('packet', ({ cmd }: Packet) => void (answered += cmd === 'pingresp' ? 1 : 0));
+    socket.on('data', (chunk: Buffer) => parser.parse(chunk));
+    const packets: Buffer[] = Array.from({ length: packetsPerConnection }, () =>
+      Buffer.concat([mqttInput(random), ping]),
+    );
+    if (!random.oneIn(50)) packets.unshift(connect);
     // Cut anywhere: packets come in pieces, as they do.
     const all = Buffer.concat(packets);
     const at = random.below(all.length);
     socket.write(all.subarray(0, at));
     socket.end(all.subarray(at));
     await closed;
+    taken += Math.min(packetsPerConnection, answered + 1);
   }
+  return taken;
 }
 
 async function fuzzRest(

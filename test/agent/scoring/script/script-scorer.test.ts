@@ -104,3 +104,12 @@ test.each([
 ])('a script that %s ends the start', async (_, script) => {
   await expect(startScript(script)).rejects.toMatchObject({ code: 'MODEL_INVALID' });
 });
+
+test('a script without any model answers for the service, and an image with neither does not start', async () => {
+  const script = 'export const run = ({ x }, { models }) => ({ x, models: Object.keys(models) });';
+  await using rig = await startScoring({ script, only: [], environment: { SERVICE_NAME: 'rules', WORKER_COUNT: '1' } });
+  expect(await (await rig.post('/score', { x: 1 })).json()).toEqual({ x: 1, models: [] });
+  expect(await (await rig.fetch('/swagger.json')).json()).toMatchObject({ info: { title: 'rules' } });
+  expect(await (await rig.fetch('/metrics')).text()).toContain('rules');
+  await expect(startScoring({ only: [] })).rejects.toMatchObject({ code: 'IMAGE_INVALID' });
+});

@@ -1,20 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, readFileSync, statSync } from 'node:fs';
+import { globSync, statSync } from 'node:fs';
 import { chmod, chown, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { readLedger } from '../../../agent/collect/ledger.ts';
 import { drainBuffer } from '../../../agent/collect/uploader.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
-import { rowsOf, type StoredBlob, storeIn } from './collect-rig.ts';
-
-/** `CRASH_ROUNDS=500 CRASH_SEED=7 npx vitest run … crash` goes through more points, or the same ones again. */
-const rounds = Number(process.env['CRASH_ROUNDS'] ?? 6);
-const seed = Number(process.env['CRASH_SEED'] ?? Date.now() % 100_000);
+import { type StoredBlob, storeIn } from './collect-rig.ts';
 
 const collectingProcess = new URL('./collecting-process.ts', import.meta.url);
 const drainingProcess = new URL('./draining-process.ts', import.meta.url);
@@ -44,51 +38,6 @@ async function kill({ process }: Running): Promise<void> {
 function committedIn(output: string): number {
   return Number(output.trimEnd().split('\n').at(-1) ?? 0);
 }
-
-test(
-  `kill -9 of both sides at any point loses no counted row and doubles none (seed ${seed})`,
-  { timeout: 600_000 },
-  async () => {
-    await using folder = await temporaryFolder();
-    const databasePath = join(folder.path, 'collect.db');
-    const storage = join(folder.path, 'storage');
-    let random = seed;
-    const nextRandom = (): number => {
-      random = (random * 1_103_515_245 + 12_345) % 2 ** 31;
-      return random / 2 ** 31;
-    };
-    const counted = new Map<string, number>();
-    for (let run = 1; run <= rounds; run += 1) {
-      const collecting = start(collectingProcess, [databasePath, String(run)]);
-      const draining = start(drainingProcess, [databasePath, storage]);
-      await until(() => committedIn(collecting.output()) > 0);
-      const delays = [nextRandom() * 150, nextRandom() * 150];
-      await Promise.all([sleep(delays[0]).then(() => kill(draining)), sleep(delays[1]).then(() => kill(collecting))]);
-      counted.set(String(run), committedIn(collecting.output()));
-      expect(draining.output()).not.toContain('DIFFERS');
-      for (const { collected, uploaded, buffered, dropped } of readLedger(databasePath).streams) {
-        expect({ run, collected }).toEqual({ run, collected: uploaded + buffered });
-        expect(dropped).toEqual({});
-      }
-    }
-    const rest = new Map<string, StoredBlob>();
-    await drainBuffer({ databasePath, destination: storeIn(rest), seal: 'all', signal: AbortSignal.timeout(60_000) });
-    const stored = globSync('**/*.csv', { cwd: storage }).filter((name) => !rest.has(name));
-    const before = stored.map((name) => ({ name, metadata: {}, text: readFileSync(join(storage, name), 'utf8') }));
-    const perRun = new Map<string, number[]>();
-    for (const [run = '', row] of [...before, ...rest.values()].flatMap(rowsOf)) {
-      perRun.set(run, [...(perRun.get(run) ?? []), Number(row)]);
-    }
-    for (const [run, rows] of perRun) {
-      const sorted = rows.toSorted((left, right) => left - right);
-      // None twice, none missing between the first and the last, and at least all that were counted.
-      expect({ run, rows: sorted }).toEqual({ run, rows: sorted.map((_, index) => index + 1) });
-      expect(sorted.length).toBeGreaterThanOrEqual(counted.get(run) ?? 0);
-    }
-    const total = [...perRun.values()].reduce((sum, rows) => sum + rows.length, 0);
-    expect(readLedger(databasePath).streams).toMatchObject([{ collected: total, uploaded: total, buffered: 0 }]);
-  },
-);
 
 /** Whether this can start processes of another user that may read these sources. */
 const canBeAnotherUser = process.getuid?.() === 0 && othersMayEnter(import.meta.dirname);
