@@ -6,7 +6,8 @@ import { Callers } from './http/callers.ts';
 import { Listener } from './http/listener.ts';
 import type { RouterOptions } from './http/router.ts';
 import { ScoringMetrics } from './metrics.ts';
-import { placeModel, placeScript } from './place-model.ts';
+import { ModelRepository, serveModel } from './model-repository.ts';
+import { placeScript } from './place-model.ts';
 import { ServedModels } from './served-models.ts';
 import type { GrpcListener } from './grpc/grpc-listener.ts';
 import type { ScoringSettings } from './settings.ts';
@@ -68,10 +69,9 @@ export class ScoringServer implements AsyncDisposable {
     const telemetry = await startTelemetry(settings, log);
     if (telemetry !== undefined) lines?.tell((line) => telemetry.line(line));
     const collection = Collection.start(settings, { log, entry });
-    const scorers = await Promise.all(
-      settings.config.models.map((_, index) => placeModel(index, { settings, log, entry, collection })),
-    );
-    const models = new ServedModels(scorers, await placeScript({ settings, log, entry, collection }));
+    const placing = { settings, log, entry, collection };
+    const served = await Promise.all(settings.config.models.map((_, index) => serveModel(index, placing)));
+    const models = new ServedModels(served, await placeScript(placing));
     const state = { ready: true };
     const { keysFile, service, limits, logsRequests } = settings;
     const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
@@ -95,6 +95,7 @@ export class ScoringServer implements AsyncDisposable {
       collector: collection?.collector,
       ledger: () => collection?.ledger() ?? [],
       callers,
+      repository: settings.sharesPort ? undefined : new ModelRepository(models, placing),
       bodies: { bodyBytesMax: limits.bodyBytesMax, budget },
       observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
       log,
