@@ -42,6 +42,11 @@ export class JsonCursor {
     return this.#at;
   }
 
+  /** Bytes that are not read yet. */
+  get bytesLeft(): number {
+    return this.#bytes.byteLength - this.#at;
+  }
+
   /** Passes space and gives the next byte; NaN at the end. */
   peek(): number {
     const bytes = this.#bytes;

@@ -30,10 +30,13 @@ export async function tryModel(model: OnnxModel): Promise<Trial> {
   return { runMs, sharesRuns: same && sharedMs < 2 * runMs * sharedCostMax };
 }
 
+/** So long a model is tried, and nine times at most: on a busy machine one run of a light model can take milliseconds. */
+const trialMs = 50;
+
 async function timeOf(run: () => Promise<unknown>): Promise<number> {
   const times: number[] = [];
   // What else the machine does only adds to a time: the least of several is the model's own.
-  for (let total = 0; total < 5 && times.length < 9; total += times.at(-1) ?? 0) {
+  for (let total = 0; total < trialMs && times.length < 9; total += times.at(-1) ?? 0) {
     const startMs = performance.now();
     await run();
     times.push(performance.now() - startMs);

@@ -35,6 +35,8 @@ interface InferInput {
   binaryBytes?: number;
   /** Where `data` stands in the JSON. */
   dataAt?: number;
+  /** Its values, where name and datatype stand before them as in every client's requests: then they are walked over once. */
+  read?: { readonly spec: TensorSpec; readonly data: TensorData };
 }
 
 /**
@@ -47,7 +49,7 @@ export function parseInferBody(body: Uint8Array, jsonBytes: number | undefined, 
     throw invalid(`its JSON is said to have ${jsonBytes} bytes, but all of it has ${body.byteLength}`);
   }
   const json = body.subarray(0, jsonBytes);
-  const request = readRequest(json);
+  const request = readRequest(json, model);
   const given = new Map<string, Tensor>();
   let binaryAt = json.byteLength;
   for (const input of request.inputs) {
@@ -70,11 +72,11 @@ export function parseInferBody(body: Uint8Array, jsonBytes: number | undefined, 
   };
 }
 
-function readRequest(json: Uint8Array): InferRequest {
+function readRequest(json: Uint8Array, model: ServiceModel): InferRequest {
   const cursor = new JsonCursor(json);
   const request: InferRequest = { inputs: [] };
   cursor.object((member) => {
-    if (member === 'inputs') cursor.array(() => void request.inputs.push(readInput(cursor)));
+    if (member === 'inputs') cursor.array(() => void request.inputs.push(readInput(cursor, model)));
     else if (member === 'id') request.id = cursor.string();
     else if (member === 'outputs') request.outputs = small(z.array(requestedOutput), cursor, '"outputs"');
     else if (member === 'parameters') {
@@ -86,7 +88,7 @@ function readRequest(json: Uint8Array): InferRequest {
   return request;
 }
 
-function readInput(cursor: JsonCursor): InferInput {
+function readInput(cursor: JsonCursor, model: ServiceModel): InferInput {
   const input: InferInput = {};
   cursor.object((member) => {
     if (member === 'name') input.name = cursor.string();
@@ -98,7 +100,10 @@ function readInput(cursor: JsonCursor): InferInput {
     } else if (member === 'data') {
       cursor.peek();
       input.dataAt = cursor.position;
-      cursor.skip();
+      const { name, datatype, shape = [] } = input;
+      const spec = model.signature.inputs.find((own) => own.name === name && datatypeOf(own.type) === datatype);
+      if (spec === undefined) cursor.skip();
+      else input.read = { spec, data: readNested(cursor, spec.type, roomFor(shape, cursor)).data };
     } else cursor.skip();
   });
   return input;
@@ -120,14 +125,19 @@ function specOf({ name, datatype, shape }: InferInput, model: ServiceModel): Ten
 
 /** Reads values that stand in the JSON: one flat array, or arrays in each other. */
 function valuesInJson(
-  { shape = [], dataAt }: InferInput,
+  { shape = [], dataAt, read }: InferInput,
   spec: TensorSpec,
   json: Uint8Array,
 ): { shape: number[]; data: TensorData } {
   if (dataAt === undefined) throw invalid(`"${spec.name}" has no data`);
-  // The values are at least two bytes each, so no shape can ask for more room than the body deserves.
-  const hint = Math.min(elementCount(shape), json.byteLength);
-  return { shape, data: readNested(new JsonCursor(json, dataAt), spec.type, hint).data };
+  if (read?.spec === spec) return { shape, data: read.data };
+  const cursor = new JsonCursor(json, dataAt);
+  return { shape, data: readNested(cursor, spec.type, roomFor(shape, cursor)).data };
+}
+
+/** Elements to make room for: the values are at least two bytes each, so no shape can ask for more than the body deserves. */
+function roomFor(shape: readonly number[], cursor: JsonCursor): number {
+  return Math.min(elementCount(shape), cursor.bytesLeft);
 }
 
 /** Gives the outputs that the answer has, in the order asked for, and which of them are binary. */
