@@ -21,29 +21,45 @@ export function addCheck(program: Command): void {
 }
 
 async function check(flags: CheckFlags): Promise<void> {
-  const device = parseDeviceConnectionString(openDevice(flags));
+  const connectionString = openDevice(flags);
+  const results = await checkDevice({ connectionString, stateFolder: resolve(flags.state) });
+  process.stdout.write(
+    `${flags.json === true ? JSON.stringify({ checks: results }, undefined, 2) : checksText(results)}\n`,
+  );
+  failOnErrors(results);
+  return process.exit(0);
+}
+
+/** Looks whether this device has all that its agent needs. */
+export async function checkDevice(config: {
+  readonly connectionString: string;
+  readonly stateFolder: string;
+}): Promise<readonly CheckResult[]> {
   const [{ runChecks }, { deviceChecks }, { AgentState }, { Generations }] = await Promise.all([
     import('../check/check.ts'),
     import('../check/device-checks.ts'),
     import('../agent-state.ts'),
     import('../generations.ts'),
   ]);
-  const state = new AgentState(resolve(flags.state));
+  const device = parseDeviceConnectionString(config.connectionString);
+  const state = new AgentState(config.stateFolder);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
   const checks = deviceChecks({ device, stateFolder: state.folder, desired: generations.current });
-  const results = await runChecks(checks, new AbortController().signal);
-  process.stdout.write(
-    `${flags.json === true ? JSON.stringify({ checks: results }, undefined, 2) : asText(results)}\n`,
-  );
+  return runChecks(checks, new AbortController().signal);
+}
+
+/** @throws {FerryError} CHECK_FAILED when a check has found an error */
+export function failOnErrors(results: readonly CheckResult[]): void {
   const failed = results.filter(({ outcome }) => outcome === 'error');
-  if (failed.length === 0) return process.exit(0);
+  if (failed.length === 0) return;
   throw new FerryError(
     'CHECK_FAILED',
     `Cannot run the agent well: ${failed.length} of ${results.length} checks failed`,
   );
 }
 
-function asText(results: readonly CheckResult[]): string {
+/** Lays out what was found, and what to do. */
+export function checksText(results: readonly CheckResult[]): string {
   const rows = results.map(({ outcome, name, found, next }) => [
     outcome,
     name,
