@@ -1,3 +1,4 @@
+import { ledgersProperty } from '../shared/collect/reported-ledger.ts';
 import type { JsonObject } from './report.ts';
 
 /** Largest reported properties that are sent, as characters of JSON: the hub takes 32 KB, counted a little otherwise. */
@@ -17,7 +18,10 @@ export function fitReport(report: JsonObject): JsonObject {
     const modules = Object.entries(objectAt(fitted, 'modules')).map(([name, module]) => [name, without(module, field)]);
     fitted = { ...fitted, modules: Object.fromEntries(modules) as JsonObject };
   }
-  return fitted;
+  if (JSON.stringify(fitted).length <= reportLengthMax) return fitted;
+  // What is collected can be asked for on the device as well.
+  const { [ledgersProperty]: _left, ...rest } = fitted;
+  return rest;
 }
 
 /** Gives a module without a field; `createOptions` are a part of its settings, in pieces. */

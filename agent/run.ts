@@ -8,7 +8,6 @@ import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askReady } from './ask-ready.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired, type DesiredState } from './desired-state.ts';
-import { fitReport } from './fit-report.ts';
 import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
@@ -20,13 +19,13 @@ import { answerMethod } from './methods/answer-method.ts';
 import { BackgroundTasks } from './methods/background-tasks.ts';
 import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
-import { type Look, Reconciler } from './reconciler.ts';
+import { Reconciler } from './reconciler.ts';
 import { credentialFor } from './images/credential-for.ts';
-import { type JsonObject, reportedState } from './report.ts';
+import { Reporting } from './reporting.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
 import { Figures } from './status/figures.ts';
 import { openStatusServer, type StatusServerOptions } from './status/status-server.ts';
-import { type Drain, type UploadRecord, uploadAll, uploadEvery } from './upload-timer.ts';
+import { type Drain, type UploadOptions, type UploadRecord, uploadAll, uploadEvery } from './upload-timer.ts';
 
 /** The settings of {@link runAgent}. */
 export interface RunOptions {
@@ -71,8 +70,11 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
 
   const figures = new Figures();
   const uploads = new Map<string, UploadRecord>();
-  let lastReport: JsonObject = {};
-  let lastLook: Look | undefined;
+  const reporting = new Reporting({
+    agentStartedAt,
+    agentVersion: options.version,
+    send: (report) => hub.report(report),
+  });
   const reconciler = new Reconciler({
     engine,
     watch,
@@ -88,10 +90,8 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     environmentOf: (module) => moduleEnvironment(device, module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
     onLook: (look) => {
-      lastLook = look;
       figures.noteLook(look, systemClock.monotonicMs());
-      lastReport = reportedState({ ...look, agentStartedAt, agentVersion: options.version });
-      hub.report(fitReport(lastReport));
+      reporting.noteLook(look);
     },
     clock: systemClock,
     log,
@@ -107,8 +107,9 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
         engine,
         restart: (module, methodSignal) => reconciler.restart(module, methodSignal),
         specOf: (module) => generations.current?.modules.find(({ name }) => name === module),
-        report: () => lastReport,
+        report: () => reporting.report,
         tasks: new BackgroundTasks(signal),
+        modulesFolder: state.modulesFolder,
         clock: systemClock,
       },
       { figures, log },
@@ -123,9 +124,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     startedAt: agentStartedAt,
     connection: () => hub.connection,
     generations,
-    look: () => lastLook,
+    look: () => reporting.look,
     pulls: () => images.pulls,
     uploads: () => [...uploads.values()],
+    collection: () => reporting.ledgers.all,
   };
   await using _status = await openStatus(options, { state, figures, sources });
   await workUntil(signal, {
@@ -135,6 +137,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     hub,
     clearing,
     onUpload: (record) => uploads.set(record.module, record),
+    onDrained: (module, databasePath) => reporting.noteDrain(module, databasePath),
   });
 }
 
@@ -165,11 +168,12 @@ interface Parts {
   readonly reconciler: Reconciler;
   readonly hub: Hub;
   readonly clearing: ClearImagesOptions;
-  readonly onUpload: (record: UploadRecord) => void;
+  readonly onUpload: UploadOptions['onUpload'];
+  readonly onDrained: UploadOptions['onDrained'];
 }
 
 async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
-  const { options, state, reconciler, hub, clearing, onUpload } = parts;
+  const { options, state, reconciler, hub, clearing, onUpload, onDrained } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -181,6 +185,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
     destination: new HubFileUpload(options.device),
     drain: drainRows,
     onUpload,
+    onDrained,
     log,
   };
   let refusal: unknown;

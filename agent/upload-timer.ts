@@ -25,6 +25,8 @@ export interface UploadOptions {
   readonly drain: Drain;
   /** Is told of every try that had something to send, or failed. */
   readonly onUpload: (record: UploadRecord) => void;
+  /** Is told after every try, whatever became of it. */
+  readonly onDrained: (module: string, databasePath: string) => Promise<void>;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -44,22 +46,28 @@ export async function uploadAll({
   destination,
   drain,
   onUpload,
+  onDrained,
   log,
   signal,
 }: UploadOptions): Promise<void> {
   const modules = await readdir(modulesFolder).catch(() => []);
   for (const module of modules) {
     if (signal.aborted) return;
+    const databasePath = join(modulesFolder, module, 'data', 'collect.db');
     try {
-      const rows = await drain(join(modulesFolder, module, 'data', 'collect.db'), destination, signal);
-      if (rows === 0) continue;
-      log.info({ module, rows }, 'uploaded collected rows');
-      onUpload({ module, atMs: Date.now(), rows });
+      const rows = await drain(databasePath, destination, signal);
+      if (rows > 0) {
+        log.info({ module, rows }, 'uploaded collected rows');
+        onUpload({ module, atMs: Date.now(), rows });
+      }
     } catch (error) {
       if (signal.aborted) return;
       onUpload({ module, atMs: Date.now(), rows: 0, error: messageOf(error) });
       const code = isFerryError(error) ? error.code : undefined;
       log.warn({ module, code }, `collected rows stay in the buffer: ${messageOf(error)}`);
     }
+    await onDrained(module, databasePath).catch((error: unknown) => {
+      log.warn({ module, why: messageOf(error) }, 'the ledger of what is collected cannot be read');
+    });
   }
 }

@@ -111,6 +111,29 @@ export function openExistingBuffer(path: string): Database.Database | undefined 
   return existsSync(path) ? openBuffer(path) : undefined;
 }
 
+/**
+ * Opens a buffer for reading, where there is one: it waits for nobody's transaction.
+ * @throws {FerryError} BUFFER_INVALID when the file is no buffer, is damaged, or is of another version
+ */
+export function readBuffer<T>(path: string, read: (database: Database.Database) => T): T | undefined {
+  if (!existsSync(path)) return undefined;
+  let database: Database.Database | undefined;
+  try {
+    // Not opened as read-only: then SQLite could not take back what a crash has left half done.
+    database = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
+    database.pragma('query_only = ON');
+    const version = Number(database.pragma('user_version', { simple: true }));
+    // Its maker has not come further than to the empty file.
+    if (version === 0) return undefined;
+    if (version !== schemaVersion) throw new Error(`its version is ${version}, ${schemaVersion} was wanted`);
+    return database.transaction(() => read(database as Database.Database))();
+  } catch (cause) {
+    throw unusable(path, cause);
+  } finally {
+    database?.close();
+  }
+}
+
 /** Makes the empty file, for the owner and the group, whatever the umask: the uploader may be another user of the group. */
 function createFile(path: string): void {
   const file = openSync(path, 'a');

@@ -1,4 +1,5 @@
-import { openExistingBuffer } from './buffer-file.ts';
+import type Database from 'better-sqlite3';
+import { readBuffer } from './buffer-file.ts';
 import type { DropReason } from './losses.ts';
 import { damagedBuffers } from './set-aside.ts';
 import type { Designation, StreamIdentity } from './stream.ts';
@@ -27,29 +28,22 @@ export interface Ledger {
  * @throws {FerryError} BUFFER_INVALID when the file is no buffer
  */
 export function readLedger(databasePath: string): Ledger {
-  const database = openExistingBuffer(databasePath);
   const damaged = damagedBuffers(databasePath);
-  if (database === undefined) return { bufferedBytes: 0, streams: [], damaged };
-  try {
-    return database.transaction(() => {
-      const bufferedBytes = database.prepare<[], number>('SELECT bytes FROM buffer').pluck().get() ?? 0;
-      const drops = database.prepare<[], DropRow>('SELECT stream, reason, rows FROM drops').all();
-      const streams = database.prepare<[], StreamRow>(streamsQuery).all();
-      return {
-        bufferedBytes,
-        damaged,
-        streams: streams.map(({ id, held, ...stream }) => ({
-          ...stream,
-          buffered: held - stream.quarantined,
-          dropped: Object.fromEntries(
-            drops.filter((drop) => drop.stream === id).map(({ reason, rows }) => [reason, rows]),
-          ),
-        })),
-      };
-    })();
-  } finally {
-    database.close();
-  }
+  return { bufferedBytes: 0, streams: [], ...readBuffer(databasePath, ledgerIn), damaged };
+}
+
+function ledgerIn(database: Database.Database): Omit<Ledger, 'damaged'> {
+  const bufferedBytes = database.prepare<[], number>('SELECT bytes FROM buffer').pluck().get() ?? 0;
+  const drops = database.prepare<[], DropRow>('SELECT stream, reason, rows FROM drops').all();
+  const streams = database.prepare<[], StreamRow>(streamsQuery).all();
+  return {
+    bufferedBytes,
+    streams: streams.map(({ id, held, ...stream }) => ({
+      ...stream,
+      buffered: held - stream.quarantined,
+      dropped: Object.fromEntries(drops.filter((drop) => drop.stream === id).map(({ reason, rows }) => [reason, rows])),
+    })),
+  };
 }
 
 const streamsQuery = `

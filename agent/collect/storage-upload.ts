@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { BlockBlobClient, ContainerClient } from '@azure/storage-blob';
+import { AnonymousCredential, type BlockBlobClient, ContainerClient } from '@azure/storage-blob';
 import { FerryError, messageOf } from '../../shared/errors.ts';
 import { storeBlob, storeOptions } from './store-blob.ts';
 import type { UploadDestination } from './upload-destination.ts';
@@ -38,7 +38,6 @@ export class StorageUpload implements UploadDestination {
 }
 
 async function signedContainer(file: string): Promise<ContainerClient> {
-  const { AnonymousCredential, ContainerClient } = await import('@azure/storage-blob');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new FerryError('FILE_UNREADABLE', `Cannot read the storage signature "${file}": ${messageOf(cause)}`);
   });
@@ -57,10 +56,7 @@ async function identifiedContainer(access: {
   readonly containerUrl: string;
   readonly clientId: string | undefined;
 }): Promise<ContainerClient> {
-  const [{ ManagedIdentityCredential }, { ContainerClient }] = await Promise.all([
-    import('@azure/identity'),
-    import('@azure/storage-blob'),
-  ]);
+  const { ManagedIdentityCredential } = await import('@azure/identity');
   const { containerUrl, clientId } = access;
   const identity = new ManagedIdentityCredential({
     ...(clientId === undefined ? {} : { clientId }),

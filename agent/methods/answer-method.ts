@@ -3,6 +3,7 @@ import { messageOf } from '../../shared/errors.ts';
 import { backgroundTaskStatus } from './background-tasks.ts';
 import { getModuleLogs, uploadModuleLogs } from './module-logs.ts';
 import { type MethodAnswer, type MethodContext, schemaVersion } from './method.ts';
+import { releaseQuarantined } from './release-quarantined.ts';
 import { scoreModule } from './score-module.ts';
 import { uploadSupportBundle } from './support-bundle.ts';
 
@@ -13,7 +14,7 @@ const restartSchema = z.object({ schemaVersion, id: z.string().min(1) });
 
 type Handler = (payload: unknown, context: MethodContext, signal: AbortSignal) => Promise<MethodAnswer>;
 
-/** The direct methods of `$edgeAgent`, by the names that documents write; all but the last are IoT Edge's. */
+/** The direct methods of `$edgeAgent`, by the names that documents write; all but the last two are IoT Edge's. */
 const methods: Readonly<Record<string, Handler>> = {
   ping: async () => ({ status: 200 }),
   RestartModule: async (payload, { restart }, signal) => {
@@ -25,6 +26,7 @@ const methods: Readonly<Record<string, Handler>> = {
   UploadSupportBundle: uploadSupportBundle,
   GetTaskStatus: async (payload, context) => backgroundTaskStatus(payload, context.tasks),
   ScoreModule: scoreModule,
+  ReleaseQuarantine: releaseQuarantined,
 };
 
 const handlers = new Map(Object.entries(methods).map(([name, handler]) => [name.toLowerCase(), handler]));

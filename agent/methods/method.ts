@@ -23,6 +23,8 @@ export interface MethodContext {
   /** Gives the reported properties as they were last made. */
   readonly report: () => JsonObject;
   readonly tasks: BackgroundTasks;
+  /** Folder that holds a folder for each module, with what it has collected. */
+  readonly modulesFolder: string;
   readonly clock: Clock;
 }
 

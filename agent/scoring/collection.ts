@@ -4,21 +4,23 @@ import { bufferFileName } from '../collect/buffer-file.ts';
 import { quotaOf } from '../collect/collect-settings.ts';
 import { Collector } from '../collect/collector.ts';
 import { type CommitThread, startCommitThread } from '../collect/commit-thread.ts';
+import { readLedger, type StreamLedger } from '../collect/ledger.ts';
 import type { ScoringSettings } from './settings.ts';
-
-/** How long the last rows get to reach the disk at the end. */
-const commitTimeoutMs = 1_500;
 
 /** Collecting in this process: a collector and the thread that it hands rows to. */
 export class Collection {
   readonly collector: Collector;
   readonly #thread: CommitThread;
+  readonly #databasePath: string;
+  readonly #service: string;
 
   /** @param entry the program's main module, which the thread starts from */
   constructor(settings: ScoringSettings, { folder, log, entry }: { folder: string; log: Logger; entry: URL }) {
+    this.#databasePath = join(folder, bufferFileName);
+    this.#service = settings.service;
     this.#thread = startCommitThread({
       entry,
-      databasePath: join(folder, bufferFileName),
+      databasePath: this.#databasePath,
       quota: quotaOf(settings.collectSettings),
       drain: settings.collectSettings.drain,
       files: settings.collectFiles,
@@ -34,12 +36,22 @@ export class Collection {
     return collectInto === undefined ? undefined : new Collection(settings, { ...program, folder: collectInto });
   }
 
+  /** Gives what became of all rows of this service; nothing where the buffer cannot be read, which the commit thread tells of. */
+  ledger(): readonly StreamLedger[] {
+    try {
+      return readLedger(this.#databasePath).streams.filter(({ service }) => service === this.#service);
+    } catch {
+      return [];
+    }
+  }
+
   /**
    * Brings the last rows to the disk, and ends.
+   * @param timeoutMs how long the last rows get
    * @returns whether they are there
    */
-  async close(): Promise<boolean> {
-    const durable = await this.collector.close(commitTimeoutMs);
+  async close(timeoutMs: number): Promise<boolean> {
+    const durable = await this.collector.close(timeoutMs);
     await this.#thread.stop();
     return durable;
   }

@@ -19,11 +19,13 @@ export interface InlineScorerOptions {
 /** Scores on this thread: reads, runs, writes. */
 export class InlineScorer implements Scorer {
   readonly model: ServiceModel;
+  readonly #loaded: OnnxModel;
   readonly #batcher: Batcher;
   readonly #collector: Collector | undefined;
 
   constructor(model: OnnxModel, options: InlineScorerOptions) {
     this.model = model.model;
+    this.#loaded = model;
     this.#batcher = new Batcher(model, options.batching);
     this.#collector = options.collector;
   }
@@ -50,7 +52,7 @@ export class InlineScorer implements Scorer {
   }
 
   close(): void {
-    // A session lives as long as its process.
+    this.#loaded.release();
   }
 
   #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): string | undefined {

@@ -34,7 +34,11 @@ export class PlacedScorer implements Scorer {
   }
 
   close(): void {
-    this.#started?.close();
+    this.#inline.close();
+    void this.#pool?.then(
+      (pool) => pool.close(),
+      () => undefined,
+    );
   }
 
   async #start(): Promise<WorkerPool> {

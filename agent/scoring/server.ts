@@ -6,7 +6,8 @@ import { Callers } from './http/callers.ts';
 import { Listener } from './http/listener.ts';
 import type { RouterOptions } from './http/router.ts';
 import { ScoringMetrics } from './metrics.ts';
-import { placeModel, placeScript } from './place-model.ts';
+import { ModelRepository, serveModel } from './model-repository.ts';
+import { placeScript } from './place-model.ts';
 import { ServedModels } from './served-models.ts';
 import type { GrpcListener } from './grpc/grpc-listener.ts';
 import type { ScoringSettings } from './settings.ts';
@@ -29,6 +30,9 @@ export interface ScoringServerOptions {
 
 /** How long requests in flight get to end: below the 10 s after which a container engine kills. */
 const drainTimeoutMs = 8_000;
+
+/** How long the last rows get to reach the disk: at least this, and what requests in flight have left of their time. */
+const commitTimeoutMs = 1_000;
 
 /** How long the last traces and lines of the log get to be sent. */
 const telemetryTimeoutMs = 1_000;
@@ -65,10 +69,9 @@ export class ScoringServer implements AsyncDisposable {
     const telemetry = await startTelemetry(settings, log);
     if (telemetry !== undefined) lines?.tell((line) => telemetry.line(line));
     const collection = Collection.start(settings, { log, entry });
-    const scorers = await Promise.all(
-      settings.config.models.map((_, index) => placeModel(index, { settings, log, entry, collection })),
-    );
-    const models = new ServedModels(scorers, await placeScript({ settings, log, entry, collection }));
+    const placing = { settings, log, entry, collection };
+    const served = await Promise.all(settings.config.models.map((_, index) => serveModel(index, placing)));
+    const models = new ServedModels(served, await placeScript(placing));
     const state = { ready: true };
     const { keysFile, service, limits, logsRequests } = settings;
     const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
@@ -90,7 +93,9 @@ export class ScoringServer implements AsyncDisposable {
       isReady: () => state.ready,
       title: service,
       collector: collection?.collector,
+      ledger: () => collection?.ledger() ?? [],
       callers,
+      repository: settings.sharesPort ? undefined : new ModelRepository(models, placing),
       bodies: { bodyBytesMax: limits.bodyBytesMax, budget },
       observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
       log,
@@ -129,11 +134,12 @@ export class ScoringServer implements AsyncDisposable {
   async stop(): Promise<boolean> {
     const { listener, grpc, health, models, callers, collection, telemetry, state } = this.#parts;
     state.ready = false;
+    const drainedByMs = performance.now() + drainTimeoutMs;
     const drained = await Promise.all([listener.drain(drainTimeoutMs), grpc?.drain(drainTimeoutMs) ?? true]);
     await health?.drain(0);
     callers?.[Symbol.dispose]();
     models.close();
-    const durable = (await collection?.close()) ?? true;
+    const durable = (await collection?.close(commitTimeoutMs + Math.max(0, drainedByMs - performance.now()))) ?? true;
     await telemetry?.close(telemetryTimeoutMs);
     return drained.every(Boolean) && durable;
   }

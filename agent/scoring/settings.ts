@@ -232,7 +232,11 @@ function uploadSettings(given: z.infer<typeof environmentSchema>): ScoringSettin
   return { access: { containerUrl: containerUrl ?? '', clientId: given.AZURE_CLIENT_ID }, everyMs };
 }
 
-function readConfig(root: string): ServiceConfig {
+/**
+ * Reads which models the image serves.
+ * @throws {FerryError} IMAGE_INVALID
+ */
+export function readConfig(root: string): ServiceConfig {
   const path = join(root, serviceConfigPath);
   const config = parseConfig(path);
   if (config.models.length > 0 || existsSync(join(root, scriptPath))) return config;

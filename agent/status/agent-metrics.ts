@@ -27,7 +27,11 @@ export async function agentMetrics(
 ): Promise<{ readonly contentType: string; readonly text: string }> {
   const registry = new Registry();
   registry.setDefaultLabels({ iothub: status.hub, edge_device: status.deviceId, instance_number: status.startedAt });
-  for (const { kind, name, help, values } of [...figureMetrics(figures), ...statusMetrics(status)]) {
+  for (const { kind, name, help, values } of [
+    ...figureMetrics(figures),
+    ...statusMetrics(status),
+    ...collectionMetrics(status),
+  ]) {
     const labelNames = [...new Set(values.flatMap(({ labels }) => Object.keys(labels ?? {})))];
     const settings = { name, help, labelNames, registers: [registry] };
     const metric = kind === 'counter' ? new Counter(settings) : new Gauge(settings);
@@ -80,6 +84,25 @@ function figureMetrics(figures: Figures): Metric[] {
       values: running.map(({ labels, expected }) => ({ labels, value: expected })),
     },
   ];
+}
+
+/** What became of the rows of each stream; rows that were dropped have a reason beside. */
+function collectionMetrics({ collection }: AgentStatus): Metric[] {
+  const values = Object.entries(collection).flatMap(([module, { streams }]) =>
+    Object.values(streams).flatMap(({ service, model, version, designation, dropped, ...rows }) => {
+      const labels = { module_name: module, service, model, version: String(version), designation };
+      const states = (['collected', 'uploaded', 'buffered', 'quarantined'] as const).map((state) => ({
+        labels: { ...labels, state, reason: '' },
+        value: rows[state],
+      }));
+      const losses = Object.entries(dropped).map(([reason, value]) => ({
+        labels: { ...labels, state: 'dropped', reason },
+        value,
+      }));
+      return [...states, ...losses];
+    }),
+  );
+  return [{ kind: 'gauge', name: 'modelferry_agent_rows', help: 'What became of collected rows', values }];
 }
 
 function statusMetrics({ connection, deployment, pulls, residentBytes, freeDiskBytes }: AgentStatus): Metric[] {

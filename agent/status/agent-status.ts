@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { z } from 'zod';
+import { type ReportedLedgers, reportedLedgersSchema } from '../../shared/collect/reported-ledger.ts';
 import type { Generations } from '../generations.ts';
 import type { HubConnection } from '../hub/hub.ts';
 import type { Pull } from '../images/image-store.ts';
@@ -48,6 +49,8 @@ export const agentStatusSchema = z.object({
       error: z.string().optional(),
     }),
   ),
+  /** What modules have collected and what became of it, by module. */
+  collection: reportedLedgersSchema,
   residentBytes: z.number(),
   freeDiskBytes: z.number(),
 });
@@ -68,6 +71,7 @@ export interface StatusSources {
   readonly look: () => Look | undefined;
   readonly pulls: () => readonly Pull[];
   readonly uploads: () => readonly UploadRecord[];
+  readonly collection: () => ReportedLedgers;
 }
 
 /** Says how the agent is. */
@@ -103,6 +107,7 @@ export async function readAgentStatus(sources: StatusSources): Promise<AgentStat
       rows,
       ...(error === undefined ? {} : { error }),
     })),
+    collection: sources.collection(),
     residentBytes: process.memoryUsage.rss(),
     freeDiskBytes: bavail * bsize,
   };

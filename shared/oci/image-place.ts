@@ -12,7 +12,7 @@ export interface ImageSource {
   /** For messages: `the registry "localhost:5000"`. */
   readonly name: string;
   readManifest(repository: string, tagOrDigest: string, options: PlaceOptions): Promise<ManifestDocument | undefined>;
-  /** Gives the bytes of a blob from `start` up to and without `end`; the whole of it is checked against its digest. */
+  /** Gives the bytes of a blob from `start` up to and without `end`. Where they are put they are checked, so that it is done once. */
   openBlob(
     repository: string,
     blob: Expected,
@@ -34,7 +34,10 @@ export interface ImageDestination {
     blob: { readonly digest: Digest; readonly from: string },
     options: PlaceOptions,
   ): Promise<boolean>;
-  /** @param open gives the bytes from `start` up to and without `end`, as often as it is asked */
+  /**
+   * Takes a blob, unless its bytes have another digest or size.
+   * @param open gives the bytes from `start` up to and without `end`, as often as it is asked
+   */
   putBlob(
     repository: string,
     blob: Expected,

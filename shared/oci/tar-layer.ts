@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { type Headers, type Pack, pack } from 'tar-stream';
 import { FerryError } from '../errors.ts';
@@ -108,12 +108,15 @@ async function writeFile(tar: Pack, header: Headers, content: { file: string; si
   sink.on('error', () => undefined);
   ended.catch(() => undefined);
   let position = 0;
-  while (position < content.size) {
-    const length = Math.min(readBytes, content.size - position);
-    const { bytesRead, buffer } = await source.read(Buffer.allocUnsafe(length), 0, length, position);
-    if (bytesRead === 0) break;
-    position += bytesRead;
-    if (!sink.write(buffer.subarray(0, bytesRead))) await drained(sink, ended);
+  // One piece is read while the one before it is hashed and written.
+  let reading = readPiece(source, content, position);
+  for (;;) {
+    const piece = await reading;
+    if (piece.byteLength === 0) break;
+    position += piece.byteLength;
+    reading = readPiece(source, content, position);
+    reading.catch(() => undefined);
+    if (!sink.write(piece)) await drained(sink, ended);
   }
   const { size } = await source.stat();
   if (position !== content.size || size !== content.size) {
@@ -124,6 +127,14 @@ async function writeFile(tar: Pack, header: Headers, content: { file: string; si
   }
   sink.end();
   await ended;
+}
+
+/** Reads what comes next of a file; nothing at its end. */
+async function readPiece(source: FileHandle, { size }: { size: number }, position: number): Promise<Uint8Array> {
+  const length = Math.min(readBytes, size - position);
+  if (length === 0) return new Uint8Array();
+  const { bytesRead, buffer } = await source.read(Buffer.allocUnsafe(length), 0, length, position);
+  return buffer.subarray(0, bytesRead);
 }
 
 /** Waits until the sink takes more, or the packing has ended with an error. */

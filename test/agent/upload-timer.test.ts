@@ -10,6 +10,7 @@ import { until } from '../until.ts';
 const log = createLogger('test', { level: 'silent' });
 const destination = { upload: () => Promise.resolve() };
 const onUpload = (): void => undefined;
+const onDrained = (): Promise<void> => Promise.resolve();
 
 test('uploadAll() drains the buffer of every module, whatever happens to one of them', async () => {
   await using folder = await temporaryFolder();
@@ -23,7 +24,7 @@ test('uploadAll() drains the buffer of every module, whatever happens to one of 
   const records: UploadRecord[] = [];
   const { signal } = new AbortController();
   const toRecords = (record: UploadRecord): void => void records.push(record);
-  await uploadAll({ modulesFolder: folder.path, destination, drain, onUpload: toRecords, log, signal });
+  await uploadAll({ modulesFolder: folder.path, destination, drain, onUpload: toRecords, onDrained, log, signal });
   expect(records).toMatchObject([
     { module: 'a', rows: 1 },
     { module: 'b', rows: 0, error: 'broken' },
@@ -38,7 +39,7 @@ test('uploadAll() does nothing where there are no modules yet', async () => {
   const drain = (): Promise<number> => Promise.reject(new Error('nothing is there'));
   const signal = new AbortController().signal;
   await expect(
-    uploadAll({ modulesFolder: '/nowhere', destination, drain, onUpload, log, signal }),
+    uploadAll({ modulesFolder: '/nowhere', destination, drain, onUpload, onDrained, log, signal }),
   ).resolves.toBeUndefined();
 });
 
@@ -48,7 +49,7 @@ test('uploadEvery() drains again and again until it is told to end', async () =>
   const ending = new AbortController();
   let count = 0;
   const drain = async (): Promise<number> => (count += 1);
-  const options = { modulesFolder: folder.path, destination, drain, onUpload, log, signal: ending.signal };
+  const options = { modulesFolder: folder.path, destination, drain, onUpload, onDrained, log, signal: ending.signal };
   const running = uploadEvery({ ...options, everyMs: 5, clock: systemClock });
   await until(() => count >= 3);
   ending.abort();

@@ -10,6 +10,8 @@ const secretsSchema = z.strictObject({
   keys: z.array(z.string().min(16)).min(1).max(2),
   /** Signs tokens: JSON Web Tokens, HS256, with `aud` (the service) and `exp`. */
   tokenSecret: z.string().min(32).optional(),
+  /** Who has it may load and unload models. */
+  adminKey: z.string().min(16).optional(),
 });
 
 type Secrets = z.infer<typeof secretsSchema>;
@@ -48,9 +50,7 @@ export class Callers implements Disposable {
    * @throws {FerryError} UNAUTHORIZED
    */
   check(authorization = ''): void {
-    const [, credential] = /^Bearer +(\S+) *$/i.exec(authorization) ?? [];
-    if (credential === undefined)
-      throw unauthorized('it brings no key, "Authorization: Bearer <key or token>" was wanted');
+    const credential = credentialOf(authorization);
     const { keys, tokenSecret } = this.#files.value;
     // Every key is compared, so that the time does not say which one is near.
     const known = keys.filter((key) => sameText(key, credential)).length > 0;
@@ -59,9 +59,28 @@ export class Callers implements Disposable {
     checkToken(credential, { secret: tokenSecret, service: this.#service });
   }
 
+  /**
+   * Lets a request of an administrator pass.
+   * @param authorization the header of that name
+   * @throws {FerryError} UNAUTHORIZED
+   */
+  checkAdmin(authorization = ''): void {
+    const credential = credentialOf(authorization);
+    const { adminKey } = this.#files.value;
+    if (adminKey === undefined || !sameText(adminKey, credential)) throw unauthorized('its key is not the admin key');
+  }
+
   [Symbol.dispose](): void {
     this.#files[Symbol.dispose]();
   }
+}
+
+/** @throws {FerryError} UNAUTHORIZED */
+function credentialOf(authorization: string): string {
+  const [, credential] = /^Bearer +(\S+) *$/i.exec(authorization) ?? [];
+  if (credential === undefined)
+    throw unauthorized('it brings no key, "Authorization: Bearer <key or token>" was wanted');
+  return credential;
 }
 
 function readSecrets(path: string): Secrets {

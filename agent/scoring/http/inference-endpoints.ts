@@ -1,6 +1,7 @@
 import { metadataOf, serverMetadata } from '../protocol/model-metadata.ts';
 import type { Exchange } from './exchange.ts';
 import { methodNotAllowed } from './method-not-allowed.ts';
+import { answerRepository } from './repository-endpoint.ts';
 import type { RouterOptions } from './router.ts';
 import { replyFailure, scoreBody } from './score-endpoint.ts';
 
@@ -9,6 +10,10 @@ export async function inferenceProtocol(exchange: Exchange, path: string, option
   const parts = path.split('/').slice(2).map(decoded);
   // One slash behind a path does no harm.
   if (parts.at(-1) === '') parts.pop();
+  if (parts[0] === 'repository') {
+    await answerRepository(exchange, parts.slice(1), options);
+    return;
+  }
   const inference = parts[0] === 'models' && parts.at(-1) === 'infer';
   const wanted = inference ? 'POST' : 'GET';
   const [what, name] = parts;

@@ -1,7 +1,10 @@
 import type { Collector } from '../../collect/collector.ts';
+import type { StreamLedger } from '../../collect/ledger.ts';
 import type { Logger } from '../../../shared/log.ts';
 import { exposition, type Figures } from '../figures.ts';
+import type { ModelRepository } from '../model-repository.ts';
 import type { ScoringMetrics } from '../metrics.ts';
+import type { Scorer } from '../scorer.ts';
 import type { ServedModels } from '../served-models.ts';
 import type { RequestObserver } from '../telemetry/request-observer.ts';
 import type { Callers } from './callers.ts';
@@ -19,7 +22,11 @@ import { swaggerDocument } from './swagger.ts';
 /** What the routes answer from. */
 export interface RouterOptions {
   readonly models: ServedModels;
+  /** Changes the models. @default they stay as they are: several threads serve them, each its own */
+  readonly repository: ModelRepository | undefined;
   readonly metrics: ScoringMetrics;
+  /** Gives what became of what was collected, for `/metrics`. */
+  readonly ledger: () => readonly StreamLedger[];
   /** Gives the figures of all threads for `/metrics`. */
   readonly gather: () => Promise<readonly Figures[]>;
   readonly isReady: () => boolean;
@@ -82,7 +89,8 @@ function isHealth(path: string): boolean {
 
 /** Says whether the request may pass; one that may not gets its answer here. */
 function mayPass(exchange: Exchange, path: string, { callers, healthOnly, models }: RouterOptions): boolean {
-  if (callers === undefined || healthOnly || isHealth(path)) return true;
+  // The repository asks for the admin key itself.
+  if (callers === undefined || healthOnly || isHealth(path) || path.startsWith('/v2/repository/')) return true;
   // What OPTIONS tells is no secret; a raw script answers it itself, which is nothing for strangers.
   if (exchange.method === 'OPTIONS' && models.script?.raw !== true) return true;
   try {
@@ -98,7 +106,9 @@ function mayPass(exchange: Exchange, path: string, { callers, healthOnly, models
 
 async function score(exchange: Exchange, query: string, options: RouterOptions): Promise<void> {
   const { method } = exchange;
-  const { primary, script } = options.models;
+  const { script } = options.models;
+  const primary = primaryModel(exchange, options);
+  if (primary === undefined) return;
   const http = script === undefined ? undefined : httpParts(exchange, query);
   const target = { protocol: 'score', scorer: primary, http } as const;
   if (script?.raw === true) await scoreBody(exchange, target, options);
@@ -116,14 +126,26 @@ async function about(exchange: Exchange, at: { path: string; query: string }, op
   } else if (exchange.method !== 'GET') methodNotAllowed(exchange, 'GET');
   else if (path === '/') exchange.reply({ status: 200, contentType: 'text/plain', body: 'Healthy' });
   else if (path === '/metrics') {
-    const { contentType, text } = await exposition(await options.gather());
+    const { contentType, text } = await exposition(await options.gather(), options.ledger());
     exchange.reply({ status: 200, contentType, body: Buffer.from(text) });
   } else {
     const asked = new URLSearchParams(query).get('version');
-    const { title, serviceVersion: version, models, pathPrefix } = options;
-    const document = swaggerDocument(asked, { title, version, pathPrefix, model: models.primary.model });
+    const { title, serviceVersion: version, pathPrefix } = options;
+    const primary = primaryModel(exchange, options);
+    if (primary === undefined) return;
+    const document = swaggerDocument(asked, { title, version, pathPrefix, model: primary.model });
     if (document !== undefined) exchange.json(200, document);
     else exchange.json(404, { message: `There is no Swagger version "${asked}": 2, 3 or 3.1 was wanted` });
+  }
+}
+
+/** Gives what answers `/score`; where all models are unloaded the request gets its answer here. */
+function primaryModel(exchange: Exchange, { models }: RouterOptions): Scorer | undefined {
+  try {
+    return models.primary;
+  } catch (error) {
+    replyFailure(exchange, error, 'score');
+    return undefined;
   }
 }
 

@@ -10,6 +10,7 @@ import { isText, type Tensor } from '../../collect/tensor.ts';
 export class OnnxModel {
   readonly #session: InferenceSession;
   readonly #model: ServiceModel;
+  #released = false;
 
   private constructor(session: InferenceSession, model: ServiceModel) {
     this.#session = session;
@@ -43,6 +44,13 @@ export class OnnxModel {
         cause,
       });
     }
+  }
+
+  /** Gives back what the session holds; much of that stays with the process. */
+  release(): void {
+    // A second release throws.
+    if (!this.#released) void this.#session.release();
+    this.#released = true;
   }
 
   /** Name, version and signature. */

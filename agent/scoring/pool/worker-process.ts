@@ -27,6 +27,9 @@ import {
 /** The server sends no more than this at a time, so it is never reached. */
 const waitingMax = 1024;
 
+/** How long the last rows get to reach the disk. */
+const commitTimeoutMs = 1_500;
+
 /** What a worker takes from the program around it. */
 export interface WorkerProcessOptions {
   readonly log: Logger;
@@ -53,7 +56,7 @@ export async function runWorkerProcess(options: WorkerProcessOptions): Promise<v
   const order = await ordered;
   const collection = Collection.start(order.settings, options);
   const sendLastLines = forwardLines(order.settings, options);
-  close = () => Promise.all([collection?.close(), sendLastLines()]);
+  close = () => Promise.all([collection?.close(commitTimeoutMs), sendLastLines()]);
   const { scorer, ready } = await loadScorer(order, { collection, log: options.log });
   onFrame = (frame) => void answer(scorer, frame, pipe);
   writeFrame(pipe, ready);

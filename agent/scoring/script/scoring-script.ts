@@ -28,6 +28,13 @@ export interface InitContext {
   readonly models: Readonly<Record<string, ScriptModel>>;
 }
 
+/** A binary value that a script collects, such as an image: the request is one row then. */
+export interface ScriptPayload {
+  /** MIME type, kept as it is. */
+  readonly contentType: string;
+  readonly content: Uint8Array;
+}
+
 /** What `run` gets beside its input. */
 export interface RunContext extends InitContext {
   readonly requestId: string;
@@ -38,12 +45,12 @@ export interface RunContext extends InitContext {
   /** Milliseconds that are left for the request. */
   readonly timeLeftMs: number;
   /**
-   * Collects rows; they come into the file of their designation.
+   * Collects rows; they come into the file of their designation. Payloads stand in their row, or beside it where they are large.
    * @returns the correlation id of the rows: the one given, or a new one
    */
   collect(
     designation: Designation,
-    tensors: Readonly<Record<string, ScriptTensor & Pick<Tensor, 'type'>>>,
+    values: Readonly<Record<string, (ScriptTensor & Pick<Tensor, 'type'>) | ScriptPayload>>,
     options?: { readonly correlationId?: string },
   ): string;
 }

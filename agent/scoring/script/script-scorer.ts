@@ -3,13 +3,15 @@ import { FerryError, isFerryError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
 import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import type { Collector } from '../../collect/collector.ts';
+import type { CollectedPayload } from '../../collect/payload.ts';
+import type { Tensor } from '../../collect/tensor.ts';
 import { timedOut } from '../model/batcher.ts';
 import type { OnnxModel } from '../model/onnx-model.ts';
 import { parseScoreBody, writeScoreAnswer } from '../protocol/score-body.ts';
 import type { Answer, ScoreCall } from '../protocol/score-call.ts';
 import type { Scored, Scorer } from '../scorer.ts';
 import type { RawRequest, RunContext, ScoringScript, ScriptModel } from './scoring-script.ts';
-import { jsonAnswer, rawAnswer, toRecord, toTensor } from './script-value.ts';
+import { jsonAnswer, rawAnswer, toPayload, toRecord, toTensor } from './script-value.ts';
 
 /** The settings of a {@link ScriptScorer}. */
 export interface ScriptScorerOptions {
@@ -115,14 +117,12 @@ export class ScriptScorer implements Scorer {
       headers: call.http?.headers ?? {},
       signal: AbortSignal.timeout(Math.ceil(timeLeftMs)),
       timeLeftMs,
-      collect: (designation, tensors, options) => {
+      collect: (designation, values, options) => {
         const correlationId = options?.correlationId ?? randomUUID();
         const { name, version } = this.model;
-        const collected = Object.entries(tensors).map(([tensor, value]) =>
-          toTensor({ name: tensor, type: value.type }, value),
-        );
+        const { tensors, payloads } = toCollected(values);
         const ids = { correlationId, requestId: call.requestId, scoredAtMs: Date.now() };
-        this.#options.collector?.collect({ model: name, version, designation, tensors: collected, ...ids });
+        this.#options.collector?.collect({ model: name, version, designation, tensors, payloads, ...ids });
         return correlationId;
       },
     };
@@ -143,6 +143,20 @@ export class ScriptScorer implements Scorer {
     const given = (result ?? {}) as Record<string, unknown>;
     return writeScoreAnswer(outputs.map((output) => toTensor(output, given[output.name])));
   }
+}
+
+/** Parts what a script collects into columns and payloads. */
+function toCollected(values: Parameters<RunContext['collect']>[1]): {
+  readonly tensors: readonly Tensor[];
+  readonly payloads: readonly CollectedPayload[];
+} {
+  const tensors: Tensor[] = [];
+  const payloads: CollectedPayload[] = [];
+  for (const [name, value] of Object.entries(values)) {
+    if ('contentType' in value) payloads.push({ name, ...toPayload(value) });
+    else tensors.push(toTensor({ name, type: value.type }, value));
+  }
+  return { tensors, payloads };
 }
 
 function toScriptModel(path: string, loaded: OnnxModel): ScriptModel {

@@ -27,6 +27,25 @@ export function toTensor({ name, type }: Pick<TensorSpec, 'name' | 'type'>, give
   return { name, type, shape, data };
 }
 
+const payloadValue = z.object({
+  // RFC 6838: a type and a subtype.
+  contentType: z.string().regex(/^[\w.+-]+\/[\w.+-]+(;.*)?$/, 'its "contentType" is no MIME type'),
+  content: z.instanceof(Uint8Array),
+});
+
+/**
+ * Takes what a script gives as a payload.
+ * @throws {FerryError} SCORING_FAILED when it is none
+ */
+export function toPayload(given: unknown): z.infer<typeof payloadValue> {
+  const parsed = payloadValue.safeParse(given);
+  if (parsed.success) return parsed.data;
+  throw new FerryError(
+    'SCORING_FAILED',
+    `Cannot collect the payload: ${parsed.error.issues[0]?.message ?? 'it is none'}`,
+  );
+}
+
 /** Gives tensors by name, as scripts have them. */
 export function toRecord(tensors: readonly Tensor[]): Record<string, ScriptTensor> {
   return Object.fromEntries(tensors.map(({ name, shape, data }) => [name, { shape, data }]));

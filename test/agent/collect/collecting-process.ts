@@ -8,7 +8,7 @@ if (isMainThread) collect();
 else runCommitThread();
 
 function collect(): void {
-  const [databasePath = '', run = ''] = process.argv.slice(2);
+  const [databasePath = '', run = '', rowsOfTick = '20'] = process.argv.slice(2);
   const thread = startCommitThread({
     entry: new URL(import.meta.url),
     databasePath,
@@ -18,7 +18,7 @@ function collect(): void {
   const collector = new Collector({ channel: thread, workspace: 'sub/rg/ws', service: 'digits' });
   let next = 1;
   setInterval(() => {
-    for (let burst = 0; burst < 20; burst += 1) {
+    for (let row = 0; row < Number(rowsOfTick); row += 1) {
       const tensors = [{ name: 'x', type: 'int32' as const, shape: [1, 2], data: Int32Array.of(Number(run), next) }];
       const ids = { correlationId: `${run}-${next}`, requestId: String(next), scoredAtMs: Date.now() };
       collector.collect({ model: 'm', version: 1, designation: 'inputs', tensors, ...ids });

@@ -53,6 +53,28 @@ test('every scored row is collected once as input and once as prediction, joined
   ).toEqual(pixels.map((row) => row.join(',')).toSorted());
 });
 
+test('metrics give the ledger of what was collected', async () => {
+  await using folder = await temporaryFolder();
+  const { pixels } = await readDigits();
+  await using rig = await startCollecting(folder.path, {
+    environment: { MODELFERRY_COLLECT: '{"bytesMax":1048576,"policy":"reject-new"}' },
+  });
+  // As much again as there is room for.
+  const requests = Math.ceil((2 * 1_048_576) / (360 * 64 * 4));
+  for (let request = 0; request < requests; request += 1) await rig.post('/score', { pixels });
+  const metric = (state: string, reason = ''): RegExp =>
+    new RegExp(
+      `^modelferry_rows\\{model="digits",version="1",designation="inputs",state="${state}",reason="${reason}"\\} (\\d+)$`,
+      'm',
+    );
+  const text = async (): Promise<string> => await (await fetch(`${rig.url}/metrics`)).text();
+  const read = async (state: string, reason?: string): Promise<number> =>
+    Number(metric(state, reason).exec(await text())?.[1]);
+  await expect.poll(() => read('collected'), { timeout: 10_000 }).toBe(requests * 360);
+  expect((await read('buffered')) + (await read('dropped', 'quota'))).toBe(requests * 360);
+  expect(await read('dropped', 'quota')).toBeGreaterThan(0);
+});
+
 test('rows that a worker process scores are collected as well', async () => {
   await using folder = await temporaryFolder();
   const { pixels } = await readDigits();

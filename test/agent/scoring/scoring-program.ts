@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleServer } from '../../../cloud/images/server-bundle.ts';
 import { until } from '../../until.ts';
 import { scoringEntry } from './scoring-rig.ts';
 
@@ -8,7 +11,7 @@ import { scoringEntry } from './scoring-rig.ts';
 export interface Program extends AsyncDisposable {
   readonly process: ChildProcess;
   /** Its log lines so far. */
-  lines(): { msg: string; port?: number; code?: string }[];
+  lines(): { msg: string; port?: number; grpcPort?: number; code?: string }[];
   /** Waits until it is ready, and gives its address. */
   url(): Promise<string>;
   exitCode(): Promise<number | null>;
@@ -16,7 +19,7 @@ export interface Program extends AsyncDisposable {
 
 /**
  * Starts the program on a folder that stands for the image's root.
- * @param entry its main module. @default the source
+ * @param entry its main module @default its source
  */
 export function startProgram(
   root: string,
@@ -31,7 +34,7 @@ export function startProgram(
   let log = '';
   child.stderr.on('data', (piece: Buffer) => (log += piece.toString()));
   const exited = once(child, 'exit') as Promise<[number | null]>;
-  const lines = (): { msg: string; port?: number; code?: string }[] =>
+  const lines = (): ReturnType<Program['lines']> =>
     log
       .split('\n')
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
@@ -49,4 +52,13 @@ export function startProgram(
       await exited;
     },
   };
+}
+
+/** Writes the server's modules as an image has them, and gives the path of the main one. */
+export async function writeServerModules(root: string): Promise<string> {
+  const folder = join(root, 'opt');
+  await mkdir(folder);
+  await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(folder, 'node_modules'));
+  for (const { name, content } of (await bundleServer()).modules) await writeFile(join(folder, name), content);
+  return join(folder, 'server.mjs');
 }

@@ -10,7 +10,7 @@ import { type Certificates, openCertificates } from '../../../simulators/certifi
 import { type Azurite, startAzurite } from '../../cloud/data/azurite.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
-import { startProgram } from './scoring-program.ts';
+import { startProgram, writeServerModules } from './scoring-program.ts';
 import { makeRoot, readDigits } from './scoring-rig.ts';
 
 let stack: AsyncDisposableStack;
@@ -88,7 +88,9 @@ test.each(['app-service', 'virtual-machine'] as const)(
         ? { IDENTITY_ENDPOINT: `${identity.url}/msi/token`, IDENTITY_HEADER: 'proof' }
         : { AZURE_POD_IDENTITY_AUTHORITY_HOST: identity.url };
     identity.answer(400);
-    await using program = startProgram(folder.path, {
+    // Once from source, once as an image has it.
+    const entry = host === 'app-service' ? undefined : await writeServerModules(folder.path);
+    const environment = {
       ...endpoint,
       AZURE_CLIENT_ID: 'the-one',
       NODE_EXTRA_CA_CERTS: certificates.caFile,
@@ -96,7 +98,8 @@ test.each(['app-service', 'virtual-machine'] as const)(
       MODELFERRY_DATA_DIR: data,
       MODELFERRY_UPLOAD_CONTAINER: container.url,
       MODELFERRY_UPLOAD_EVERY_MS: '50',
-    });
+    };
+    await using program = startProgram(folder.path, environment, entry);
     const { pixels } = await readDigits();
     const body = JSON.stringify({ pixels: pixels.slice(0, 7) });
     expect((await fetch(`${await program.url()}/score`, { method: 'POST', body })).status).toBe(200);

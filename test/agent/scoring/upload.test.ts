@@ -1,18 +1,17 @@
-import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ContainerSASPermissions, type ContainerClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import { grantWriting } from '../../../cloud/azure/write-grant.ts';
-import { bundleServer } from '../../../cloud/images/server-bundle.ts';
 import { pullData, type PullReport } from '../../../cloud/data/pull.ts';
 import { verifyData } from '../../../cloud/data/verify.ts';
 import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { type Azurite, startAzurite } from '../../cloud/data/azurite.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
-import { startProgram } from './scoring-program.ts';
+import { startProgram, writeServerModules } from './scoring-program.ts';
 import { makeRoot, readDigits } from './scoring-rig.ts';
 
 let azurite: Azurite;
@@ -85,6 +84,11 @@ async function expiredUrl(blobs: ContainerClient): Promise<string> {
 const ledgerOf = (rig: { readonly folder: string }, replica: string) =>
   readLedger(join(rig.folder, replica, 'collect.db')).streams;
 
+function isUploaded(rig: { readonly folder: string }, replica: string, rows: number): boolean {
+  const streams = ledgerOf(rig, replica);
+  return streams.length === 2 && streams.every(({ uploaded }) => uploaded === rows);
+}
+
 test('a grant lets its holder write a blob, and write it again, and nothing else', async () => {
   await using rig = await openRig();
   const [container = '', query] = (await rig.grant()).url.split('?');
@@ -118,7 +122,7 @@ test('rows stay in the buffer while the signature has expired, and a new one is 
     { collected: 20, uploaded: 0, buffered: 20, quarantined: 0 },
   ]);
   await rig.give((await rig.grant()).url);
-  await until(() => ledgerOf(rig, 'one').every(({ uploaded }) => uploaded === 20), {
+  await until(() => isUploaded(rig, 'one', 20), {
     what: 'the upload',
     timeoutMs: 20_000,
   });
@@ -151,8 +155,7 @@ test('replicas with one signature never write the same blob, whatever their form
   });
   await Promise.all([rig.score(await one.url(), 30), rig.score(await two.url(), 30)]);
   for (const replica of ['one', 'two']) {
-    const isSent = () => ledgerOf(rig, replica).every(({ uploaded }) => uploaded === 30);
-    await until(isSent, { what: 'the upload', timeoutMs: 20_000 });
+    await until(() => isUploaded(rig, replica, 30), { what: 'the upload', timeoutMs: 20_000 });
   }
   for (const program of [one, two]) {
     program.process.kill('SIGTERM');
@@ -165,14 +168,11 @@ test('replicas with one signature never write the same blob, whatever their form
 test('an image’s own modules upload as their sources do', async () => {
   await using rig = await openRig();
   await rig.give((await rig.grant()).url);
-  const opt = join(rig.folder, 'opt');
-  await mkdir(opt);
-  await symlink(new URL('../../../node_modules', import.meta.url).pathname, join(opt, 'node_modules'));
-  for (const { name, content } of (await bundleServer()).modules) await writeFile(join(opt, name), content);
+  const entry = await writeServerModules(rig.folder);
   const environment = { ...rig.environment('one'), MODELFERRY_COLLECT_FORMAT: 'parquet' };
-  await using program = startProgram(rig.folder, environment, join(opt, 'server.mjs'));
+  await using program = startProgram(rig.folder, environment, entry);
   await rig.score(await program.url(), 3);
-  await until(() => ledgerOf(rig, 'one').every(({ uploaded }) => uploaded === 3), {
+  await until(() => isUploaded(rig, 'one', 3), {
     what: 'the upload',
     timeoutMs: 20_000,
   });

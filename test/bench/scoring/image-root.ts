@@ -5,6 +5,7 @@ import { serverPath } from '../../../cloud/images/engine-layer.ts';
 import { bundleServer } from '../../../cloud/images/server-bundle.ts';
 import { type ServiceConfig, serviceConfigPath, type ServiceModel } from '../../../shared/model/service-config.ts';
 import { digitsSignature } from '../../agent/scoring/scoring-rig.ts';
+import { squareModel } from './square-model.ts';
 import { squeezeNet } from './squeezenet.ts';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
@@ -34,18 +35,40 @@ const vision: ServiceModel = {
   },
 };
 
+/** Rows and columns of the model of 100 MB. */
+export const squareSize = 5000;
+
+/** Where the model of 100 MB is in an image. */
+export const squarePath = '/models/square/square.onnx';
+
+const square: ServiceModel = {
+  name: 'square',
+  version: 1,
+  format: 'onnx',
+  path: squarePath,
+  signature: {
+    inputs: [{ name: 'x', type: 'float32', shape: ['rows', squareSize] }],
+    outputs: [{ name: 'y', type: 'float32', shape: ['rows', squareSize] }],
+  },
+};
+
+const models = {
+  digits: { model: digits, write: (path: string) => copyFile(digitsFile, path) },
+  square: { model: square, write: (path: string) => writeFile(path, squareModel(squareSize)) },
+  vision: { model: vision, write: (path: string) => writeFile(path, squeezeNet()) },
+} as const;
+
 /** Makes a folder with what an image holds: the bundled server where an image has it, and one model. */
-export async function makeImageRoot(root: string, model: 'digits' | 'vision'): Promise<void> {
+export async function makeImageRoot(root: string, name: keyof typeof models): Promise<void> {
   const engine = join(root, dirname(serverPath));
   await mkdir(engine, { recursive: true });
   const { modules } = await bundleServer();
-  for (const { name, content } of modules) await writeFile(join(engine, name), content);
+  for (const { name: file, content } of modules) await writeFile(join(engine, file), content);
   await symlink(join(checkout, 'node_modules'), join(engine, 'node_modules'));
-  const served = model === 'digits' ? digits : vision;
+  const { model: served, write } = models[name];
   const modelPath = join(root, served.path);
   await mkdir(dirname(modelPath), { recursive: true });
-  if (model === 'digits') await copyFile(digitsFile, modelPath);
-  else await writeFile(modelPath, squeezeNet());
+  await write(modelPath);
   await mkdir(join(root, 'app'));
   const config: ServiceConfig = { schemaVersion: 1, models: [served] };
   await writeFile(join(root, serviceConfigPath), JSON.stringify(config));

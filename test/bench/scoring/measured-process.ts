@@ -41,6 +41,11 @@ export class MeasuredProcess implements AsyncDisposable {
     return new MeasuredProcess(child, url, performance.now() - startMs);
   }
 
+  /** Processes of it: itself and those that it started. */
+  get processes(): number {
+    return 1 + childrenOf(this.#child.pid ?? 0).length;
+  }
+
   /** Memory that the process and those that it started occupy, in MB. */
   get residentMb(): number {
     const all = [this.#child.pid ?? 0, ...childrenOf(this.#child.pid ?? 0)];

@@ -10,7 +10,7 @@ import { CollectBuffer } from '../../../agent/collect/buffer.ts';
 import { openBuffer } from '../../../agent/collect/buffer-file.ts';
 import { columnNames, type Feature } from '../../../agent/collect/feature-set.ts';
 import { RowBlock } from '../../../agent/collect/row-block.ts';
-import { allocate, type Tensor, type TensorData } from '../../../agent/collect/tensor.ts';
+import { allocate, bytesOf, type Tensor, type TensorData } from '../../../agent/collect/tensor.ts';
 import { drainBuffer } from '../../../agent/collect/uploader.ts';
 import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import { pullData } from '../../../cloud/data/pull.ts';
@@ -132,7 +132,7 @@ function randomRequests(random: Random): Request[] {
 function randomData(random: Random, type: TensorType, length: number): TensorData {
   if (type === 'string') return Array.from({ length }, () => random.pick(texts));
   const data = allocate(type, length);
-  const bytes = new Uint8Array(data.buffer);
+  const bytes = bytesOf(data);
   for (let at = 0; at < bytes.length; at += 1) bytes[at] = random.below(256);
   if (type === 'bool') for (let at = 0; at < length; at += 1) data[at] = random.below(2);
   const special = [Number.NaN, Infinity, -Infinity, -0, 0, 0.1, 16_777_217, 1e-45] as const;

@@ -39,11 +39,12 @@ test.runIf(onLinux)(
     const { sizeBytes } = await registerModel(rig.workspace, { path: logisticFile, name: 'digits' });
     const second = await rig.create();
     expect(second.image).toMatchObject({ version: 2, models: ['digits:2'] });
-    expect(second.push?.bytesPushed).toBeLessThan(sizeBytes + 20_000);
+    // Its documents, most of them the list of what it was made of.
+    expect(second.push?.bytesPushed).toBeLessThan(sizeBytes + 50_000);
     expect(second.push?.bytesPresent).toBeGreaterThan((first.image.layers[0]?.sizeBytes ?? 0) - 1);
     const other = await createImage(rig.workspace, { models: [{ name: 'digits' }], name: 'other' });
     // Base, engine and model come from the repositories of the first image and of the model.
-    expect(other.push?.bytesPushed).toBeLessThan(10_000);
+    expect(other.push?.bytesPushed).toBeLessThan(50_000);
     expect(other.push?.bytesMounted).toBeGreaterThan(first.image.layers[0]?.sizeBytes ?? 0);
   },
 );

@@ -19,7 +19,7 @@ const points = Number(process.env['KILL_POINTS'] ?? 24);
 const roundMsMax = 4000;
 
 /** Up to which step each is killed: about what it does until the one after has something to do. */
-const stepsMax = { collecting: 4000, uploading: 800, storage: 40 };
+const stepsMax = { collecting: 1500, uploading: 600, storage: 40 };
 
 test(
   `scoring, agent and storage killed at any step lose no counted row and double none (KILL_SEED=${seed})`,
@@ -40,7 +40,7 @@ test(
       const storage = start('./storage-process.ts', [blobFolder, String(port)], killAt('storage'));
       const collecting = start(
         '../../agent/collect/collecting-process.ts',
-        [databasePath, String(run)],
+        [databasePath, String(run), '1'],
         killAt('collecting'),
       );
       const uploading = start(

@@ -15,7 +15,7 @@ const seed = Number(process.env['FUZZ_SEED'] ?? 20_261_122);
 
 test(
   `100,000 inputs of seed ${seed} over MQTT and REST leave the hub serving and its state intact`,
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   async () => {
     await using folder = await temporaryFolder();
     const errors: string[] = [];

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { LayoutStore } from '../../../shared/oci/layout-store.ts';
@@ -8,6 +8,8 @@ import { temporaryFolder } from '../../temporary-folder.ts';
 import { startRig } from './rig.ts';
 
 const hasSkopeo = await hasCommand('skopeo');
+const hasCrane = await hasCommand('crane', 'version');
+const hasOras = await hasCommand('oras', 'version');
 const hasDocker = await hasCommand('docker', 'info');
 
 test('skopeo inspects an image of the layout and copies it out', async ({ skip }) => {
@@ -63,6 +65,41 @@ test('umoci unpacks an image of the layout while it is served', async ({ skip })
   const bundle = join(folder.path, 'bundle');
   await runCommand('umoci', ['unpack', '--rootless', '--image', `${rig.layoutDir}:digits:1`, bundle]);
   expect(await readFile(join(bundle, 'rootfs/app/message'), 'utf8')).toBe('unpacked by umoci');
+});
+
+test('crane finds an image of the layout valid, reads its files, and appends a layer to it', async ({ skip }) => {
+  if (!hasCrane) skip('there is no crane');
+  await using rig = await startRig();
+  await using folder = await temporaryFolder();
+  const image = await smallImage(await LayoutStore.open(rig.layoutDir), 'digits', '1', 'exported by crane');
+  const name = `${rig.registry.host}/digits:1`;
+  expect((await runCommand('crane', ['digest', name])).trim()).toBe(image.digest);
+  // Without --fast it takes every layer for a compressed one.
+  await runCommand('crane', ['validate', '--fast', '--remote', name]);
+  expect(await runCommand('crane', ['export', name, '-'])).toContain('exported by crane');
+  const tar = join(folder.path, 'more.tar');
+  await runCommand('tar', ['-C', import.meta.dirname, '-cf', tar, 'rig.ts']);
+  await runCommand('crane', ['append', '-b', name, '-f', tar, '-t', `${rig.registry.host}/digits:2`]);
+  await runCommand('crane', ['validate', '--fast', '--remote', `${rig.registry.host}/digits:2`]);
+  expect((await runCommand('crane', ['ls', `${rig.registry.host}/digits`])).trim().split('\n')).toEqual(['1', '2']);
+});
+
+test('oras pushes an artifact, attaches another to it, finds and copies both', async ({ skip }) => {
+  if (!hasOras) skip('there is no oras');
+  await using rig = await startRig();
+  await using folder = await temporaryFolder();
+  const oras = (command: string, ...args: string[]): Promise<string> =>
+    runCommand('oras', [command, '--plain-http', ...args]);
+  const name = `${rig.registry.host}/models/digits`;
+  const file = join(folder.path, 'weights.bin');
+  await writeFile(file, 'weights');
+  await oras('push', '--disable-path-validation', `${name}:1`, `${file}:application/octet-stream`);
+  await oras('attach', '--disable-path-validation', '--artifact-type', 'application/x-note', `${name}:1`, file);
+  expect(await oras('discover', `${name}:1`)).toContain('application/x-note');
+  const copied = join(folder.path, 'copied');
+  await runCommand('oras', ['copy', '--from-plain-http', '-r', `${name}:1`, '--to-oci-layout', `${copied}:1`]);
+  const index = JSON.parse(await readFile(join(copied, 'index.json'), 'utf8')) as { manifests: unknown[] };
+  expect(index.manifests.length).toBeGreaterThan(0);
 });
 
 test('docker pulls by digest, pushes back under another name, and is given it again', async ({ skip }) => {

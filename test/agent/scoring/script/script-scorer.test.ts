@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readLedger } from '../../../../agent/collect/ledger.ts';
+import { drainBuffer } from '../../../../agent/collect/uploader.ts';
+import { type StoredBlob, storeIn } from '../../collect/collect-rig.ts';
 import { until } from '../../../until.ts';
 import { temporaryFolder } from '../../../temporary-folder.ts';
 import { readDigits, type ScoringRig, startScoring } from '../scoring-rig.ts';
@@ -117,6 +119,20 @@ test('a script that loops for ever is ended at its deadline, and aborted before 
     const answer = await rig.post('/score', { loop });
     expect([answer.status, await answer.json()]).toEqual([500, { message: 'Scoring timeout after 500 ms' }]);
   }
+});
+
+test('a script collects a payload with its content type beside a row', async () => {
+  await using folder = await temporaryFolder();
+  await using rig = await startScript(
+    `export const run = (_, { collect }) => collect('inputs', { photo: { contentType: 'image/png', content: Uint8Array.of(1, 2, 3) } });`,
+    { AML_MODEL_DC_STORAGE_ENABLED: 'true', MODELFERRY_DATA_DIR: folder.path },
+  );
+  await rig.post('/score', {});
+  const databasePath = join(folder.path, 'collect.db');
+  await until(() => readLedger(databasePath).streams.length === 1);
+  const blobs = new Map<string, StoredBlob>();
+  await drainBuffer({ databasePath, destination: storeIn(blobs), seal: 'all', signal: AbortSignal.timeout(10_000) });
+  expect([...blobs.values()][0]?.text).toContain('"data:image/png;base64,AQID"');
 });
 
 test('a script collects rows of its own, and the models stay reachable below /v2', async () => {

@@ -1,11 +1,12 @@
-import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
-import { fileURLToPath } from 'node:url';
+import { enginePackageNames } from '../../../../cloud/images/engine-packages.ts';
+import { bundleServer } from '../../../../cloud/images/server-bundle.ts';
 import { temporaryFolder } from '../../../temporary-folder.ts';
 import { until } from '../../../until.ts';
 import { connectGrpc } from '../grpc/grpc-rig.ts';
@@ -97,8 +98,7 @@ test('an inference over gRPC becomes a span as well, and each request a line of 
     MODELFERRY_LOG_REQUESTS: 'true',
   });
   await program.url();
-  const { grpcPort } = program.lines().find(({ msg }) => msg === 'ready') as unknown as { grpcPort: number };
-  using client = connectGrpc(grpcPort);
+  using client = connectGrpc(program.lines().find(({ msg }) => msg === 'ready')?.grpcPort);
   const tensor = { name: 'pixels', datatype: 'FP32', shape: [1, 64] };
   const message = { model_name: 'digits', inputs: [tensor], raw_input_contents: [Buffer.alloc(256)] };
   const { code } = await client.call('ModelInfer', message, { headers: { ...caller, 'x-request-id': 'g-1' } });
@@ -142,6 +142,40 @@ test('a collector that is down, or takes everything and says nothing, does no ha
 test('a connection string that is none ends the start', async () => {
   const environment = { APPLICATIONINSIGHTS_CONNECTION_STRING: 'nonsense' };
   await expect(startScoring({ environment })).rejects.toMatchObject({ code: 'USAGE' });
+});
+
+test('the modules that images have answer gRPC and send telemetry, with nothing beside them but native packages', async () => {
+  await using folder = await temporaryFolder();
+  await using collector = await startCollector();
+  await makeRoot(folder.path);
+  const place = join(folder.path, 'opt/modelferry');
+  await mkdir(join(place, 'node_modules'), { recursive: true });
+  for (const name of enginePackageNames)
+    await symlink(
+      fileURLToPath(new URL(`../../../../node_modules/${name}`, import.meta.url)),
+      join(place, 'node_modules', name),
+    );
+  for (const { name, content } of (await bundleServer()).modules) await writeFile(join(place, name), content);
+  await using program = startProgram(
+    folder.path,
+    {
+      MODELFERRY_GRPC_PORT: '0',
+      NODE_EXTRA_CA_CERTS: collectorCertificate,
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
+      APPLICATIONINSIGHTS_CONNECTION_STRING: collector.connectionString,
+    },
+    join(place, 'server.mjs'),
+  );
+  await program.url();
+  using client = connectGrpc(program.lines().find(({ msg }) => msg === 'ready')?.grpcPort);
+  const tensor = { name: 'pixels', datatype: 'FP32', shape: [1, 64] };
+  const message = { model_name: 'digits', inputs: [tensor], raw_input_contents: [Buffer.alloc(256)] };
+  expect(await client.call('ModelInfer', message)).toMatchObject({ code: 0, message: '' });
+  await until(
+    () => collector.spans.length > 0 && collector.envelopes.some(({ data }) => data.baseType === 'RequestData'),
+  );
+  program.process.kill('SIGTERM');
+  expect(await program.exitCode()).toBe(0);
 });
 
 test('a server without gRPC and telemetry reads none of what they need', async () => {

@@ -1,0 +1,50 @@
+import { ledgersProperty } from '../shared/collect/reported-ledger.ts';
+import { CollectedLedgers } from './collected-ledgers.ts';
+import { fitReport } from './fit-report.ts';
+import type { Look } from './reconciler.ts';
+import { type JsonObject, reportedState } from './report.ts';
+
+/** The settings of {@link Reporting}. */
+export interface ReportingOptions {
+  readonly agentStartedAt: string;
+  readonly agentVersion: string;
+  /** Takes what the hub is to hold. */
+  readonly send: (report: JsonObject) => void;
+}
+
+/** Puts together what the hub is told: how the modules are, and what became of what they have collected. */
+export class Reporting {
+  readonly ledgers = new CollectedLedgers();
+  readonly #options: ReportingOptions;
+  #look: Look | undefined;
+  #report: JsonObject = {};
+
+  constructor(options: ReportingOptions) {
+    this.#options = options;
+  }
+
+  /** What was seen last, if anything was. */
+  get look(): Look | undefined {
+    return this.#look;
+  }
+
+  /** What was last put together, before it was made to fit. */
+  get report(): JsonObject {
+    return this.#report;
+  }
+
+  /** Reports what was seen. */
+  noteLook(look: Look): void {
+    const { agentStartedAt, agentVersion, send } = this.#options;
+    this.#look = look;
+    const state = reportedState({ ...look, agentStartedAt, agentVersion });
+    this.#report = { ...state, [ledgersProperty]: this.ledgers.all };
+    send(fitReport(this.#report));
+  }
+
+  /** Reports the ledger of a module's buffer after it was drained. */
+  async noteDrain(module: string, databasePath: string): Promise<void> {
+    await this.ledgers.read(module, databasePath);
+    if (this.#look !== undefined) this.noteLook(this.#look);
+  }
+}
