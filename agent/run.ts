@@ -74,6 +74,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   const reporting = new Reporting({
     agentStartedAt,
     agentVersion: options.version,
+    pulls: () => images.pulls,
     send: (report) => hub.report(report),
   });
   const identities = new ModuleIdentities({
