@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import rhea from 'rhea';
+import rhea, { type Connection, type EventContext } from 'rhea';
 
 /** Length of `AMQP` with a protocol's id and version, and of a frame's own header. @see AMQP 1.0, 2.2 and 2.3.1 */
 const headerBytes = 8;
@@ -58,6 +58,31 @@ export function limitReader(): void {
     check(count, Math.max(this.remaining(), emptyItemsMax));
     return readArray.call(this, count, type);
   };
+}
+
+/** What of rhea's session takes in transfers; its types leave it out. */
+interface Incoming {
+  on_transfer: (
+    this: Incoming,
+    frame: { readonly payload: Uint8Array },
+    receiver: { readonly _incomplete?: { readonly data: Uint8Array } },
+  ) => void;
+}
+
+/**
+ * Makes a connection end at a message that is larger than allowed. rhea puts one together of as many transfers as come, before a token
+ * too; `max-message-size` only asks the client to keep to it.
+ */
+export function limitMessages(connection: Connection, messageBytesMax: number): void {
+  connection.on('session_open', ({ session }: EventContext) => {
+    const { incoming } = session as unknown as { readonly incoming: Incoming };
+    const onTransfer = incoming.on_transfer;
+    incoming.on_transfer = function takeTransfer(frame, receiver) {
+      const bytes = (receiver._incomplete?.data.length ?? 0) + frame.payload.length;
+      if (bytes > messageBytesMax) throw new RangeError(`A message has over ${messageBytesMax} bytes`);
+      onTransfer.call(this, frame, receiver);
+    };
+  });
 }
 
 function check(count: number, max: number): void {

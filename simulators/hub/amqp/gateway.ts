@@ -6,7 +6,7 @@ import type { Access } from '../identity/access.ts';
 import type { Permission } from '../identity/policies.ts';
 import { takeCommand } from './commands.ts';
 import { type EventHub, openEventHub } from './event-hub.ts';
-import { guardFrames, limitReader } from './frame-guard.ts';
+import { guardFrames, limitMessages, limitReader } from './frame-guard.ts';
 import { openNoticeLink } from './notices.ts';
 import type { AmqpParts } from './parts.ts';
 
@@ -14,6 +14,8 @@ import type { AmqpParts } from './parts.ts';
 const connectionOptions = { max_frame_size: 256 * 1024, idle_time_out: 240_000 } as const;
 /** How many messages a sending back end may have on the way. */
 const creditWindow = 100;
+/** Largest message that is put together; the hub takes 64 KB to a device, and tokens are smaller. */
+const messageBytesMax = 256 * 1024;
 
 const addresses = {
   cbs: '$cbs',
@@ -53,6 +55,7 @@ export class AmqpGateway {
   accept(socket: Duplex): void {
     guardFrames(socket, connectionOptions.max_frame_size);
     const connection = this.#container.create_connection(connectionOptions) as AcceptingConnection;
+    limitMessages(connection, messageBytesMax);
     this.#serve(connection);
     connection.accept(socket);
   }

@@ -45,6 +45,16 @@ test.each([
   expect(await client.putToken(rig.sign('service'))).toBe(200);
 });
 
+test('a message in many transfers ends its connection when it grows too large, though nobody has signed in', async () => {
+  await using rig = await openHubRig();
+  using stranger = connect(rig.hub.port);
+  expect(await stranger.putToken('x'.repeat(200 * 1024))).toBe(401);
+  stranger.beginToken('x'.repeat(5 * 1024 * 1024));
+  await until(() => stranger.isGone(), { what: 'the end of the connection' });
+  using client = connect(rig.hub.port);
+  expect(await client.putToken(rig.sign('service'))).toBe(200);
+});
+
 function connect(port: number) {
   const container = rhea.create_container();
   const connection: Connection = container.connect({ transport: 'tls', host: 'localhost', port, reconnect: false });
@@ -53,7 +63,8 @@ function connect(port: number) {
   // Refused links are what is tested; without a listener each would be printed.
   connection.on('sender_error', () => undefined);
   connection.on('connection_error', () => undefined);
-  connection.on('disconnected', () => undefined);
+  let isGone = false;
+  connection.on('disconnected', () => void (isGone = true));
   connection.on('connection_close', ({ connection: { error } }: EventContext) => (condition = conditionOf(error)));
   connection.on(
     'message',
@@ -61,16 +72,21 @@ function connect(port: number) {
   );
   connection.open_receiver('$cbs');
   const cbs = connection.open_sender('$cbs');
+  const beginToken = (token: string): void => {
+    cbs.send({
+      message_id: String(statuses.length),
+      application_properties: { operation: 'put-token', type: 'servicebus.windows.net:sastoken', name: 'x' },
+      body: token,
+    });
+  };
   return {
     closedBecause: () => condition,
+    isGone: () => isGone,
+    beginToken,
     putToken: async (token: string) => {
       const before = statuses.length;
       await until(() => cbs.sendable());
-      cbs.send({
-        message_id: String(before),
-        application_properties: { operation: 'put-token', type: 'servicebus.windows.net:sastoken', name: 'x' },
-        body: token,
-      });
+      beginToken(token);
       await until(() => statuses.length > before);
       return statuses.at(-1);
     },
