@@ -1,13 +1,16 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { parseDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { table } from '../../shared/text-layout.ts';
+import { trustAlso } from '../../shared/tls-trust.ts';
+import { readConfig } from '../agent-config.ts';
 import type { CheckResult } from '../check/check.ts';
 import { addDevice, type DeviceFlags, openDevice } from './device-options.ts';
 import { addState } from './state-option.ts';
 
 interface CheckFlags extends DeviceFlags {
+  readonly config?: string;
   readonly state: string;
   readonly json?: boolean;
 }
@@ -17,12 +20,25 @@ export function addCheck(program: Command): void {
   const verb = program
     .command('check')
     .description('look whether this device has all that the agent needs, and say what to do where not');
-  addState(addDevice(verb)).option('--json', 'print one JSON document').action(check);
+  addState(addDevice(verb))
+    .addOption(
+      new Option('--config <file>', 'file of an installed agent, which says all of this').conflicts([
+        'connectionString',
+        'connectionStringFile',
+        'ca',
+        'state',
+      ]),
+    )
+    .option('--json', 'print one JSON document')
+    .action(check);
 }
 
 async function check(flags: CheckFlags): Promise<void> {
-  const connectionString = openDevice(flags);
-  const results = await checkDevice({ connectionString, stateFolder: resolve(flags.state) });
+  const config = flags.config === undefined ? undefined : await readConfig(flags.config);
+  if (config?.ca !== undefined) trustAlso(config.ca);
+  const results = await checkDevice(
+    config ?? { connectionString: openDevice(flags), stateFolder: resolve(flags.state) },
+  );
   process.stdout.write(
     `${flags.json === true ? JSON.stringify({ checks: results }, undefined, 2) : checksText(results)}\n`,
   );

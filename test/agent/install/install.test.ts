@@ -64,6 +64,16 @@ test('agent install again changes what is said anew, keeps the rest, and writes 
   });
 });
 
+test('agent check --config looks at what agent install has written', async () => {
+  await using folder = await temporaryFolder();
+  await inRoot(folder.path, 'install', '--connection-string', identity, '--state', join(folder.path, 'state'));
+  const { config } = filesOf(folder.path);
+  const run = await runFerry(['agent', 'check', '--config', config], { cwd: folder.path });
+  expect(run.code).toBe(1);
+  expect(run.stdout).toMatch(/^ok +folder +".*\/state" can be written to$/m);
+  expect(run.stdout).toMatch(/^error +hub .*ECONNREFUSED/m);
+});
+
 test('agent uninstall --purge takes the folder away too', async () => {
   await using folder = await temporaryFolder();
   await inRoot(folder.path, 'install', '--connection-string', identity);
