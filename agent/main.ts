@@ -2,9 +2,11 @@
 import { Command } from 'commander';
 import { exitCodes, runProgram, usageText } from '../shared/process-entry.ts';
 import { addCheck } from './commands/check.ts';
+import { addInstall } from './commands/install.ts';
 import { addReset } from './commands/reset.ts';
 import { addRun } from './commands/run.ts';
 import { addStatus } from './commands/status.ts';
+import { addUninstall } from './commands/uninstall.ts';
 
 await runProgram(main);
 
@@ -17,6 +19,8 @@ async function main(args: readonly string[]): Promise<number> {
   addStatus(program);
   addCheck(program);
   addReset(program);
+  addInstall(program);
+  addUninstall(program);
   await program.parseAsync(args, { from: 'user' });
   return exitCodes.done;
 }

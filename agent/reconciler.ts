@@ -4,14 +4,17 @@ import { withDeadline } from '../shared/deadline.ts';
 import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { type ApplyContext, execute, type OrderedStep } from './apply/executors.ts';
+import { stopModules } from './apply/stop-modules.ts';
 import type { DesiredReading, DesiredState } from './desired-state.ts';
 import { Failures } from './failures.ts';
 import type { Generations } from './generations.ts';
 import type { ModuleWatch } from './module-watch.ts';
 import { type CurrentState, type ObservedModule, plan } from './plan.ts';
-import { type AskReady, Probation } from './probation.ts';
+import type { AskReady } from './probation.ts';
 import type { DesiredStatus } from './report.ts';
+import { RestartRequests } from './restart-requests.ts';
 import { Stager, type StageImage } from './stager.ts';
+import { Trial } from './trial.ts';
 
 /** The settings of a {@link Reconciler}. */
 export interface ReconcilerOptions {
@@ -40,20 +43,8 @@ export interface Look {
   readonly observed: ReadonlyMap<string, ObservedModule>;
 }
 
-/** How often it is looked how modules are, in milliseconds (IoT Edge's reconcile interval). */
-const lookEveryMs = 5_000;
-/** The same while modules are being started. */
-const lookAtStartEveryMs = 250;
-/** The same while a new desired state is on probation. */
-const lookOnProbationEveryMs = 1_000;
-/** For how long modules count as being started at most, in milliseconds. */
-const startingMs = 60_000;
-/** Lines of a module's output that go along as evidence when it takes the deployment back. */
-const evidenceLines = 3;
 /** How long the engine may take to say which containers there are, in milliseconds. */
 const listTimeoutMs = 30_000;
-/** How long all modules together may take to end when the agent ends, in milliseconds; the agent itself has 10 s. */
-const stopAllGraceMs = 7_000;
 
 /**
  * Makes the device what is desired, and keeps it so: looks, plans, does, tells, and waits until something happens.
@@ -66,11 +57,9 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #stager: Stager;
   readonly #failures = new Failures();
-  readonly #restartAsked = new Map<string, PromiseWithResolvers<void>>();
+  readonly #restarts = new RestartRequests();
+  readonly #trial: Trial;
   #desired: DesiredState | undefined;
-  #probation: Probation | undefined;
-  /** Until when it is looked more often. */
-  #startingUntilMs = 0;
   /** Whether what came last is not what is in force, so that what was said of it stays said. */
   #rejected = false;
   #lastDesiredVersion = 0;
@@ -79,6 +68,7 @@ export class Reconciler {
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#trial = new Trial(options);
     this.#stager = new Stager({
       log: options.log,
       stageImage: async (image, signal) => {
@@ -97,8 +87,7 @@ export class Reconciler {
   resume(): void {
     const { current, isOnProbation } = this.#options.generations;
     if (current === undefined) return;
-    this.#putInForce(current);
-    if (!isOnProbation) this.#probation = undefined;
+    this.#putInForce(current, { isOnProbation });
   }
 
   /** Takes what is desired from now on. @param properties what was read, to be kept over restarts */
@@ -113,7 +102,7 @@ export class Reconciler {
       log.warn({ fields: reading.ignored }, 'leaving out fields of the deployment that are not known');
     }
     const taking = await generations.take(reading.state, properties);
-    if (taking.kind === 'taken') this.#putInForce(reading.state);
+    if (taking.kind === 'taken') this.#putInForce(reading.state, { isOnProbation: true });
     else if (taking.kind === 'kept') this.#keepInForce(reading.state);
     else this.#reject(reading.state.version, { code: 500, description: taking.reason });
   }
@@ -125,11 +114,10 @@ export class Reconciler {
     this.#wake.resolve();
   }
 
-  #putInForce(state: DesiredState): void {
+  #putInForce(state: DesiredState, trial: { readonly isOnProbation: boolean }): void {
     this.#rejected = false;
     this.#desired = state;
-    this.#probation = new Probation(this.#options.askReady);
-    this.#startingUntilMs = this.#options.clock.monotonicMs() + startingMs;
+    this.#trial.begin(trial);
     this.#failures.clearAll();
     this.#stager.keepOnly(new Set(state.modules.map(({ image }) => image)));
     this.#wake.resolve();
@@ -154,10 +142,9 @@ export class Reconciler {
         `Cannot restart the module "${module}": the deployment has none of that name`,
       );
     }
-    const asked = this.#restartAsked.get(module) ?? Promise.withResolvers<void>();
-    this.#restartAsked.set(module, asked);
+    const restarted = this.#restarts.ask(module, signal);
     this.#wake.resolve();
-    await withDeadline({ doing: `restart the module "${module}"`, timeoutMs: 60_000, signal }, () => asked.promise);
+    await restarted;
   }
 
   /** Works until the signal is aborted. */
@@ -179,19 +166,7 @@ export class Reconciler {
 
   /** Ends all modules. What fails to end is logged and left. */
   async stopAll(): Promise<void> {
-    const { engine, log, watch } = this.#options;
-    const running = (await this.#list()).filter(({ status }) => status === 'running');
-    await Promise.all(
-      running.map(async ({ name }) => {
-        try {
-          await engine.stop(name, { graceMs: stopAllGraceMs });
-          watch.noteStopped(name);
-        } catch (error) {
-          log.error({ module: name, why: messageOf(error) }, 'could not stop the module');
-        }
-      }),
-    );
-    await watch.save();
+    await stopModules(await this.#list(), this.#options);
   }
 
   /** Tells how things are as the agent ends: IoT Edge's code for that is 406. */
@@ -231,7 +206,7 @@ export class Reconciler {
       staged: new Set(this.#stager.staged.keys()),
       staging: this.#stager.staging,
       coolingOff: this.#failures.coolingOff(this.#options.clock.monotonicMs()),
-      restartAsked: new Set(this.#restartAsked.keys()),
+      restartAsked: this.#restarts.modules,
     };
   }
 
@@ -244,21 +219,14 @@ export class Reconciler {
       await execute(step, { ...this.#options, specs, staged: this.#stager.staged }, signal);
     } catch (error) {
       if (!signal.aborted) this.#noteFailure(step, error);
-      this.#answerRestart(step, error);
+      this.#restarts.answer(step.module, error);
       return false;
     }
     onStep(step, clock.monotonicMs() - begunMs);
     log.info({ ...step }, `module ${step.kind} done`);
     this.#failures.clear(step);
-    if (step.kind === 'start') this.#answerRestart(step);
+    if (step.kind === 'start') this.#restarts.answer(step.module);
     return true;
-  }
-
-  #answerRestart({ module }: OrderedStep, error?: unknown): void {
-    const asked = this.#restartAsked.get(module);
-    this.#restartAsked.delete(module);
-    if (error === undefined) asked?.resolve();
-    else asked?.reject(error);
   }
 
   #noteFailure(step: Parameters<Failures['add']>[0], error: unknown): void {
@@ -269,24 +237,20 @@ export class Reconciler {
 
   /** Decides how carrying out the desired state went, once there is something to say. */
   async #settle(desired: DesiredState, observed: ReadonlyMap<string, ObservedModule>): Promise<void> {
-    const { generations, clock, log } = this.#options;
-    const verdict = await this.#probation?.look(desired.modules, observed, clock.monotonicMs());
-    // A newer one came meanwhile: what was seen says nothing about that.
-    if (generations.current !== desired) return;
-    if (verdict?.kind !== 'starting') this.#startingUntilMs = 0;
-    if (verdict?.kind === 'failed' && generations.hasFallback) return this.#goBack(desired, verdict);
-    if (verdict?.kind === 'proven') {
-      this.#probation = undefined;
-      await generations.commit();
+    const { generations, log } = this.#options;
+    const outcome = await this.#trial.look(desired, observed);
+    if (outcome.kind === 'superseded') return;
+    if (outcome.kind === 'taken back') {
+      if (generations.current !== undefined) this.#putInForce(generations.current, { isOnProbation: true });
+      return this.#reject(desired.version, { code: 500, description: outcome.reason });
     }
     if (this.#rejected) return;
     const messages = this.#failures.messages();
-    if (verdict?.kind === 'failed')
-      messages.push(`The module "${verdict.module}" does not run well: ${verdict.reason}`);
+    if (outcome.kind === 'failing') messages.push(outcome.reason);
     if (messages.length > 0) {
       this.#lastDesiredVersion = desired.version;
       this.#status = { code: 500, description: messages.join('; ') };
-    } else if (verdict?.kind !== 'starting' && plan(desired.modules, this.#current(observed)).length === 0) {
+    } else if (outcome.kind !== 'starting' && plan(desired.modules, this.#current(observed)).length === 0) {
       if (this.#lastDesiredVersion !== desired.version || this.#status.code !== 200) {
         log.info({ version: desired.version }, 'the device is as desired');
       }
@@ -294,19 +258,6 @@ export class Reconciler {
       this.#lastDesiredVersion = desired.version;
       this.#status = { code: 200, description: '' };
     }
-  }
-
-  /** Brings the desired state before back, and says why. */
-  async #goBack(desired: DesiredState, { module, reason }: { module: string; reason: string }): Promise<void> {
-    const { engine, generations, log } = this.#options;
-    const output = await engine.logs(module, { tail: evidenceLines }).catch(() => '');
-    const evidence = output.trim() === '' ? '' : `; it last said: ${output.trim()}`;
-    const description = `Taken back, the deployment before is in force: the module "${module}" does not run well, ${reason}${evidence}`;
-    log.error({ version: desired.version, module }, description);
-    await generations.goBack(description);
-    const { current } = generations;
-    if (current !== undefined) this.#putInForce(current);
-    this.#reject(desired.version, { code: 500, description });
   }
 
   #tell(containers: readonly ContainerState[], observed: ReadonlyMap<string, ObservedModule>): void {
@@ -329,9 +280,7 @@ export class Reconciler {
   }
 
   async #waitForNext(): Promise<void> {
-    const isStarting = this.#options.clock.monotonicMs() < this.#startingUntilMs;
-    const usualMs = this.#probation === undefined ? lookEveryMs : lookOnProbationEveryMs;
-    const everyMs = isStarting && this.#stager.staging.size === 0 ? lookAtStartEveryMs : usualMs;
+    const everyMs = this.#trial.nextLookMs({ isStaging: this.#stager.staging.size > 0 });
     const over = new AbortController();
     try {
       await Promise.race([this.#wake.promise, this.#options.clock.sleep(everyMs, over.signal)]);

@@ -1,6 +1,8 @@
 import { ledgersProperty } from '../shared/collect/reported-ledger.ts';
 import { CollectedLedgers } from './collected-ledgers.ts';
 import { fitReport } from './fit-report.ts';
+import type { Pull } from './images/image-store.ts';
+import { pullProgress } from './images/pull-progress.ts';
 import type { Look } from './reconciler.ts';
 import { type JsonObject, reportedState } from './report.ts';
 
@@ -8,11 +10,13 @@ import { type JsonObject, reportedState } from './report.ts';
 export interface ReportingOptions {
   readonly agentStartedAt: string;
   readonly agentVersion: string;
+  /** Gives the images that are being pulled. */
+  readonly pulls: () => readonly Pull[];
   /** Takes what the hub is to hold. */
   readonly send: (report: JsonObject) => void;
 }
 
-/** Puts together what the hub is told: how the modules are, and what became of what they have collected. */
+/** Puts together what the hub is told: how the modules are, how far pulls are, and what became of what they have collected. */
 export class Reporting {
   readonly ledgers = new CollectedLedgers();
   readonly #options: ReportingOptions;
@@ -35,10 +39,10 @@ export class Reporting {
 
   /** Reports what was seen. */
   noteLook(look: Look): void {
-    const { agentStartedAt, agentVersion, send } = this.#options;
+    const { agentStartedAt, agentVersion, pulls, send } = this.#options;
     this.#look = look;
     const state = reportedState({ ...look, agentStartedAt, agentVersion });
-    this.#report = { ...state, [ledgersProperty]: this.ledgers.all };
+    this.#report = { ...state, pulls: pullProgress(pulls()), [ledgersProperty]: this.ledgers.all };
     send(fitReport(this.#report));
   }
 

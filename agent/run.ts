@@ -7,20 +7,21 @@ import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askReady } from './ask-ready.ts';
 import { AgentState } from './agent-state.ts';
-import { readDesired, type DesiredState } from './desired-state.ts';
+import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
+import { ModuleIdentities } from './hub/module-identities.ts';
 import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
 import { ImageUsage } from './images/image-usage.ts';
+import { imageStaging } from './images/image-staging.ts';
 import { answerMethod } from './methods/answer-method.ts';
 import { BackgroundTasks } from './methods/background-tasks.ts';
 import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
 import { Reconciler } from './reconciler.ts';
-import { credentialFor } from './images/credential-for.ts';
 import { Reporting } from './reporting.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
 import { Figures } from './status/figures.ts';
@@ -73,21 +74,23 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   const reporting = new Reporting({
     agentStartedAt,
     agentVersion: options.version,
+    pulls: () => images.pulls,
     send: (report) => hub.report(report),
+  });
+  const identities = new ModuleIdentities({
+    device,
+    hubNowMs: () => systemClock.nowMs() - (hub.connection.clockSkewMs ?? 0),
+    clock: systemClock,
+    log,
   });
   const reconciler = new Reconciler({
     engine,
     watch,
     generations,
     askReady,
-    stageImage: async (desired, image, stageSignal) => {
-      const digest = await images.ensure(image, ensureOptions(desired, image, stageSignal));
-      await engine.prepareImage(digest, stageSignal);
-      await usage.note([digest], systemClock.nowMs());
-      return digest;
-    },
+    stageImage: imageStaging({ images, engine, usage, clock: systemClock }),
     modulesFolder: state.modulesFolder,
-    environmentOf: (module) => moduleEnvironment(device, module),
+    environmentOf: (module) => identities.environmentOf(module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
     onLook: (look) => {
       figures.noteLook(look, systemClock.monotonicMs());
@@ -99,21 +102,11 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   const hub = new Hub({
     device,
     knownToHub: generations.current !== undefined,
-    onDesired: (desired) => reconciler.setDesired(readDesired(desired), desired),
-    onMethod: methodHandler(
-      {
-        hub: device.hostName,
-        deviceId: device.deviceId,
-        engine,
-        restart: (module, methodSignal) => reconciler.restart(module, methodSignal),
-        specOf: (module) => generations.current?.modules.find(({ name }) => name === module),
-        report: () => reporting.report,
-        tasks: new BackgroundTasks(signal),
-        modulesFolder: state.modulesFolder,
-        clock: systemClock,
-      },
-      { figures, log },
-    ),
+    onDesired: (desired) => takeDesired(desired, { reconciler, generations, identities }),
+    onMethod: methodHandler(methodContext({ device, state, engine, generations, reconciler, reporting }, signal), {
+      figures,
+      log,
+    }),
     clock: systemClock,
     log,
   });
@@ -135,10 +128,28 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     state,
     reconciler,
     hub,
+    identities,
     clearing,
     onUpload: (record) => uploads.set(record.module, record),
     onDrained: (module, databasePath) => reporting.noteDrain(module, databasePath),
   });
+}
+
+/** Takes what the hub desires, and sees to it that its modules have identities. */
+async function takeDesired(
+  desired: unknown,
+  parts: {
+    readonly reconciler: Reconciler;
+    readonly generations: Generations;
+    readonly identities: ModuleIdentities;
+  },
+): Promise<void> {
+  const reading = readDesired(desired);
+  await parts.reconciler.setDesired(reading, desired);
+  if (reading.code !== 200) return;
+  // Also of what runs on where the new one was taken back.
+  const modules = [...reading.state.modules, ...(parts.generations.current?.modules ?? [])];
+  parts.identities.want(modules.map(({ name }) => name));
 }
 
 /** Begins to tell on the device itself how the agent is. */
@@ -167,13 +178,14 @@ interface Parts {
   readonly state: AgentState;
   readonly reconciler: Reconciler;
   readonly hub: Hub;
+  readonly identities: ModuleIdentities;
   readonly clearing: ClearImagesOptions;
   readonly onUpload: UploadOptions['onUpload'];
   readonly onDrained: UploadOptions['onDrained'];
 }
 
 async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
-  const { options, state, reconciler, hub, clearing, onUpload, onDrained } = parts;
+  const { options, state, reconciler, hub, identities, clearing, onUpload, onDrained } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -195,6 +207,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
   });
   await Promise.all([
     reconciler.run(work.signal),
+    identities.run(work.signal),
     clearImagesDaily(clearing, work.signal),
     uploadEvery({ ...upload, everyMs: options.uploadEveryMs, clock: systemClock, signal: work.signal }),
   ]);
@@ -230,22 +243,28 @@ async function openOwnEngine(options: RunOptions, state: AgentState, layout: Lay
   return engine;
 }
 
-function ensureOptions(desired: DesiredState, image: string, signal: AbortSignal): Parameters<ImageStore['ensure']>[1] {
-  const uses = desired.modules.filter((module) => module.image === image);
-  const credential = credentialFor(image, desired.manifest.runtime.settings.registryCredentials ?? {});
+function methodContext(
+  parts: {
+    readonly device: DeviceConnectionString;
+    readonly state: AgentState;
+    readonly engine: ContainerEngine;
+    readonly generations: Generations;
+    readonly reconciler: Reconciler;
+    readonly reporting: Reporting;
+  },
+  signal: AbortSignal,
+): MethodContext {
+  const { device, state, engine, generations, reconciler, reporting } = parts;
   return {
-    pullPolicy: uses.every(({ imagePullPolicy }) => imagePullPolicy === 'never') ? 'never' : 'on-create',
-    ...(credential === undefined ? {} : { credential }),
-    signal,
-  };
-}
-
-/** Variables that IoT Edge gives to every module, as far as there is something behind them here. */
-function moduleEnvironment(device: DeviceConnectionString, module: string): Record<string, string> {
-  return {
-    IOTEDGE_DEVICEID: device.deviceId,
-    IOTEDGE_MODULEID: module,
-    IOTEDGE_IOTHUBHOSTNAME: device.hostName,
+    hub: device.hostName,
+    deviceId: device.deviceId,
+    engine,
+    restart: (module, methodSignal) => reconciler.restart(module, methodSignal),
+    specOf: (module) => generations.current?.modules.find(({ name }) => name === module),
+    report: () => reporting.report,
+    tasks: new BackgroundTasks(signal),
+    modulesFolder: state.modulesFolder,
+    clock: systemClock,
   };
 }
 

@@ -38,11 +38,15 @@ export function findProgram(name: ProgramName): Program {
   return { path: fileURLToPath(new URL(places[name].source, import.meta.url)), bundled: false };
 }
 
+/** The command that runs a program: Node, its flags, and the program's main module, all as absolute paths. */
+export function programCommand(name: ProgramName): readonly string[] {
+  return [process.execPath, ...(places[name].nodeFlags ?? []), findProgram(name).path];
+}
+
 /** Ends this program and goes on as another one, in the same process (`execve`): same id, terminal, and signals. */
 export function becomeProgram(name: ProgramName, args: readonly string[]): never {
-  const { path } = findProgram(name);
-  const flags = [...process.execArgv, ...(places[name].nodeFlags ?? [])];
+  const [node = '', ...rest] = programCommand(name);
   if (process.execve === undefined) throw new Error('This platform has no execve');
-  process.execve(process.execPath, [process.execPath, ...flags, path, ...args], process.env);
+  process.execve(node, [node, ...process.execArgv, ...rest, ...args], process.env);
   throw new Error('execve came back');
 }

@@ -22,24 +22,31 @@ export function addDevice(verb: Command): Command {
 
 /** Trusts the given CA from now on, and gives the connection string. */
 export function openDevice(flags: DeviceFlags): string {
-  const text = readConnectionString(flags);
+  const text = connectionStringOf(flags);
   if (flags.ca !== undefined) trustAlso(flags.ca);
   return text;
 }
 
-function readConnectionString({ connectionString, connectionStringFile }: DeviceFlags): string {
+/**
+ * Gives the connection string.
+ * @throws {FerryError} USAGE when none is given
+ */
+export function connectionStringOf(flags: DeviceFlags): string {
+  const text = findConnectionString(flags);
+  if (text !== undefined) return text;
+  throw new FerryError(
+    'USAGE',
+    'Cannot run the agent: no connection string is given, the one of its device is wanted',
+    { next: `Give --connection-string-file, --connection-string or ${connectionStringVariable}.` },
+  );
+}
+
+/** Gives the connection string if one is given. */
+export function findConnectionString({ connectionString, connectionStringFile }: DeviceFlags): string | undefined {
   if (connectionString !== undefined) return connectionString;
-  if (connectionStringFile === undefined) {
-    const ofEnvironment = process.env[connectionStringVariable];
-    if (ofEnvironment) return ofEnvironment;
-    throw new FerryError(
-      'USAGE',
-      'Cannot run the agent: no connection string is given, the one of its device is wanted',
-      { next: `Give --connection-string-file, --connection-string or ${connectionStringVariable}.` },
-    );
-  }
+  if (connectionStringFile === undefined) return process.env[connectionStringVariable] || undefined;
   try {
-    return readFileSync(connectionStringFile, 'utf8');
+    return readFileSync(connectionStringFile, 'utf8').trim();
   } catch (cause) {
     throw new FerryError('FILE_UNREADABLE', `Cannot read the connection string from "${connectionStringFile}"`, {
       cause,

@@ -68,7 +68,15 @@ export function formatDeviceConnectionString(parts: DeviceConnectionString): str
     .join(';');
 }
 
-const knownFields = ['HostName', 'DeviceId', 'ModuleId', 'SharedAccessKeyName', 'SharedAccessKey', 'GatewayHostName'];
+const knownFields = [
+  'HostName',
+  'DeviceId',
+  'ModuleId',
+  'SharedAccessKeyName',
+  'SharedAccessKey',
+  'GatewayHostName',
+  'x509',
+];
 
 /** Splits the text into its fields, by their proper names, and checks those that are wanted. */
 function fieldsOf(text: string, whose: 'device' | 'hub', wanted: readonly string[]): Map<string, string> {
@@ -83,6 +91,9 @@ function fieldsOf(text: string, whose: 'device' | 'hub', wanted: readonly string
     if (at < 1) problems.push(`part ${index + 1} is not "Name=value"`);
     else if (fields.has(name)) problems.push(`"${name}" is given twice`);
     else fields.set(name, part.slice(at + 1).trim());
+  }
+  if (fields.get('x509')?.toLowerCase() === 'true') {
+    problems.push('"x509=true" says a certificate, but a module as the agent is one signs in to a hub with a key only');
   }
   for (const name of wanted) if (!fields.get(name)) problems.push(`"${name}" is missing`);
   const key = fields.get('SharedAccessKey');
