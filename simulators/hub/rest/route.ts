@@ -30,6 +30,8 @@ export interface Answer {
 export interface Allowed {
   readonly service?: readonly Permission[];
   readonly device?: boolean;
+  /** Whether modules of that device may too; such a caller names itself in `x-ms-edge-moduleId`. */
+  readonly modules?: boolean;
 }
 
 /** One operation of the REST interface. */

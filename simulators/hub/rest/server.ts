@@ -7,6 +7,7 @@ import type { Logger } from '../../../shared/log.ts';
 import type { Faults } from '../faults.ts';
 import { HubError, newTrackingId } from '../hub-error.ts';
 import type { Access, Admission } from '../identity/access.ts';
+import type { Address } from '../identity/identity.ts';
 import { readSas } from '../identity/sas.ts';
 import { controlPrefix } from './control.ts';
 import type { Call, Route } from './route.ts';
@@ -107,7 +108,20 @@ function authorize(
   }
   const { socket } = request.raw;
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate()?.raw : undefined;
-  return options.access.admit({ deviceId: params['deviceId'] ?? '' }, { sas, certificate });
+  const deviceId = params['deviceId'] ?? '';
+  const address = route.allowed.modules === true ? callerOf(request, deviceId) : { deviceId };
+  return options.access.admit(address, { sas, certificate });
+}
+
+/** Says who calls for a device: itself, or the module that the request names. @see https://github.com/Azure/iotedge, doc/edgehub-api.md */
+function callerOf(request: FastifyRequest, deviceId: string): Address {
+  const named = request.headers['x-ms-edge-moduleid'];
+  if (typeof named !== 'string') return { deviceId };
+  const [callersDevice, moduleId = ''] = named.split('/');
+  if (callersDevice !== deviceId) {
+    throw new HubError('IotHubUnauthorizedAccess', `Unauthorized: '${named}' is no module of the device '${deviceId}'`);
+  }
+  return { deviceId, moduleId };
 }
 
 function callOf(request: FastifyRequest, reply: FastifyReply): Call {

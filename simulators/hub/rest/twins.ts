@@ -66,7 +66,7 @@ function routesOf(path: string, options: TwinRouteOptions): readonly Route[] {
       method: 'POST',
       path: `${path}/methods`,
       // A module calls methods of its own device through its gateway, which is the hub itself here.
-      allowed: { ...serviceOnly, device: true },
+      allowed: { ...serviceOnly, device: true, modules: true },
       unversioned: true,
       handle: async (call) => {
         const body = readBody(call, invocationSchema);
