@@ -1,3 +1,4 @@
+import { numericArrays, type NumericType } from '../../shared/model/numeric-arrays.ts';
 import type { TensorType } from '../../shared/model/signature.ts';
 
 /** What holds a tensor's elements, by its type: `bool` is one byte each, 64-bit integers are BigInt. */
@@ -30,30 +31,6 @@ export interface Tensor {
   readonly shape: readonly number[];
   readonly data: TensorData;
 }
-
-interface NumericArrayConstructor {
-  readonly BYTES_PER_ELEMENT: number;
-  new (length: number): NumericData;
-  new (buffer: ArrayBuffer, byteOffset: number, length: number): NumericData;
-}
-
-const numericArrays = {
-  bool: Uint8Array,
-  float16: Float16Array,
-  float32: Float32Array,
-  float64: Float64Array,
-  int16: Int16Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  int8: Int8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  uint64: BigUint64Array,
-  uint8: Uint8Array,
-} as const satisfies Record<Exclude<TensorType, 'string'>, NumericArrayConstructor>;
-
-/** The types whose elements are numbers of a fixed size. */
-export type NumericType = keyof typeof numericArrays;
 
 /** Gives the size of one element in bytes. */
 export function elementBytes(type: NumericType): number {

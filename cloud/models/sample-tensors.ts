@@ -1,25 +1,9 @@
+import { numericArrays, type NumericType } from '../../shared/model/numeric-arrays.ts';
 import type { Signature, TensorSpec, TensorType } from '../../shared/model/signature.ts';
 import type { RuntimeTensor } from './runtime-process.ts';
 
 /** Values of tensors as JSON has them: nested arrays by name. */
 export type JsonTensors = Readonly<Record<string, unknown>>;
-
-type NumericType = Exclude<TensorType, 'string'>;
-
-const arrays = {
-  bool: Uint8Array,
-  float16: Float16Array,
-  float32: Float32Array,
-  float64: Float64Array,
-  int16: Int16Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  int8: Int8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  uint64: BigUint64Array,
-  uint8: Uint8Array,
-} as const satisfies Record<NumericType, unknown>;
 
 /** Gives a sample as the runtime takes it. The sample fits the signature. */
 export function toRuntimeTensors(sample: JsonTensors, { inputs }: Signature): readonly RuntimeTensor[] {
@@ -29,8 +13,8 @@ export function toRuntimeTensors(sample: JsonTensors, { inputs }: Signature): re
     if (type === 'string') return { name, type, shape, data: leaves.map(String) };
     const elements =
       type === 'int64' || type === 'uint64'
-        ? arrays[type].from(leaves.map((leaf) => BigInt(leaf as string | number)))
-        : arrays[type].from(leaves.map(Number));
+        ? numericArrays[type].from(leaves.map((leaf) => BigInt(leaf as string | number)))
+        : numericArrays[type].from(leaves.map(Number));
     return { name, type, shape, data: base64Of(elements) };
   });
 }
@@ -50,7 +34,7 @@ export function fromRuntimeTensors(tensors: readonly RuntimeTensor[], { outputs 
 export function elementsOf({ type, data }: RuntimeTensor): readonly (string | number | bigint)[] {
   if (typeof data !== 'string') return data;
   if (type === 'string') throw new Error('A tensor of texts holds them as they are');
-  return Array.from<string | number | bigint>(new arrays[type](Uint8Array.from(Buffer.from(data, 'base64')).buffer));
+  return Array.from<string | number | bigint>(new numericArrays[type](Uint8Array.from(Buffer.from(data, 'base64')).buffer));
 }
 
 /** Makes tensors that fit inputs: floats are a wave, so that rows differ; texts, integers and truths are empty or 0, which may be indices. */
@@ -59,7 +43,7 @@ export function madeUpTensors({ inputs }: Signature, rows: number): readonly Run
     const shape = wanted.map((dimension, at) => (typeof dimension === 'number' ? dimension : at === 0 ? rows : 1));
     const length = shape.reduce((product, size) => product * size, 1);
     if (type === 'string') return { name, type, shape, data: Array.from({ length }, () => '') };
-    const elements = new arrays[type](length);
+    const elements = new numericArrays[type](length);
     if (!(elements instanceof BigInt64Array || elements instanceof BigUint64Array) && type.startsWith('float')) {
       for (let at = 0; at < length; at += 1) elements[at] = Math.sin(at + 1);
     }
@@ -67,7 +51,7 @@ export function madeUpTensors({ inputs }: Signature, rows: number): readonly Run
   });
 }
 
-function base64Of({ buffer, byteOffset, byteLength }: InstanceType<(typeof arrays)[NumericType]>): string {
+function base64Of({ buffer, byteOffset, byteLength }: InstanceType<(typeof numericArrays)[NumericType]>): string {
   return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
 }
 

@@ -1,6 +1,7 @@
 import { FerryError } from '../../../shared/errors.ts';
 import type { TensorType } from '../../../shared/model/signature.ts';
-import { allocate, bytesOf, elementsIn, type NumericType } from '../../collect/tensor.ts';
+import type { NumericType } from '../../../shared/model/numeric-arrays.ts';
+import { allocate, bytesOf, elementsIn } from '../../collect/tensor.ts';
 import { readBinary } from '../protocol/binary-tensor.ts';
 
 /** Elements of a tensor in protobuf's own types: one of the lists is filled. 64-bit integers are texts of digits. */

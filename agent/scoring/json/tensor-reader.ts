@@ -1,5 +1,6 @@
 import type { TensorType } from '../../../shared/model/signature.ts';
-import { allocate, type NumericData, type NumericType, type TensorData } from '../../collect/tensor.ts';
+import type { NumericType } from '../../../shared/model/numeric-arrays.ts';
+import { allocate, type NumericData, type TensorData } from '../../collect/tensor.ts';
 import type { JsonCursor } from './json-cursor.ts';
 
 const openBracket = 91;
