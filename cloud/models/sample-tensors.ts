@@ -34,7 +34,9 @@ export function fromRuntimeTensors(tensors: readonly RuntimeTensor[], { outputs 
 export function elementsOf({ type, data }: RuntimeTensor): readonly (string | number | bigint)[] {
   if (typeof data !== 'string') return data;
   if (type === 'string') throw new Error('A tensor of texts holds them as they are');
-  return Array.from<string | number | bigint>(new numericArrays[type](Uint8Array.from(Buffer.from(data, 'base64')).buffer));
+  return Array.from<string | number | bigint>(
+    new numericArrays[type](Uint8Array.from(Buffer.from(data, 'base64')).buffer),
+  );
 }
 
 /** Makes tensors that fit inputs: floats are a wave, so that rows differ; texts, integers and truths are empty or 0, which may be indices. */
