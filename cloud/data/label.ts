@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { parse } from 'csv-parse';
+import { trailingColumns } from '../../shared/collect/csv-columns.ts';
 import { FerryError, isFerryError, messageOf, systemCodeOf } from '../../shared/errors.ts';
 import type { DataContainer } from '../azure/data-container.ts';
 import { parseBlobPath, pathPrefix } from './blob-path.ts';
@@ -31,18 +32,6 @@ export interface LabelReport {
 }
 
 const keyColumn = 'correlation_id';
-
-/** Azure ML's later columns, behind the labels. */
-const trailingColumns = [
-  '$aml_dc_correlation_id',
-  '$aml_dc_scoring_timestamp',
-  '$aml_dc_boundary',
-  '$aml_workspace',
-  '$aml_service_name',
-  '$aml_model_name',
-  '$aml_model_version',
-  '$aml_request_id',
-];
 
 /** Rows of one blob, as many as a collector puts into one. */
 const blobRowsMax = 50_000;

@@ -1,23 +1,9 @@
+import { leadingColumns2018, trailingColumns } from '../../../shared/collect/csv-columns.ts';
 import { columnNames, type FeatureSet } from '../feature-set.ts';
 import type { RequestRows } from '../row-block.ts';
 import { isText, type TensorData } from '../tensor.ts';
 import { TextBuffer } from '../text-buffer.ts';
 import { boundaryMinutes, type CollectedFile, type FileHead, timestampOf } from './collected-file.ts';
-
-/** The columns before the features, by the names that Azure ML's data collector gave them in 2018. */
-const leadingColumns2018 = ['$Timestamp', '$CorrelationId', '$RequestId'];
-
-/** The columns behind the features, by the names that Azure ML's data collector gave them from 2019 on. */
-const trailingColumns = [
-  '$aml_dc_correlation_id',
-  '$aml_dc_scoring_timestamp',
-  '$aml_dc_boundary',
-  '$aml_workspace',
-  '$aml_service_name',
-  '$aml_model_name',
-  '$aml_model_version',
-  '$aml_request_id',
-];
 
 const comma = 44;
 const newline = 10;

@@ -1,5 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { parse } from 'csv-parse';
+import { leadingColumns2018, trailingColumns } from '../../../shared/collect/csv-columns.ts';
 import { isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { TensorType } from '../../../shared/model/signature.ts';
 import { type RowSink, unusableBlob } from './collected-row.ts';
@@ -15,19 +16,6 @@ interface Layout {
   readonly timestamp: number;
   readonly request: number;
 }
-
-/** The columns that Azure ML's collector put before the features in 2018, and those that it put behind them later. */
-const leading2018 = ['$Timestamp', '$CorrelationId', '$RequestId'];
-const trailing = [
-  '$aml_dc_correlation_id',
-  '$aml_dc_scoring_timestamp',
-  '$aml_dc_boundary',
-  '$aml_workspace',
-  '$aml_service_name',
-  '$aml_model_name',
-  '$aml_model_version',
-  '$aml_request_id',
-];
 
 /**
  * Reads rows of CSV with Azure ML's columns, of either set.
@@ -68,13 +56,13 @@ export async function readCsvRows(
 
 /** Finds the columns by their places: a feature may have any name. */
 function layoutOf(header: readonly string[], blobName: string): Layout {
-  if (leading2018.every((name, at) => header[at] === name)) {
-    return { features: [leading2018.length, header.length], timestamp: 0, correlation: 1, request: 2 };
+  if (leadingColumns2018.every((name, at) => header[at] === name)) {
+    return { features: [leadingColumns2018.length, header.length], timestamp: 0, correlation: 1, request: 2 };
   }
   // Some of the later columns came with later releases of Azure ML's collector; the first one was always there.
   const first = header.lastIndexOf('$aml_dc_correlation_id');
   const behind = header.slice(first);
-  if (first < 0 || !behind.every((name) => trailing.includes(name))) {
+  if (first < 0 || !behind.every((name) => trailingColumns.includes(name))) {
     throw unusableBlob(blobName, 'it has no such header', "the columns of Azure ML's collector");
   }
   const place = (name: string): number => (behind.includes(name) ? first + behind.indexOf(name) : -1);
