@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { reportedScoringSchema, type ScoringFigures, scoringProperty } from '../../shared/edge/reported-scoring.ts';
 import type { HubTwin } from '../azure/hub-resources.ts';
 
 /** What a device says of one module. */
@@ -25,6 +26,8 @@ export interface DeviceReport {
   readonly modules: Readonly<Record<string, ModuleReport>>;
   /** Architecture of the device as it calls it, such as `x86_64`. */
   readonly architecture: string | undefined;
+  /** What the scoring server of each module has done since it started, as far as the device tells. */
+  readonly scoring: Readonly<Record<string, ScoringFigures>>;
   /** Deployments that mean the device, by id: `Applied` or `Targeted`. */
   readonly deployments: Readonly<Record<string, string>>;
 }
@@ -46,6 +49,7 @@ const reportedSchema = z.object({
     .optional()
     .catch(undefined),
   modules: z.record(z.string(), z.unknown()).catch({}),
+  [scoringProperty]: reportedScoringSchema.catch({}),
 });
 
 const desiredSchema = z.object({
@@ -68,6 +72,7 @@ export function deviceReportOf(twin: HubTwin): DeviceReport {
     outcome: status && { code: status.code, description: status.description ?? '' },
     modules: modulesOf(reported.modules),
     architecture: reported.runtime?.platform?.architecture,
+    scoring: reported.scoring,
     deployments: Object.fromEntries(Object.entries(twin.configurations ?? {}).map(([id, { status }]) => [id, status])),
   };
 }

@@ -1,7 +1,6 @@
 import { FerryError, isFerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
-import type { HubTwin } from '../azure/hub-resources.ts';
 import { findImage } from '../images/image.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { deviceReportOf } from './device-report.ts';
@@ -18,6 +17,7 @@ import {
 } from './service-records.ts';
 import { type EdgeServiceRequest, edgeServiceSettings } from './service-settings.ts';
 import { type EdgeServiceState, edgeServiceState } from './service-state.ts';
+import { withoutModule } from './without-module.ts';
 
 /** What a service needs to be deployed to IoT Edge. */
 export interface EdgeContext {
@@ -135,14 +135,6 @@ async function putDeployment(hub: HubClient, deployment: NewDeployment): Promise
   const found = await hub.getDeployment(deployment.id).catch(absent('DEPLOYMENT_NOT_FOUND'));
   if (found === undefined) await hub.addDeployment(deployment);
   return found !== undefined;
-}
-
-/** The manifest that gives a device what it has, but for one module: desired properties without the hub's own notes. */
-function withoutModule(twin: HubTwin, name: string): Record<string, unknown> {
-  const { $version: _version, $metadata: _metadata, modules, ...desired } = twin.properties.desired;
-  const left = { ...(modules as Record<string, unknown> | undefined) };
-  delete left[name];
-  return { $edgeAgent: { 'properties.desired': { ...desired, modules: left } } };
 }
 
 /** For `catch`: makes nothing of one failure, and leaves all others. */

@@ -19,6 +19,7 @@ const report: DeviceReport = {
   outcome: { code: 200, description: '' },
   modules: { digits: module },
   architecture: undefined,
+  scoring: {},
   deployments: { 'digits-1': 'Applied' },
 };
 
