@@ -10,6 +10,8 @@ import { type CommandResult, pairsText } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { type DeviceReport, deviceReportOf } from '../deploy/device-report.ts';
+import { addFleetVerbs, addImport } from './fleet.ts';
+import { addRolloutVerbs } from './rollout.ts';
 
 interface SecretFlags {
   readonly connectionStringFile?: string;
@@ -24,9 +26,12 @@ interface AddFlags extends SecretFlags {
 export function addEdgeVerbs(noun: Command): void {
   addDeviceVerbs(noun.command('device').description('edge devices of the IoT Hub'));
   addDeploymentVerbs(noun.command('deployment').description('IoT Edge deployments of the IoT Hub'));
+  addFleetVerbs(noun.command('fleet').description('all devices at once'));
+  addRolloutVerbs(noun.command('rollout').description('an image to many devices, stage by stage, each one proven'));
 }
 
 function addDeviceVerbs(noun: Command): void {
+  addImport(noun);
   const add = noun
     .command('add')
     .description('add an edge device')

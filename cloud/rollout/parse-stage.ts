@@ -14,7 +14,7 @@ export function parseStage(text: string): RolloutInput['stages'][number] {
   let devices: string[] | undefined;
   const settings: Omit<RolloutInput['stages'][number], 'select'> = {};
   for (const word of text.split(/\s+/).filter((word) => word !== '')) {
-    const [key = '', value] = splitAt(word, '=');
+    const [key, value] = splitAt(word, '=');
     if (/^\d+(\.\d+)?%$/.test(word)) percent = Number(word.slice(0, -1));
     else if (word === 'manual') settings.approval = 'manual';
     else if (value === undefined || value === '') throw notAStage(text, `"${word}" is not known`);

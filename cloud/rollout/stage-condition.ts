@@ -1,5 +1,5 @@
 import { bucketTag, buckets, deviceBucket } from './device-bucket.ts';
-import { type RolloutRequest, type Stage, stageName } from './rollout-request.ts';
+import type { RolloutRequest, Stage } from './rollout-request.ts';
 
 /** What is looked at to tell which stage a device is in. */
 export interface StagedDevice {
@@ -26,12 +26,6 @@ export function conditionUpTo({ scope, stages }: Pick<RolloutRequest, 'scope' | 
 export function stageOf(stages: readonly Stage[], device: StagedDevice): number | undefined {
   const found = stages.findIndex(({ select }) => selects(select, device));
   return found < 0 ? undefined : found;
-}
-
-/** What the stage of a device is called. */
-export function stageNameOf(stages: readonly Stage[], device: StagedDevice): string | undefined {
-  const stage = stages[stageOf(stages, device) ?? -1];
-  return stage === undefined ? undefined : stageName(stage);
 }
 
 /** Whether a rollout needs the bucket of each device as a tag. */
