@@ -116,10 +116,8 @@ export class Room {
     const kept = new RowBlock();
     for (const request of requestsIn(packed.get(block.id) ?? Buffer.alloc(0), set)) {
       if (!isKept(request.correlationId, oneIn)) continue;
-      kept.append(
-        request,
-        request.values.map((data) => ({ data })),
-      );
+      const tensors = request.values.map((data) => ({ data }));
+      kept.append(request, request.rows, tensors);
     }
     if (kept.rows === 0) return this.#drop(block, 'thinned');
     let bytes = kept.byteLength;
