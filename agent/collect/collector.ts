@@ -58,7 +58,7 @@ export interface CollectorOptions {
  * How long a row waits in memory until it is handed on to be committed: a millisecond for each row that was handed on last, within
  * these. Few rows are durable at once; many share a commit, which takes as much processor time as scoring some requests.
  */
-const flushAfterMs = { least: 5, most: 40 };
+const flushAfterMs = { least: 5, most: 100 };
 
 /** What is finished is handed on without waiting when it is this much. */
 const finishedBytesMax = 1024 * 1024;
