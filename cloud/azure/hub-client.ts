@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, parseServiceConnectionString } from '../../shared/edge/connection-string.ts';
-import { type ErrorCode, FerryError } from '../../shared/errors.ts';
+import { type ErrorCode, FerryError, isFerryError } from '../../shared/errors.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { hubFailure, refusedAnswer } from './hub-failure.ts';
 import {
@@ -50,6 +50,8 @@ interface Call<T> {
   readonly doing: string;
   readonly schema: z.ZodType<T>;
   readonly known?: Readonly<Record<number, ErrorCode>>;
+  /** Whether it only reads, and is asked again where the hub closed the connection as it was taken up. */
+  readonly reads?: boolean;
 }
 
 /**
@@ -112,7 +114,7 @@ export class HubClient implements Disposable {
 
   /** @throws {FerryError} DEVICE_NOT_FOUND */
   async getDevice(deviceId: string): Promise<HubDevice> {
-    const call = { doing: `show the device "${deviceId}"`, schema: deviceSchema, known: noDevice };
+    const call = { reads: true, doing: `show the device "${deviceId}"`, schema: deviceSchema, known: noDevice };
     return this.#call(call, ({ registry }) => registry.get(deviceId));
   }
 
@@ -127,7 +129,12 @@ export class HubClient implements Disposable {
    * @throws {FerryError} DEVICE_NOT_FOUND
    */
   async getTwin(deviceId: string, moduleId?: string): Promise<HubTwin> {
-    const call = { doing: `read the twin of the device "${deviceId}"`, schema: twinSchema, known: noDevice };
+    const call = {
+      reads: true,
+      doing: `read the twin of the device "${deviceId}"`,
+      schema: twinSchema,
+      known: noDevice,
+    };
     return this.#call(call, ({ registry }) =>
       moduleId === undefined ? registry.getTwin(deviceId) : registry.getModuleTwin(deviceId, moduleId),
     );
@@ -153,14 +160,19 @@ export class HubClient implements Disposable {
   }
 
   async listDeployments(): Promise<HubConfiguration[]> {
-    const call = { doing: 'list the deployments', schema: z.array(configurationSchema) };
+    const call = { reads: true, doing: 'list the deployments', schema: z.array(configurationSchema) };
     const all = await this.#call(call, ({ registry }) => registry.getConfigurations());
     return all.filter(({ content }) => content?.modulesContent !== undefined && content.modulesContent !== null);
   }
 
   /** @throws {FerryError} DEPLOYMENT_NOT_FOUND */
   async getDeployment(id: string): Promise<HubConfiguration> {
-    const call = { doing: `show the deployment "${id}"`, schema: configurationSchema, known: noDeployment };
+    const call = {
+      reads: true,
+      doing: `show the deployment "${id}"`,
+      schema: configurationSchema,
+      known: noDeployment,
+    };
     return this.#call(call, ({ registry }) => registry.getConfiguration(id));
   }
 
@@ -203,7 +215,7 @@ export class HubClient implements Disposable {
 
   /** Says what the hub finds wrong with a target condition, if anything. */
   async testTargetCondition(targetCondition: string): Promise<string | undefined> {
-    const call = { doing: 'have the target condition checked', schema: conditionTestSchema };
+    const call = { reads: true, doing: 'have the target condition checked', schema: conditionTestSchema };
     const body = { targetCondition, customMetricQueries: {} };
     const answer = await this.#post(call, '/configurations/testQueries', body);
     return answer.targetConditionError ?? undefined;
@@ -257,7 +269,7 @@ export class HubClient implements Disposable {
     const query = this.#transport.registry.createQuery(text, pageRows);
     const rows: T[] = [];
     for (let page = 0; page < pagesMax && query.hasMoreResults; page += 1) {
-      const call = { doing: 'query the devices', schema: z.array(schema) };
+      const call = { reads: true, doing: 'query the devices', schema: z.array(schema) };
       // Without the token in hand, the SDK's `next` gives the first page again.
       const next = async () => ({ responseBody: (await query.next(query.continuationToken)).result as unknown });
       rows.push(...(await this.#call(call, next)));
@@ -287,8 +299,12 @@ export class HubClient implements Disposable {
   }
 
   async #call<T>(call: Call<T>, work: (transport: HubTransport) => Promise<{ responseBody: unknown }>): Promise<T> {
-    const { doing, schema, known = {} } = call;
-    const answer = await this.#answer(doing, known, work);
+    const { doing, schema, known = {}, reads = false } = call;
+    const ask = () => this.#answer(doing, known, work);
+    const answer = await ask().catch((error: unknown) => {
+      if (reads && isFerryError(error, 'HUB_UNREACHABLE') && error.message.includes('ECONNRESET')) return ask();
+      throw error;
+    });
     const result = schema.safeParse(answer);
     if (result.success) return result.data;
     throw new FerryError(

@@ -8,10 +8,12 @@ import { parseVersionedName } from '../../shared/model/name.ts';
 import { HubClient } from '../azure/hub-client.ts';
 import type { CommandResult } from '../cli/result.ts';
 import { addWork, collectPair, positiveInteger, type Session } from '../cli/session.ts';
-import { edgeDeployment } from '../deploy/edge-deployment.ts';
+import { mergeSettings } from '../deploy/desired-service.ts';
+import { conditionOf, edgeDeployment, tagCondition } from '../deploy/iotedge/edge-deployment.ts';
 import { findPublishedImage } from '../deploy/published-image.ts';
-import { getService, hasService, type ServiceRecord } from '../deploy/service-records.ts';
-import { type EdgeServiceRequest, edgeServiceSettings, tagCondition } from '../deploy/service-settings.ts';
+import { findService, type ServiceRecord } from '../deploy/service-records.ts';
+import type { GivenSettings } from '../deploy/settings/definitions.ts';
+import { completeSettings, refuseProblems, settingProblems } from '../deploy/settings/service-settings.ts';
 import { findImage } from '../images/image.ts';
 import { finishRollout } from '../rollout/finish-rollout.ts';
 import { describeProgress, followRollout } from '../rollout/follow-rollout.ts';
@@ -195,11 +197,13 @@ async function readRequest(
   const wanted = flags.image ?? file.image;
   if (wanted === undefined) throw new FerryError('USAGE', 'Cannot roll out: no --image is given, and no file says one');
   const image = findImage(workspace.database, parseVersionedName(wanted));
-  const before = hasService(workspace.database, service) ? getService(workspace.database, service) : undefined;
-  const scope = scopeOf(flags) ?? file.scope ?? before?.settings.targetCondition ?? '*';
+  const before = recordBefore(workspace, service);
+  const scope = scopeOf(flags) ?? file.scope ?? (before && conditionOf(before.settings)) ?? '*';
   const priority =
     flags.priority ?? file.priority ?? freePriority(await hub.listDeployments(), before?.settings.priority ?? 10);
-  const settings = { ...keptSettings(before), ...file.settings };
+  const asked = { ...file.settings, targetCondition: scope, priority } as GivenSettings;
+  const settings = mergeSettings(before?.given ?? {}, asked);
+  refuseProblems(`roll "${service}" out`, settingProblems(service, 'iotedge', settings));
   const reference = await findPublishedImage(workspace, image, session.signal);
   const request = checkRolloutRequest({
     service,
@@ -217,22 +221,19 @@ async function readRequest(
       name: service,
       image: reference,
       scope: workspace.scope,
-      settings: edgeServiceSettings({
-        ...(settings as Partial<EdgeServiceRequest>),
-        name: service,
-        image: wanted,
-        targetCondition: scope,
-        priority,
-      }),
+      settings: completeSettings('iotedge', settings),
     }),
   };
 }
 
-/** How the service runs already, as one asks for it; whom it means and in which order is the rollout's own. */
-function keptSettings(before: ServiceRecord | undefined): Record<string, unknown> {
-  if (before === undefined) return {};
-  const { targetCondition: _whom, priority: _order, collectFiles, ...settings } = before.settings;
-  return settings.collect ? { ...settings, collectFiles } : settings;
+/** How the service runs already: what is not asked for stays as it is. */
+function recordBefore({ database }: Workspace, service: string): ServiceRecord | undefined {
+  const before = findService(database, service);
+  if (before === undefined || before.target.kind === 'iotedge') return before;
+  throw new FerryError(
+    'SERVICE_INVALID',
+    `Cannot roll "${service}" out: the service runs on "${before.target.kind}", one on "iotedge" was wanted`,
+  );
 }
 
 async function readRequestFile(file: string): Promise<z.infer<typeof fileSchema>> {

@@ -1,4 +1,4 @@
-import { deviceReportOf, type DeviceReport } from '../deploy/device-report.ts';
+import { deviceReportOf, type DeviceReport } from '../deploy/iotedge/device-report.ts';
 import type { HubClient } from '../azure/hub-client.ts';
 import type { HubTwin } from '../azure/hub-resources.ts';
 

@@ -1,8 +1,9 @@
 import { isFerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { HubClient } from '../azure/hub-client.ts';
-import { edgeServiceSettings } from '../deploy/service-settings.ts';
-import { deleteService, getService, hasService, insertService } from '../deploy/service-records.ts';
+import { findService, insertService, replaceService, type ServiceRecord } from '../deploy/service-records.ts';
+import type { GivenSettings } from '../deploy/settings/definitions.ts';
+import { completeSettings } from '../deploy/settings/service-settings.ts';
 import { findImage } from '../images/image.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import type { Rollout } from './rollout.ts';
@@ -31,35 +32,30 @@ export async function finishRollout(workspace: Workspace, hub: HubClient, rollou
 }
 
 /** The image may be unknown in this workspace, where the rollout was begun in another: then there is nothing to record. */
-function writeRecord({ database }: Workspace, hub: HubClient, { id, priority, request, state }: Rollout): void {
-  const { service, image: imageId, reference, scope } = request;
+function writeRecord({ database }: Workspace, hub: HubClient, { id, request, state }: Rollout): void {
+  const { service, image: imageId, reference } = request;
   const image = knownImage(database, imageId, reference);
   if (image === undefined) return;
-  const before = hasService(database, service) ? getService(database, service) : undefined;
-  if (before?.deployment.id === id) return;
+  const given = request.settings as GivenSettings;
   const updatedAt = new Date(state.phaseSinceMs).toISOString();
-  const settings = edgeServiceSettings({
-    ...request.settings,
-    name: service,
-    image: imageId,
-    targetCondition: scope,
-    priority,
-  });
   database
     .transaction(() => {
-      deleteService(database, service);
-      insertService(database, {
+      const before = findService(database, service);
+      const record: ServiceRecord = {
         name: service,
-        target: 'iotedge',
+        target: { kind: 'iotedge' },
         image: { name: image.name, version: image.version, digest: image.digest },
-        settings,
+        given,
+        settings: completeSettings('iotedge', given),
         deployment: { hub: hub.hostName, id, image: reference },
         description: before?.description ?? '',
         tags: before?.tags ?? {},
         properties: before?.properties ?? {},
         createdAt: before?.createdAt ?? updatedAt,
         updatedAt,
-      });
+      };
+      if (before === undefined) insertService(database, record);
+      else replaceService(database, record);
     })
     .immediate();
 }

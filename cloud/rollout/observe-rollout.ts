@@ -1,6 +1,7 @@
 import type { HubClient } from '../azure/hub-client.ts';
-import { type DeviceReport, deviceReportOf } from '../deploy/device-report.ts';
-import { edgeServiceState } from '../deploy/service-state.ts';
+import { type DeviceReport, deviceReportOf } from '../deploy/iotedge/device-report.ts';
+import { edgeServiceState } from '../deploy/iotedge/edge-state.ts';
+import type { ServiceState } from '../deploy/service-state.ts';
 import type { DeviceOutcome, Observation } from './gate.ts';
 import type { RolloutRequest } from './rollout-request.ts';
 
@@ -48,7 +49,7 @@ export class RolloutWatch {
 }
 
 function outcomeIn(
-  state: 'Transitioning' | 'Healthy' | 'Unhealthy' | 'Failed',
+  state: ServiceState,
   { connected, unhealthyMs }: { readonly connected: boolean; readonly unhealthyMs: number },
 ): DeviceOutcome['outcome'] {
   if (state === 'Healthy') return 'succeeded';

@@ -1,6 +1,6 @@
 import { FerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
-import { deviceReportOf } from '../deploy/device-report.ts';
+import { deviceReportOf } from '../deploy/iotedge/device-report.ts';
 import { type RolloutRequest, stageName } from './rollout-request.ts';
 import { stageOf } from './stage-condition.ts';
 

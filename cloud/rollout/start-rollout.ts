@@ -2,7 +2,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { FerryError } from '../../shared/errors.ts';
 import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
 import type { HubConfiguration } from '../azure/hub-resources.ts';
-import { checkDevices } from '../deploy/edge-conflicts.ts';
+import { checkDevices } from '../deploy/iotedge/edge-conflicts.ts';
 import { bucketTag, deviceBucket } from './device-bucket.ts';
 import { listRollouts, readRollout, type Rollout } from './rollout.ts';
 import { rolloutLabels } from './rollout-labels.ts';

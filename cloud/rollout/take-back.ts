@@ -1,7 +1,7 @@
 import { isFerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
-import { deviceReportOf } from '../deploy/device-report.ts';
-import { withoutModule } from '../deploy/without-module.ts';
+import { deviceReportOf } from '../deploy/iotedge/device-report.ts';
+import { withoutModule } from '../deploy/iotedge/without-module.ts';
 import type { Rollout } from './rollout.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { HubTwin } from '../azure/hub-resources.ts';
+import type { HubTwin } from '../../azure/hub-resources.ts';
 
 /** The manifest that gives a device what it has, but for one module: desired properties without the hub's own notes. */
 export function withoutModule(twin: HubTwin, name: string): Record<string, unknown> {

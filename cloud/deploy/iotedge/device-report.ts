@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { reportedScoringSchema, type ScoringFigures, scoringProperty } from '../../shared/edge/reported-scoring.ts';
-import type { HubTwin } from '../azure/hub-resources.ts';
+import { reportedScoringSchema, type ScoringFigures, scoringProperty } from '../../../shared/edge/reported-scoring.ts';
+import type { HubTwin } from '../../azure/hub-resources.ts';
 
 /** What a device says of one module. */
 export interface ModuleReport {
