@@ -20,6 +20,8 @@ const report: DeviceReport = {
   modules: { digits: module },
   architecture: undefined,
   scoring: {},
+  facts: {},
+  bufferedRows: 0,
   deployments: { 'digits-1': 'Applied' },
 };
 
