@@ -32,7 +32,7 @@ await build({
     simulators: 'simulators/main.ts',
     quickstart: 'simulators/quickstart/main.ts',
   },
-  plugins: [inlineOnly(['cli-table3', 'commander', 'tar-stream', 'zod'])],
+  plugins: [inlineOnly(['cli-table3', 'commander', 'tar-stream', 'zod']), shakeZod()],
   banner,
   splitting: true,
   chunkNames: 'chunk-[hash]',
@@ -67,6 +67,19 @@ function inlineOnly(names: readonly string[]): Plugin {
       build.onResolve({ filter: /^[^./]/ }, ({ path, importer }) => {
         const isOurs = !importer.includes('/node_modules/');
         return isOurs && importer !== '' && !names.includes(path) ? { path, external: true } : undefined;
+      });
+    },
+  };
+}
+
+/** Imports zod as the namespace that a bundler can take apart: its `z` brings every locale and converter with it. */
+function shakeZod(): Plugin {
+  return {
+    name: 'shake-zod',
+    setup(build) {
+      build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+        const source = await readFile(path, 'utf8');
+        return { contents: source.replace(/^import \{ z \} from 'zod';$/m, "import * as z from 'zod';"), loader: 'ts' };
       });
     },
   };
