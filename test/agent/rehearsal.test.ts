@@ -52,6 +52,8 @@ class Caller implements AsyncDisposable {
 }
 
 const pidOf = (rig: Rig): Promise<string> => readFile(join(rig.dataFolder('digits'), 'pid'), 'utf8');
+/** How long a deployment may take: the image of a scoring module has all of Node. */
+const timeoutMs = 60_000;
 const one = '{"y":[1]}';
 const two = '{"y":[2]}';
 
@@ -63,17 +65,17 @@ for (const engine of ['process', 'docker'] as const) {
       const agent = rig.startAgent({ engine });
       const port = await freePort();
       const image = await rig.putScoringImage();
-      await rig.reported(await rig.deploy({ digits: scoringModule(image, port) }), 200, 25_000);
+      await rig.reported(await rig.deploy({ digits: scoringModule(image, port) }), 200, timeoutMs);
       await using caller = new Caller(port);
       const next = await rig.putScoringImage({ script: '// next', answer: 2 });
-      await rig.reported(await rig.deploy({ digits: scoringModule(next, port, { ANSWER: '2' }) }), 200, 25_000);
+      await rig.reported(await rig.deploy({ digits: scoringModule(next, port, { ANSWER: '2' }) }), 200, timeoutMs);
       await until(() => (caller.answers.get(two) ?? 0) > 0);
       expect(caller.answers.get(one)).toBeGreaterThan(0);
       expect(await readdir(join(rig.stateFolder, 'modules'))).toEqual(['digits']);
       await agent.stop();
       if (engine === 'docker') await removeFromDocker(rig, [image, next]);
     },
-    60_000,
+    180_000,
   );
 }
 
@@ -82,13 +84,13 @@ test('runAgent() never stops what runs for a module that rehearses badly, lets a
   await using _agent = rig.startAgent();
   const port = await freePort();
   const image = await rig.putScoringImage();
-  await rig.reported(await rig.deploy({ digits: scoringModule(image, port) }), 200);
+  await rig.reported(await rig.deploy({ digits: scoringModule(image, port) }), 200, timeoutMs);
   const before = await pidOf(rig);
   const containers = join(rig.stateFolder, 'processes', 'containers');
   await using caller = new Caller(port);
 
   const wrong = await rig.deploy({ digits: scoringModule(image, port, { ANSWER: '2' }) });
-  const { lastDesiredStatus, modules } = await rig.reported(wrong, 500);
+  const { lastDesiredStatus, modules } = await rig.reported(wrong, 500, timeoutMs);
   expect(lastDesiredStatus?.description).toBe(
     'Taken back, the deployment before is in force: the module "digits" does not rehearse well, it scores its sample wrong: y[0] is 2, 1 was wanted; what ran was not stopped',
   );
@@ -96,7 +98,7 @@ test('runAgent() never stops what runs for a module that rehearses badly, lets a
   await until(async () => (await readdir(containers)).length === 1);
 
   const ending = await rig.deploy({ digits: scoringModule(image, port, { ENDS: '3', API_KEY: 'xyzzy-plugh' }) });
-  const { description = '' } = (await rig.reported(ending, 500)).lastDesiredStatus ?? {};
+  const { description = '' } = (await rig.reported(ending, 500, timeoutMs)).lastDesiredStatus ?? {};
   expect(description).toContain('it ended by itself 2 times, last with exit code 3');
   expect(description).toContain('it last said: cannot load the model with [secret]');
 
@@ -104,12 +106,12 @@ test('runAgent() never stops what runs for a module that rehearses badly, lets a
   await until(async () => (await readdir(containers)).includes('digits.rehearsal'));
   expect(await pidOf(rig)).toBe(before);
   expect([...caller.answers.keys()]).toEqual([one]);
-  await rig.reported(await rig.deploy({ digits: scoringModule(image, port, { WORD: 'newer' }) }), 200);
+  await rig.reported(await rig.deploy({ digits: scoringModule(image, port, { WORD: 'newer' }) }), 200, timeoutMs);
   await until(async () => (await pidOf(rig)) !== before);
   expect(await readdir(containers)).toEqual(['digits']);
 
   const failing = await rig.deploy({ digits: scoringModule(image, port, { FAILS: '0.5' }) });
-  expect((await rig.reported(failing, 500)).lastDesiredStatus?.description).toMatch(
+  expect((await rig.reported(failing, 500, timeoutMs)).lastDesiredStatus?.description).toMatch(
     /"digits" does not run well, it failed \d+ of \d+ requests, \d+ % where it was 0 % before/,
   );
 
@@ -123,10 +125,10 @@ test('runAgent() never stops what runs for a module that rehearses badly, lets a
       const status = (await rig.twin()).properties.reported.lastDesiredStatus;
       return status?.description.match(/^Taken back.*another program listens there/) && status;
     },
-    { timeoutMs: 30_000, what: 'what ran before is back' },
+    { timeoutMs, what: 'what ran before is back' },
   );
   await until(async () => (await (await fetch(`http://127.0.0.1:${port}/score`, { method: 'POST' })).text()) === one);
-}, 120_000);
+}, 240_000);
 
 test('runAgent() takes a first module that scores its sample wrong for no success', async () => {
   await using rig = await Rig.open();
@@ -135,8 +137,9 @@ test('runAgent() takes a first module that scores its sample wrong for no succes
   const { lastDesiredStatus } = await rig.reported(
     await rig.deploy({ digits: scoringModule(image, await freePort()) }),
     500,
+    timeoutMs,
   );
   expect(lastDesiredStatus?.description).toBe(
     'The module "digits" does not run well: it scores its sample wrong: y[0] is 1, 5 was wanted',
   );
-});
+}, 120_000);

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readdir } from 'node:fs/promises';
+import { cp, mkdir, readdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -38,11 +38,14 @@ test(
     await mkdir(dataFolder);
     await engine.create({ name: 'm', image: used, environment: {}, settings: {}, dataFolder, labels });
     await (await ImageUsage.open(join(template, 'image-usage.json'))).note([used, ...unused], systemClock.nowMs());
+    // As old as what has not been used for so long: what is young is never taken for garbage.
+    const blobs = join(images.layout.folder, 'blobs', 'sha256');
+    for (const name of await readdir(blobs)) await utimes(join(blobs, name), 0, 0);
 
     let at = 0;
     const clear = async (killAt: number): Promise<{ readonly folder: string; readonly ended: Promise<string> }> => {
       const copy = join(folder.path, `at-${(at += 1)}`);
-      await cp(template, copy, { recursive: true });
+      await cp(template, copy, { recursive: true, preserveTimestamps: true });
       return { folder: copy, ended: clearIn(copy, killAt) };
     };
     const whole = await clear(0);

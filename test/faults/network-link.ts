@@ -150,18 +150,26 @@ export class NetworkLink implements AsyncDisposable {
     if (delayMs === 0 && lostOneIn === undefined && bytesPerSecond === undefined) return new PassThrough();
     const random = this.#random;
     let freeAtMs = 0;
+    let onTheWay = 0;
+    let arrived = (): void => undefined;
     return new Transform({
       transform(piece: Buffer, _encoding, done) {
         const now = performance.now();
         const lost = lostOneIn !== undefined && random.oneIn(lostOneIn) ? retransmitMs : 0;
         const sendingMs = bytesPerSecond === undefined ? 0 : (piece.length / bytesPerSecond) * 1000;
         freeAtMs = Math.max(freeAtMs, now + delayMs) + lost + sendingMs;
-        setTimeout(() => this.push(piece), freeAtMs - now);
+        onTheWay += 1;
+        setTimeout(() => {
+          this.push(piece);
+          onTheWay -= 1;
+          if (onTheWay === 0) arrived();
+        }, freeAtMs - now);
         // The next piece may be on its way as well, but no more than the link takes.
         setTimeout(done, lost + sendingMs);
       },
       flush(done) {
-        setTimeout(done, Math.max(0, freeAtMs - performance.now()) + 1);
+        if (onTheWay === 0) done();
+        else arrived = done;
       },
     });
   }
