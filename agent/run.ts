@@ -14,6 +14,7 @@ import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
 import { ModuleIdentities } from './hub/module-identities.ts';
+import { BandwidthLimit } from './images/bandwidth-limit.ts';
 import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
 import { ImageUsage } from './images/image-usage.ts';
@@ -42,6 +43,8 @@ export interface RunOptions {
   readonly uploadEveryMs: number;
   /** Where health and metrics are served to other machines. @default nowhere */
   readonly metricsAddress?: StatusServerOptions['metricsAddress'];
+  /** What all pulls together may take of the link. @default all of it */
+  readonly pullBytesPerSecond?: number;
   readonly version: string;
   readonly log: Logger;
 }
@@ -65,12 +68,17 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
 async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
+  const limit =
+    options.pullBytesPerSecond === undefined
+      ? {}
+      : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
+  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
   const usage = await ImageUsage.open(state.imageUsageFile);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
 
+  const clearing = { engine, images, usage, clock: systemClock, log };
   const figures = new Figures();
   const uploads = new Map<string, UploadRecord>();
   const reporting = new Reporting({
@@ -92,7 +100,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     askProof: provingBySample(images.layout),
     askRequests,
     freeMemoryBytes: freemem,
-    stageImage: imageStaging({ images, engine, usage, clock: systemClock }),
+    stageImage: imageStaging(clearing),
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => identities.environmentOf(module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
@@ -115,7 +123,6 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     log,
   });
   reconciler.resume();
-  const clearing = { engine, images, usage, clock: systemClock, log };
   const sources = {
     engine: engine.kind,
     startedAt: agentStartedAt,
