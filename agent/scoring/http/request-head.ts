@@ -100,10 +100,7 @@ export function invalid(wanted: string): Violation {
 }
 
 /** Finds out where the body ends, which must be said in one way alone. */
-function framed(
-  said: Pick<RequestHead, 'headers' | 'method' | 'target'>,
-  isCurrent: boolean,
-): RequestHead | Violation {
+function framed(said: Pick<RequestHead, 'headers' | 'method' | 'target'>, isCurrent: boolean): RequestHead | Violation {
   const { headers } = said;
   const [lengths, codings] = [headers.all('content-length'), headers.all('transfer-encoding')];
   const hosts = headers.all('host').length;
