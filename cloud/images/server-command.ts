@@ -9,5 +9,8 @@ const nodeOptions = ['--max-semi-space-size=2', '--v8-pool-size=1'] as const;
 /** What the server is started with, behind Node itself. */
 export const serverArguments = [...nodeOptions, serverPath] as const;
 
-/** Memory that several threads used by turns would stay with each of them otherwise. @see mallopt(3) */
-export const serverEnvironment = ['MALLOC_ARENA_MAX=1'] as const;
+/**
+ * How the C library keeps memory: once, not once a thread; and what compiling took at the start goes back to the system, which it would not where
+ * the library adapted its thresholds to it. @see mallopt(3)
+ */
+export const serverEnvironment = ['MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=1048576'] as const;

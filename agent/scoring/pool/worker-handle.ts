@@ -37,7 +37,7 @@ export class WorkerHandle {
   constructor(entry: URL, order: WorkerOrder, events: WorkerEvents) {
     const { command, options } = ownCommand();
     const child = spawn(command, [...options, fileURLToPath(entry), workerRole], {
-      env: { ...allocatorSettings, ...process.env },
+      env: { ...process.env, ...allocatorSettings },
       stdio: ['ignore', 'inherit', 'inherit', 'pipe', this.#shelf?.fileDescriptor ?? 'ignore'],
     });
     this.#child = child;
