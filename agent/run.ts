@@ -9,6 +9,7 @@ import { askReady } from './ask-ready.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
+import type { DeviceCertificate, DeviceIdentity } from './hub/device-identity.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
@@ -32,6 +33,8 @@ import { type Drain, type UploadOptions, type UploadRecord, uploadAll, uploadEve
 /** The settings of {@link runAgent}. */
 export interface RunOptions {
   readonly device: DeviceConnectionString;
+  /** What the device signs in with where it has no key. */
+  readonly certificate?: DeviceCertificate;
   /** Folder of the agent's own; two agents never share one. */
   readonly stateFolder: string;
   readonly engine: 'auto' | 'docker' | 'process';
@@ -86,7 +89,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     send: (report) => hub.report(report),
   });
   const identities = new ModuleIdentities({
-    device,
+    identity: await identityOf(options, state),
     hubNowMs: () => systemClock.nowMs() - (hub.connection.clockSkewMs ?? 0),
     clock: systemClock,
     log,
@@ -109,6 +112,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   });
   const hub = new Hub({
     device,
+    agentKey: (keySignal) => identities.agentKey(keySignal),
     knownToHub: generations.current !== undefined,
     onDesired: (desired) => takeDesired(desired, { reconciler, generations, identities }),
     onMethod: methodHandler(methodContext({ device, state, engine, generations, reconciler, reporting }, signal), {
@@ -140,6 +144,12 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     onUpload: (record) => uploads.set(record.module, record),
     onDrained: (module, databasePath) => reporting.noteDrain(module, databasePath),
   });
+}
+
+/** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
+async function identityOf({ device, certificate }: RunOptions, state: AgentState): Promise<DeviceIdentity> {
+  const moduleSecret = device.sharedAccessKey ?? (await state.readModuleSecret());
+  return { device, moduleSecret, ...(certificate === undefined ? {} : { certificate }) };
 }
 
 /** Takes what the hub desires, and sees to it that its modules have identities. */
@@ -201,7 +211,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
   signal.addEventListener('abort', stop, { once: true });
   const upload = {
     modulesFolder: state.modulesFolder,
-    destination: new HubFileUpload(options.device),
+    destination: new HubFileUpload(options.device, options.certificate),
     drain: drainRows,
     onUpload,
     onDrained,

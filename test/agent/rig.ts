@@ -84,10 +84,10 @@ export class Rig implements AsyncDisposable {
     this.#stack = parts.stack;
   }
 
-  static async open(changes: Pick<HubOptions, 'storage'> = {}): Promise<Rig> {
+  static async open(changes: Partial<Pick<HubOptions, 'storage' | 'certificates'>> = {}): Promise<Rig> {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await temporaryFolder()).path;
-    const certificates = await openCertificates(join(folder, 'certificates'));
+    const certificates = changes.certificates ?? (await openCertificates(join(folder, 'certificates')));
     trustAlso(certificates.caFile);
     const hub = stack.use(await startHub({ certificates, ...changes }));
     const layout = await LayoutStore.open(join(folder, 'registry'));
