@@ -1,3 +1,4 @@
+import { freemem } from 'node:os';
 import { systemClock } from '../shared/clock.ts';
 import { openEngine } from '../shared/containers/open-engine.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
@@ -5,7 +6,7 @@ import type { DeviceConnectionString } from '../shared/edge/connection-string.ts
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
-import { askReady } from './ask-ready.ts';
+import { askRequests } from './ask-requests.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
@@ -23,6 +24,7 @@ import { answerMethod } from './methods/answer-method.ts';
 import { BackgroundTasks } from './methods/background-tasks.ts';
 import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
+import { provingBySample } from './proving-by-sample.ts';
 import { Reconciler } from './reconciler.ts';
 import { Reporting } from './reporting.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
@@ -98,7 +100,9 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     engine,
     watch,
     generations,
-    askReady,
+    askProof: provingBySample(images.layout),
+    askRequests,
+    freeMemoryBytes: freemem,
     stageImage: imageStaging(clearing),
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => identities.environmentOf(module),
