@@ -11,6 +11,7 @@ import { askRequests } from './ask-requests.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
+import type { DeviceCertificate, DeviceIdentity } from './hub/device-identity.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
@@ -36,6 +37,8 @@ import { type Drain, type UploadOptions, type UploadRecord, uploadAll, uploadEve
 /** The settings of {@link runAgent}. */
 export interface RunOptions {
   readonly device: DeviceConnectionString;
+  /** What the device signs in with where it has no key. */
+  readonly certificate?: DeviceCertificate;
   /** Folder of the agent's own; two agents never share one. */
   readonly stateFolder: string;
   readonly engine: 'auto' | 'docker' | 'process';
@@ -91,7 +94,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     send: (report) => hub.report(report),
   });
   const identities = new ModuleIdentities({
-    device,
+    identity: await identityOf(options, state),
     hubNowMs: () => systemClock.nowMs() - (hub.connection.clockSkewMs ?? 0),
     clock: systemClock,
     log,
@@ -116,6 +119,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   });
   const hub = new Hub({
     device,
+    agentKey: (keySignal) => identities.agentKey(keySignal),
     knownToHub: generations.current !== undefined,
     onDesired: (desired) => takeDesired(desired, { reconciler, generations, identities }),
     onMethod: methodHandler(methodContext({ device, state, engine, generations, reconciler, reporting }, signal), {
@@ -158,6 +162,12 @@ function agentFacts(clockSkewMs: number | undefined, uploads: ReadonlyMap<string
     ...(clockSkewMs === undefined ? {} : { clockSkewSeconds: Math.round(clockSkewMs / 1000) }),
     ...(Number.isFinite(lastMs) ? { lastUploadUtc: new Date(lastMs).toISOString() } : {}),
   };
+}
+
+/** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
+async function identityOf({ device, certificate }: RunOptions, state: AgentState): Promise<DeviceIdentity> {
+  const moduleSecret = device.sharedAccessKey ?? (await state.readModuleSecret());
+  return { device, moduleSecret, ...(certificate === undefined ? {} : { certificate }) };
 }
 
 /** Takes what the hub desires, and sees to it that its modules have identities. */
@@ -221,7 +231,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
   signal.addEventListener('abort', stop, { once: true });
   const upload = {
     modulesFolder: state.modulesFolder,
-    destination: new HubFileUpload(options.device),
+    destination: new HubFileUpload(options.device, options.certificate),
     drain: drainRows,
     onUpload,
     onDrained,
