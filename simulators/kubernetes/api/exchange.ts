@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseDocument } from 'yaml';
 import { isJson, type Json } from '../objects.ts';
 import { ApiError, badRequest } from '../status.ts';
+import { protobufType, readProtobuf } from './protobuf.ts';
 
 /** Largest body of a request, in bytes; etcd and the API server allow about as much. */
 const bodyBytesMax = 3 * 1024 * 1024;
@@ -51,10 +52,10 @@ export class Exchange {
   }
 
   /**
-   * Reads the body as JSON or YAML; undefined where there is none.
+   * Reads the body as JSON, YAML or protobuf; undefined where there is none.
    * @throws {ApiError} 400, 413, 415
    */
-  async body(types: readonly string[] = ['application/json', 'application/yaml']): Promise<unknown> {
+  async body(types: readonly string[] = ['application/json', 'application/yaml', protobufType]): Promise<unknown> {
     const chunks: Buffer[] = [];
     let bytes = 0;
     for await (const chunk of this.request) {
@@ -69,6 +70,7 @@ export class Exchange {
       const message = `the body of the request was in an unknown format - accepted media types include: ${types.join(', ')}`;
       throw new ApiError(415, 'UnsupportedMediaType', message);
     }
+    if (this.contentType === protobufType) return readProtobuf(Buffer.concat(chunks));
     const text = Buffer.concat(chunks).toString();
     if (this.contentType.endsWith('json')) {
       try {

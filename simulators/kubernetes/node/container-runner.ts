@@ -124,8 +124,8 @@ export class ContainerRunner {
     for (let failures = 1; !signal.aborted; failures += 1) {
       try {
         this.#event('Normal', 'Pulling', `Pulling image "${image}"`);
-        const digest = await this.#node.images.pull(image, imagePullPolicy, signal);
-        await this.#node.engine.prepareImage(digest, signal);
+        const digest = await this.#node.images.pull(image, imagePullPolicy, this.#node.engine);
+        if (signal.aborted) return undefined;
         this.#event('Normal', 'Pulled', `Successfully pulled image "${image}"`);
         this.#image = digest;
         this.#set({ imageID: image.includes('@') ? image : `${image}@${digest}` });

@@ -1,5 +1,7 @@
 import { mkdir } from 'node:fs/promises';
+import type { ContainerEngine } from '../../../shared/containers/engine.ts';
 import { readImage } from '../../../shared/containers/image-layout.ts';
+import { withDeadline } from '../../../shared/deadline.ts';
 import { isDigest, type Digest } from '../../../shared/digest.ts';
 import { copyImage } from '../../../shared/oci/copy-image.ts';
 import { layoutPlace } from '../../../shared/oci/layout-place.ts';
@@ -7,6 +9,9 @@ import { LayoutStore } from '../../../shared/oci/layout-store.ts';
 import { parseReference } from '../../../shared/oci/reference.ts';
 import { RegistryClient } from '../../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../../shared/oci/registry-place.ts';
+
+/** How long an image may take to come, in milliseconds. */
+const pullTimeoutMs = 10 * 60 * 1000;
 
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
@@ -25,14 +30,14 @@ export class Images {
   }
 
   /**
-   * Sees to it that an image is here, and gives the digest of its manifest for this machine. An image that is wanted twice at a time is
-   * pulled once.
+   * Sees to it that an image is here and ready to run, and gives the digest of its manifest for this machine. An image that is wanted
+   * twice at a time is pulled once.
    * @throws {FerryError} of the registry, or of the image
    */
-  async pull(image: string, policy: string, signal: AbortSignal): Promise<Digest> {
+  async pull(image: string, policy: string, engine: ContainerEngine): Promise<Digest> {
     const running = this.#pulling.get(image);
     if (running !== undefined) return running;
-    const pull = this.#pull(image, policy, signal).finally(() => this.#pulling.delete(image));
+    const pull = this.#prepare(image, policy, engine).finally(() => this.#pulling.delete(image));
     this.#pulling.set(image, pull);
     return pull;
   }
@@ -40,6 +45,15 @@ export class Images {
   /** The user that an image's program runs as where nobody says another one. */
   async userOf(image: Digest): Promise<string> {
     return (await readImage(this.layout, image)).config.config?.User ?? '';
+  }
+
+  /** Others may wait for it too, so it does not end with the first pod that wanted it. */
+  async #prepare(image: string, policy: string, engine: ContainerEngine): Promise<Digest> {
+    const digest = await withDeadline({ doing: `pull "${image}"`, timeoutMs: pullTimeoutMs }, (signal) =>
+      this.#pull(image, policy, signal),
+    );
+    await engine.prepareImage(digest);
+    return digest;
   }
 
   async #pull(image: string, policy: string, signal: AbortSignal): Promise<Digest> {
