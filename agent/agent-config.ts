@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { engineChoices } from '../shared/containers/open-engine.ts';
 import { parseDeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
+import { bytesPerSecondMin } from './images/bandwidth-limit.ts';
 
 /** Longest time between two uploads, in seconds: a day. */
 const uploadEverySecondsMax = 86_400;
@@ -30,6 +31,8 @@ const configSchema = z.strictObject({
     .string()
     .refine((text) => parseAddress(text) !== undefined, 'an address and a port were wanted, as "127.0.0.1:9600"')
     .optional(),
+  /** What all pulls together may take of the link. @default all of it */
+  pullBytesPerSecond: z.number().min(bytesPerSecondMin).optional(),
   /** PEM file of a certificate authority to trust beside the known ones. */
   ca: absolutePath.optional(),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),

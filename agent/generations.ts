@@ -78,6 +78,11 @@ export class Generations {
     return !this.#wasReady || this.hasFallback;
   }
 
+  /** What there is to go back to. */
+  get fallback(): DesiredState | undefined {
+    return this.#fallback?.state;
+  }
+
   /** Whether there is something to go back to. */
   get hasFallback(): boolean {
     return this.#fallback !== undefined;

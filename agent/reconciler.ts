@@ -1,27 +1,23 @@
-import type { Clock } from '../shared/clock.ts';
-import type { ContainerEngine, ContainerState } from '../shared/containers/engine.ts';
+import type { ContainerState } from '../shared/containers/engine.ts';
 import { withDeadline } from '../shared/deadline.ts';
 import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
-import type { Logger } from '../shared/log.ts';
 import { type ApplyContext, execute, type OrderedStep } from './apply/executors.ts';
 import { stopModules } from './apply/stop-modules.ts';
 import type { DesiredReading, DesiredState } from './desired-state.ts';
 import { Failures } from './failures.ts';
-import type { Generations } from './generations.ts';
+import { type Device, lookAtDevice } from './device-look.ts';
 import type { ModuleWatch } from './module-watch.ts';
 import { type CurrentState, type ObservedModule, plan } from './plan.ts';
-import type { AskReady } from './probation.ts';
+import { Rehearsals } from './rehearsals.ts';
+import { roomlessModules } from './rehearsal-room.ts';
 import type { DesiredStatus } from './report.ts';
 import { RestartRequests } from './restart-requests.ts';
 import { Stager, type StageImage } from './stager.ts';
-import { Trial } from './trial.ts';
+import { Trial, type TrialOptions, type TrialOutcome } from './trial.ts';
 
 /** The settings of a {@link Reconciler}. */
-export interface ReconcilerOptions {
-  readonly engine: ContainerEngine;
+export interface ReconcilerOptions extends TrialOptions {
   readonly watch: ModuleWatch;
-  readonly generations: Generations;
-  readonly askReady: AskReady;
   readonly stageImage: (state: DesiredState, image: string, signal: AbortSignal) => ReturnType<StageImage>;
   readonly modulesFolder: string;
   readonly environmentOf: ApplyContext['environmentOf'];
@@ -29,8 +25,8 @@ export interface ReconcilerOptions {
   readonly onStep: (step: OrderedStep, elapsedMs: number) => void;
   /** Is told how things are after every look. */
   readonly onLook: (look: Look) => void;
-  readonly clock: Clock;
-  readonly log: Logger;
+  /** Gives the memory that is free, in bytes. */
+  readonly freeMemoryBytes: () => number;
 }
 
 /** How things are. */
@@ -59,6 +55,7 @@ export class Reconciler {
   readonly #failures = new Failures();
   readonly #restarts = new RestartRequests();
   readonly #trial: Trial;
+  readonly #rehearsals: Rehearsals;
   #desired: DesiredState | undefined;
   /** Whether what came last is not what is in force, so that what was said of it stays said. */
   #rejected = false;
@@ -69,6 +66,7 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#trial = new Trial(options);
+    this.#rehearsals = new Rehearsals({ ...options, onEnd: () => this.#wake.resolve() });
     this.#stager = new Stager({
       log: options.log,
       stageImage: async (image, signal) => {
@@ -119,6 +117,7 @@ export class Reconciler {
     this.#desired = state;
     this.#trial.begin(trial);
     this.#failures.clearAll();
+    this.#rehearsals.clear();
     this.#stager.keepOnly(new Set(state.modules.map(({ image }) => image)));
     this.#wake.resolve();
   }
@@ -172,17 +171,17 @@ export class Reconciler {
   /** Tells how things are as the agent ends: IoT Edge's code for that is 406. */
   async tellEnd(): Promise<void> {
     this.#status = { code: 406, description: 'Agent is not running' };
-    const containers = await this.#list();
-    this.#tell(containers, this.#options.watch.observe(containers, this.#options.clock.monotonicMs()));
+    this.#tell(await this.#look());
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    const { watch, clock } = this.#options;
-    const containers = await this.#list(signal);
-    const observed = watch.observe(containers, clock.monotonicMs());
+    const { watch } = this.#options;
+    const device = await this.#look(signal);
     const desired = this.#desired;
-    if (desired === undefined) return this.#tell(containers, observed);
-    const steps = plan(desired.modules, this.#current(observed));
+    if (desired === undefined) return this.#tell(device);
+    this.#rehearsals.look(desired.modules, device.rehearsals);
+    if (await this.#hasFailedRehearsal(desired)) return this.#tell(device);
+    const steps = plan(desired.modules, this.#current(desired, device));
     let interrupted = false;
     const given = new Set<string>();
     for (const step of steps) {
@@ -194,20 +193,45 @@ export class Reconciler {
       else if (!given.has(step.module) && !(await this.#tryStep(step, desired, signal))) given.add(step.module);
     }
     await watch.save();
-    const after = steps.some(({ kind }) => kind !== 'stage') ? await this.#list(signal) : containers;
-    const observedAfter = watch.observe(after, clock.monotonicMs());
-    if (!interrupted) await this.#settle(desired, observedAfter);
-    this.#tell(after, observedAfter);
+    const after = steps.some(({ kind }) => kind !== 'stage') ? await this.#look(signal) : device;
+    if (!interrupted) await this.#settle(desired, after);
+    this.#tell(after);
   }
 
-  #current(observed: ReadonlyMap<string, ObservedModule>): CurrentState {
+  /** Looks at the device, and remembers what one look does not tell. */
+  async #look(signal?: AbortSignal): Promise<Device> {
+    return lookAtDevice(await this.#list(signal), this.#options);
+  }
+
+  #current(desired: DesiredState, { observed, rehearsals }: Device): CurrentState {
     return {
       modules: observed,
+      rehearsals,
+      proven: this.#rehearsals.proven,
+      withoutRoom: roomlessModules(desired.modules, this.#options.freeMemoryBytes()),
       staged: new Set(this.#stager.staged.keys()),
       staging: this.#stager.staging,
       coolingOff: this.#failures.coolingOff(this.#options.clock.monotonicMs()),
       restartAsked: this.#restarts.modules,
     };
+  }
+
+  /** Acts on a rehearsal that came to nothing, and says whether the desired state in force is another now. */
+  async #hasFailedRehearsal(desired: DesiredState): Promise<boolean> {
+    const failed = this.#rehearsals.takeFailed();
+    if (failed === undefined) return false;
+    const outcome = await this.#trial.fail(desired, { ...failed, isRehearsal: true });
+    if (outcome.kind === 'failing') this.#noteFailure({ kind: 'rehearse', module: failed.module }, outcome.reason);
+    return this.#hasChanged(desired, outcome);
+  }
+
+  /** Puts in force what a trial has brought back, and says whether the desired state in force is another now. */
+  #hasChanged(desired: DesiredState, outcome: TrialOutcome): boolean {
+    if (outcome.kind !== 'taken back') return outcome.kind === 'superseded';
+    const { current } = this.#options.generations;
+    if (current !== undefined) this.#putInForce(current, { isOnProbation: true });
+    this.#reject(desired.version, { code: 500, description: outcome.reason });
+    return true;
   }
 
   /** Carries out a step and says whether it went well. */
@@ -219,7 +243,7 @@ export class Reconciler {
       await execute(step, { ...this.#options, specs, staged: this.#stager.staged }, signal);
     } catch (error) {
       if (!signal.aborted) this.#noteFailure(step, error);
-      this.#restarts.answer(step.module, error);
+      if (step.kind === 'stop' || step.kind === 'start') this.#restarts.answer(step.module, error);
       return false;
     }
     onStep(step, clock.monotonicMs() - begunMs);
@@ -236,21 +260,16 @@ export class Reconciler {
   }
 
   /** Decides how carrying out the desired state went, once there is something to say. */
-  async #settle(desired: DesiredState, observed: ReadonlyMap<string, ObservedModule>): Promise<void> {
+  async #settle(desired: DesiredState, device: Device): Promise<void> {
     const { generations, log } = this.#options;
-    const outcome = await this.#trial.look(desired, observed);
-    if (outcome.kind === 'superseded') return;
-    if (outcome.kind === 'taken back') {
-      if (generations.current !== undefined) this.#putInForce(generations.current, { isOnProbation: true });
-      return this.#reject(desired.version, { code: 500, description: outcome.reason });
-    }
-    if (this.#rejected) return;
+    const outcome = await this.#trial.look(desired, device.observed);
+    if (this.#hasChanged(desired, outcome) || this.#rejected) return;
     const messages = this.#failures.messages();
     if (outcome.kind === 'failing') messages.push(outcome.reason);
     if (messages.length > 0) {
       this.#lastDesiredVersion = desired.version;
       this.#status = { code: 500, description: messages.join('; ') };
-    } else if (outcome.kind !== 'starting' && plan(desired.modules, this.#current(observed)).length === 0) {
+    } else if (outcome.kind !== 'starting' && plan(desired.modules, this.#current(desired, device)).length === 0) {
       if (this.#lastDesiredVersion !== desired.version || this.#status.code !== 200) {
         log.info({ version: desired.version }, 'the device is as desired');
       }
@@ -260,14 +279,9 @@ export class Reconciler {
     }
   }
 
-  #tell(containers: readonly ContainerState[], observed: ReadonlyMap<string, ObservedModule>): void {
-    this.#options.onLook({
-      lastDesiredVersion: this.#lastDesiredVersion,
-      status: this.#status,
-      desired: this.#desired,
-      containers,
-      observed,
-    });
+  #tell({ containers, observed }: Device): void {
+    const [lastDesiredVersion, status, desired] = [this.#lastDesiredVersion, this.#status, this.#desired];
+    this.#options.onLook({ lastDesiredVersion, status, desired, containers, observed });
   }
 
   #list(signal?: AbortSignal): Promise<readonly ContainerState[]> {

@@ -1,3 +1,4 @@
+import { freemem } from 'node:os';
 import { systemClock } from '../shared/clock.ts';
 import { openEngine } from '../shared/containers/open-engine.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
@@ -5,7 +6,7 @@ import type { DeviceConnectionString } from '../shared/edge/connection-string.ts
 import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
-import { askReady } from './ask-ready.ts';
+import { askRequests } from './ask-requests.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
@@ -13,6 +14,7 @@ import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
 import { ModuleIdentities } from './hub/module-identities.ts';
+import { BandwidthLimit } from './images/bandwidth-limit.ts';
 import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
 import { ImageUsage } from './images/image-usage.ts';
@@ -21,6 +23,7 @@ import { answerMethod } from './methods/answer-method.ts';
 import { BackgroundTasks } from './methods/background-tasks.ts';
 import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
+import { provingBySample } from './proving-by-sample.ts';
 import { Reconciler } from './reconciler.ts';
 import { Reporting } from './reporting.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
@@ -40,6 +43,8 @@ export interface RunOptions {
   readonly uploadEveryMs: number;
   /** Where health and metrics are served to other machines. @default nowhere */
   readonly metricsAddress?: StatusServerOptions['metricsAddress'];
+  /** What all pulls together may take of the link. @default all of it */
+  readonly pullBytesPerSecond?: number;
   readonly version: string;
   readonly log: Logger;
 }
@@ -63,12 +68,17 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
 async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
+  const limit =
+    options.pullBytesPerSecond === undefined
+      ? {}
+      : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
+  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
   const usage = await ImageUsage.open(state.imageUsageFile);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
 
+  const clearing = { engine, images, usage, clock: systemClock, log };
   const figures = new Figures();
   const uploads = new Map<string, UploadRecord>();
   const reporting = new Reporting({
@@ -87,8 +97,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     engine,
     watch,
     generations,
-    askReady,
-    stageImage: imageStaging({ images, engine, usage, clock: systemClock }),
+    askProof: provingBySample(images.layout),
+    askRequests,
+    freeMemoryBytes: freemem,
+    stageImage: imageStaging(clearing),
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => identities.environmentOf(module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
@@ -111,7 +123,6 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     log,
   });
   reconciler.resume();
-  const clearing = { engine, images, usage, clock: systemClock, log };
   const sources = {
     engine: engine.kind,
     startedAt: agentStartedAt,

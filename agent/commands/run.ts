@@ -25,6 +25,7 @@ const saidByFile = [
   'keepModules',
   'uploadEvery',
   'metrics',
+  'pullRate',
   'logLevel',
 ];
 
@@ -65,6 +66,7 @@ async function run(flags: RunFlags): Promise<void> {
       keepModules,
       uploadEveryMs: config.uploadEverySeconds * 1000,
       ...(metricsAddress === undefined ? {} : { metricsAddress }),
+      ...(config.pullBytesPerSecond === undefined ? {} : { pullBytesPerSecond: config.pullBytesPerSecond }),
       version: productVersion,
       log,
     },

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { engineChoices } from '../../shared/containers/open-engine.ts';
 import { type AgentConfigInput, parseAddress } from '../agent-config.ts';
+import { bytesPerSecondMin } from '../images/bandwidth-limit.ts';
 
 /** The flags that say how an agent works. What is not given is as {@link AgentConfigInput} has it. */
 export interface SettingsFlags {
@@ -10,6 +11,7 @@ export interface SettingsFlags {
   readonly keepModules?: boolean;
   readonly uploadEvery?: number;
   readonly metrics?: string;
+  readonly pullRate?: number;
   readonly ca?: string;
   readonly logLevel?: NonNullable<AgentConfigInput['logLevel']>;
 }
@@ -22,6 +24,7 @@ export function addSettings(verb: Command): Command {
     .option('--keep-modules', 'let the modules run on when the agent ends')
     .option('--upload-every <seconds>', 'how often collected rows are sent (default: 60)', parseSeconds)
     .option('--metrics <address:port>', 'serve health and metrics there, as 127.0.0.1:9600', checkAddress)
+    .option('--pull-rate <bytes>', 'most that pulls may take of the link, in bytes a second, as 500k or 2M', parseRate)
     .addOption(
       new Option('--log-level <level>', 'least severe log lines to write (default: info)').choices([
         'trace',
@@ -37,13 +40,14 @@ export function addSettings(verb: Command): Command {
 
 /** Gives what was said by flags, with paths made absolute. */
 export function settingsOf(flags: SettingsFlags): Partial<AgentConfigInput> {
-  const { state, engine, keepModules, uploadEvery, metrics, ca, logLevel } = flags;
+  const { state, engine, keepModules, uploadEvery, metrics, pullRate, ca, logLevel } = flags;
   return {
     ...(state === undefined ? {} : { stateFolder: resolve(state) }),
     ...(engine === undefined ? {} : { engine }),
     ...(keepModules === undefined ? {} : { keepModules }),
     ...(uploadEvery === undefined ? {} : { uploadEverySeconds: uploadEvery }),
     ...(metrics === undefined ? {} : { metrics }),
+    ...(pullRate === undefined ? {} : { pullBytesPerSecond: pullRate }),
     ...(ca === undefined ? {} : { ca: resolve(ca) }),
     ...(logLevel === undefined ? {} : { logLevel }),
   };
@@ -53,6 +57,15 @@ function parseSeconds(text: string): number {
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0 && seconds <= 86_400) return seconds;
   throw new InvalidArgumentError('A number of seconds over 0 and up to 86400 is wanted.');
+}
+
+function parseRate(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)([kM]?)$/.exec(text) ?? [];
+  const bytes = Number(number) * { '': 1, k: 1_000, M: 1_000_000 }[unit as '' | 'k' | 'M'];
+  if (number !== '' && bytes >= bytesPerSecondMin) return bytes;
+  throw new InvalidArgumentError(
+    `A number of bytes a second of at least ${bytesPerSecondMin} is wanted, as 500k or 2M.`,
+  );
 }
 
 function checkAddress(text: string): string {

@@ -36,9 +36,7 @@ function withoutRetry<T extends Client | ModuleClient>(client: T): T {
  * that sends a few packets a minute.
  */
 function spareNumberCache(): void {
-  const requireOfSdk = createRequire(import.meta.resolve('azure-iot-device-mqtt'));
-  const requireOfMqtt = createRequire(createRequire(requireOfSdk.resolve('azure-iot-mqtt-base')).resolve('mqtt'));
-  const packets: unknown = requireOfMqtt('mqtt-packet');
+  const packets: unknown = createRequire(import.meta.resolve('mqtt'))('mqtt-packet');
   if (hasWriter(packets)) packets.writeToStream.cacheNumbers = false;
 }
 

@@ -52,7 +52,7 @@ const jsonTypes = /^(?:application\/(?:[\w.-]+\+)?json|application\/x-www-form-u
  * @throws {FerryError} REQUEST_TYPE_UNSUPPORTED
  */
 function checkContentType({ request }: Exchange, { protocol, scorer }: Omit<ScoreRequest, 'body'>): void {
-  const said = request.headers['content-type'];
+  const said = request.headers.get('content-type');
   if (said === undefined || protocol !== 'score' || scorer.model.signature.inputs.length === 0) return;
   if (said === 'application/json' || jsonTypes.test(said)) return;
   throw new FerryError(
@@ -132,12 +132,12 @@ export function replyFailure(exchange: Exchange, error: unknown, protocol: Proto
 }
 
 function jsonBytesSaid({ request }: Exchange): number | undefined {
-  const header = request.headers['inference-header-content-length'];
+  const header = request.headers.get('inference-header-content-length');
   if (header === undefined) return undefined;
-  if (typeof header === 'string' && /^\d{1,9}$/.test(header)) return Number(header);
+  if (/^\d{1,9}$/.test(header)) return Number(header);
   throw new FerryError(
     'REQUEST_INVALID',
-    `Cannot read the request: Inference-Header-Content-Length is "${String(header)}", a number was wanted`,
+    `Cannot read the request: Inference-Header-Content-Length is "${header}", a number was wanted`,
   );
 }
 
