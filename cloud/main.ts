@@ -34,6 +34,10 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'images that run, on whatever target',
     load: async () => (await import('./commands/service.ts')).addServiceVerbs,
   },
+  compute: {
+    summary: 'clusters and the like that services run on, by name',
+    load: async () => (await import('./commands/compute.ts')).addComputeVerbs,
+  },
   edge: {
     summary: 'devices and deployments of the IoT Hub',
     load: async () => (await import('./commands/edge.ts')).addEdgeVerbs,

@@ -9,7 +9,7 @@ import type { HubConfiguration, HubDevice, HubTwin } from '../azure/hub-resource
 import { type CommandResult, pairsText } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
-import { type DeviceReport, deviceReportOf } from '../deploy/device-report.ts';
+import { type DeviceReport, deviceReportOf } from '../deploy/iotedge/device-report.ts';
 
 interface SecretFlags {
   readonly connectionStringFile?: string;

@@ -22,11 +22,17 @@ export interface UpdateOptions {
 
 /** Gives a verb the options that choose from a list by name, tags and properties. */
 export function addListOptions(verb: Command): Command {
+  return addLabelFilters(verb.option('--name <name>', 'only of this name')).option(
+    '--latest',
+    'only the latest version of each name',
+  );
+}
+
+/** Gives a verb the options that choose from a list by tags and properties. */
+export function addLabelFilters(verb: Command): Command {
   return verb
-    .option('--name <name>', 'only of this name')
     .option('--tag <key[=value]>', 'only with this tag, may be given several times', collectFilter)
-    .option('--property <key[=value]>', 'only with this property, may be given several times', collectFilter)
-    .option('--latest', 'only the latest version of each name');
+    .option('--property <key[=value]>', 'only with this property, may be given several times', collectFilter);
 }
 
 /** Gives a verb the options that change tags, properties and description. */

@@ -1,86 +1,114 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { text as textOf } from 'node:stream/consumers';
-import {
-  type CollectFolder,
-  collectFolders,
-  type CollectFormat,
-  collectFormats,
-} from '../../shared/collect/file-settings.ts';
+import { parseVersionedName } from '../../shared/model/name.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
-import { HubClient } from '../azure/hub-client.ts';
-import { type CommandResult, pairsText } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
-import { addWork, collectPair, positiveInteger, type Session } from '../cli/session.ts';
-import { createEdgeService, deleteEdgeService, observeEdgeService } from '../deploy/iotedge.ts';
-import { scoreService, scoringAddressOf } from '../deploy/score-service.ts';
+import { pairsText } from '../cli/result.ts';
+import { addWork, positiveInteger, type Session } from '../cli/session.ts';
+import { checkAnswer } from '../deploy/check-answer.ts';
+import { openDeployer } from '../deploy/deployers.ts';
+import { scoreService } from '../deploy/score-service.ts';
+import { credentialFor } from '../deploy/service-call.ts';
+import { readSecrets } from '../deploy/service-keys.ts';
 import { getService, listServices, type ServiceRecord } from '../deploy/service-records.ts';
-import type { EdgeServiceRequest } from '../deploy/service-settings.ts';
-import type { EdgeServiceState } from '../deploy/service-state.ts';
-import { checkAnswer, sampleOf } from '../deploy/smoke-test.ts';
-import { describeState, waitForService } from '../deploy/wait-for-service.ts';
+import type { ServiceStatus } from '../deploy/service-state.ts';
+import { observeService, removeService } from '../deploy/services.ts';
+import { sampleOf } from '../deploy/smoke-test.ts';
+import type { TargetReference } from '../deploy/target.ts';
+import { targetText } from '../deploy/target.ts';
+import { waitForService } from '../deploy/wait-for-service.ts';
+import type { Workspace } from '../workspace/workspace.ts';
+import { addLabelFilters, type ListOptions } from './label-options.ts';
+import { addCreate, addScale, addUpdate, deployOptions } from './service-change.ts';
+import { addWaitFlags, readTarget, type WaitFlags } from './service-flags.ts';
+import { addKeys, addToken } from './service-keys.ts';
+import { addLogs, addOperations } from './service-logs.ts';
+import { describeService, serviceDocument } from './service-text.ts';
 
-interface WaitFlags {
-  readonly wait?: boolean;
-  /** Seconds. */
-  readonly timeout: number;
-}
-
-interface CreateFlags extends WaitFlags {
-  readonly image: string;
-  readonly deviceTag?: Record<string, string>;
-  readonly targetCondition?: string;
-  readonly priority: number;
-  readonly port: number;
-  readonly hostAddress: string;
-  readonly collect?: boolean;
-  readonly collectFormat?: CollectFormat;
-  readonly collectFolder?: CollectFolder;
-  readonly env?: Record<string, string>;
-  readonly memoryMb?: number;
-  readonly tag?: Record<string, string>;
-  readonly description?: string;
-  readonly replace?: boolean;
+interface ListFlags extends Pick<ListOptions, 'tag' | 'property'> {
+  readonly model?: string;
+  readonly image?: string;
+  readonly digest?: string;
+  readonly target?: TargetReference;
 }
 
 interface RunFlags {
   readonly input?: string;
   readonly address?: string;
+  readonly key?: string;
   readonly timeout: number;
 }
 
 /** Adds the verbs of `ferry service`. */
 export function addServiceVerbs(noun: Command): void {
   addCreate(noun);
+  addUpdate(noun);
+  addScale(noun);
+  addList(noun);
+  addShow(noun);
+  addRun(noun);
+  addKeys(noun);
+  addToken(noun);
+  addLogs(noun);
+  addOperations(noun);
+  addDelete(noun);
+}
 
-  addWork(noun.command('list').description('list all services with their states'), async (session) => {
+function addList(noun: Command): void {
+  const list = addLabelFilters(noun.command('list').description('list services with their states'))
+    .option('--model <model>', 'only those that serve this model, NAME or NAME:VERSION')
+    .option('--image <image>', 'only those of this image, NAME or NAME:VERSION')
+    .option('--digest <digest>', 'only those of the image of this digest')
+    .option('--target <target>', 'only those on this target: aks, aks/prod', readTarget);
+  addWork<ListFlags>(list, async (session, { model, image, digest, target, tag, property }) => {
     const workspace = await session.openWorkspace();
-    const records = listServices(workspace.database);
-    if (records.length === 0) return { json: [], text: 'The workspace has no service yet.' };
-    using hub = await HubClient.open(workspace, session.signal);
-    const documents: ServiceDocument[] = [];
-    for (const record of records) documents.push(documentOf(record, await observeEdgeService(hub, record)));
-    const rows = documents.map(({ name, target, image, state, scoringAddress }) => [
-      name,
-      target,
-      image,
-      state,
-      scoringAddress,
-    ]);
-    return { json: documents, text: table(['service', 'target', 'image', 'state', 'address'], rows) };
+    const records = listServices(workspace.database, {
+      ...(model !== undefined && { model: parseVersionedName(model) }),
+      ...(image !== undefined && { image: parseVersionedName(image) }),
+      ...(digest !== undefined && { digest }),
+      ...(target !== undefined && { target }),
+      ...(tag !== undefined && { tags: tag }),
+      ...(property !== undefined && { properties: property }),
+    });
+    if (records.length === 0) return { json: [], text: 'There is no such service.' };
+    const seen: [ServiceRecord, ServiceStatus][] = [];
+    for (const record of records) seen.push([record, await observeService(workspace, record, session.signal)]);
+    return {
+      json: seen.map(([record, status]) => serviceDocument(record, status)),
+      text: table(
+        ['service', 'target', 'image', 'state', 'address', 'tags'],
+        seen.map(([{ name, target, image, tags }, { state, address = '' }]) => [
+          name,
+          targetText(target),
+          `${image.name}:${image.version}`,
+          state,
+          address,
+          pairsText(tags),
+        ]),
+      ),
+    };
   });
+}
 
-  const show = addWaitFlags(noun.command('show').description('show a service and its state on every device'));
+function addShow(noun: Command): void {
+  const show = addWaitFlags(noun.command('show').description('show a service and its state wherever it runs'));
   addWork<WaitFlags>(show.argument('<name>', 'the service'), async (session, flags, [name = '']) => {
     const workspace = await session.openWorkspace();
     const record = getService(workspace.database, name);
-    using hub = await HubClient.open(workspace, session.signal);
-    return describe(
+    await using deployer = await openDeployer(workspace, record.target, session.signal);
+    const observe = (): Promise<ServiceStatus> => deployer.observe(record);
+    const timeoutMs = flags.timeout * 1000;
+    const { signal } = session;
+    const note = (line: string): void => session.note(line);
+    return describeService(
       record,
-      await (flags.wait ? wait(session, { hub, record, flags }) : observeEdgeService(hub, record)),
+      await (flags.wait ? waitForService({ name, timeoutMs, signal, observe, note }) : observe()),
     );
   });
+}
 
+function addRun(noun: Command): void {
   const run = noun
     .command('run')
     .description('score rows on a service, or test it with the sample of its model')
@@ -89,168 +117,57 @@ export function addServiceVerbs(noun: Command): void {
       '--input <file>',
       'a JSON file that is sent as it is, such as {"data": [[…], …]}; "-" for standard input (default: the sample that the model was registered with, whose answer is then compared)',
     )
-    .option(
-      '--address <url>',
-      'where the service answers (default: the address of its port, on this machine where that is open)',
-      url,
-    )
+    .option('--address <url>', 'where the service answers (default: what its target says)', url)
+    .option('--key <key>', "key or token to call it with (default: the service's)")
     .option('--timeout <seconds>', 'how long it may take', positiveInteger, 60);
-  addWork<RunFlags>(run, async (session, { input, address, timeout }, [name = '']) => {
+  addWork<RunFlags>(run, async (session, { input, address, key, timeout }, [name = '']) => {
     const workspace = await session.openWorkspace();
     const record = getService(workspace.database, name);
     const sample = input === undefined ? sampleOf(workspace.database, record) : undefined;
-    const result = await scoreService(record, {
+    const result = await scoreService({
+      service: name,
       input: input === undefined ? JSON.stringify(sample?.input) : await readInput(input),
-      ...(address === undefined ? {} : { address }),
+      address: address ?? (await addressOf(workspace, record, session)),
+      ...credentialFor(record, await readSecrets(workspace, name)),
+      ...(key !== undefined && { credential: key }),
       timeoutMs: timeout * 1000,
       signal: session.signal,
+      ...(record.target.kind === 'iotedge' &&
+        address === undefined && {
+          next: 'Where the device is another machine, give --address http://<device>:<port>; the port must not be bound to 127.0.0.1 then.',
+        }),
     });
-    if (sample?.output) checkAnswer(record, { expected: sample.output, answer: result });
+    if (sample?.output) checkAnswer(name, { expected: sample.output, answer: result });
     return { json: result, text: JSON.stringify(result) };
   });
+}
 
+function addDelete(noun: Command): void {
   const remove = noun
     .command('delete')
-    .description('delete a service, its deployment and its module')
+    .description('delete a service and all that was made for it')
     .argument('<name>', 'the service');
   addWork(remove, async (session, _flags, [name = '']) => {
     const workspace = await session.openWorkspace();
-    const record = getService(workspace.database, name);
-    using hub = await HubClient.open(workspace, session.signal);
-    const devices = await deleteEdgeService({ workspace, hub }, record);
-    const { id } = record.deployment;
+    const { removed } = await removeService(workspace, name, deployOptions(session, {}));
     return {
-      json: { name, deployment: id, devices },
-      text: fields({ deleted: name, deployment: id, 'module taken from': devices.join(', ') || 'no device' }),
+      json: { name, removed },
+      text: fields({ deleted: name, removed: removed.join('\n') || 'nothing was left' }),
     };
   });
 }
 
-function addCreate(noun: Command): void {
-  const create = noun
-    .command('create')
-    .description('deploy an image to all devices that a condition holds for')
-    .argument('<name>', 'name of the service and of its module')
-    .requiredOption('--image <image>', 'NAME or NAME:VERSION; without a version the latest one')
-    .addOption(new Option('--target <target>', 'what it runs on').choices(['iotedge']).makeOptionMandatory())
-    .option('--device-tag <key=value>', 'a tag that devices must have, may be given several times', collectPair)
-    .option(
-      '--target-condition <condition>',
-      "the condition in the hub's own words, instead of tags; * for all devices",
-    )
-    .option('--priority <number>', 'the deployment of the highest priority wins on a device', wholeNumber, 10)
-    .option('--port <port>', 'port of the device that it answers on', positiveInteger, 5001)
-    .option('--host-address <ip>', 'address of the device that the port is bound to; 0.0.0.0 for all', '127.0.0.1')
-    .option('--collect', 'collect inputs and predictions')
-    .addOption(
-      new Option('--collect-format <format>', 'what they are written as (default: csv)').choices(collectFormats),
-    )
-    .addOption(
-      new Option('--collect-folder <time>', 'what a folder of them covers (default: day)').choices(collectFolders),
-    )
-    .option('--env <key=value>', 'a variable of its environment, may be given several times', collectPair)
-    .option('--memory-mb <number>', 'most memory that it may use (default: no limit)', positiveInteger)
-    .option('--tag <key=value>', 'a tag of the service, may be given several times', collectPair)
-    .option('--description <text>', 'what it is')
-    .option('--replace', 'let modules go that devices run by another deployment, which this one takes the place of');
-  addWork<CreateFlags>(addWaitFlags(create), async (session, flags, [name = '']) => {
-    const { image, priority, port, hostAddress, collect = false, replace = false, ...rest } = flags;
-    const workspace = await session.openWorkspace();
-    using hub = await HubClient.open(workspace, session.signal);
-    const request = {
-      name,
-      image,
-      priority,
-      port,
-      hostAddress,
-      collect,
-      ...collectFilesOf(rest),
-      ...(rest.deviceTag === undefined ? {} : { deviceTags: rest.deviceTag }),
-      ...(rest.targetCondition === undefined ? {} : { targetCondition: rest.targetCondition }),
-      ...(rest.env === undefined ? {} : { env: rest.env }),
-      ...(rest.memoryMb === undefined ? {} : { memoryMb: rest.memoryMb }),
-      ...(rest.tag === undefined ? {} : { tags: rest.tag }),
-      ...(rest.description === undefined ? {} : { description: rest.description }),
-    };
-    const record = await createEdgeService({ workspace, hub }, request, {
-      replace,
-      note: (line) => session.note(line),
-      signal: session.signal,
-    });
-    return describe(
-      record,
-      await (flags.wait ? wait(session, { hub, record, flags }) : observeEdgeService(hub, record)),
-    );
-  });
-}
-
-function collectFilesOf({
-  collectFormat: format,
-  collectFolder: folder,
-}: Pick<CreateFlags, 'collectFormat' | 'collectFolder'>): Pick<EdgeServiceRequest, 'collectFiles'> {
-  if (format === undefined && folder === undefined) return {};
-  return { collectFiles: { ...(format && { format }), ...(folder && { folder }) } };
-}
-
-function addWaitFlags(verb: Command): Command {
-  return verb
-    .option('--wait', 'wait until it is Healthy; the first failure of a device ends that')
-    .option('--timeout <seconds>', 'how long to wait', positiveInteger, 120);
-}
-
-function wait(
-  session: Session,
-  { hub, record, flags }: { readonly hub: HubClient; readonly record: ServiceRecord; readonly flags: WaitFlags },
-): Promise<EdgeServiceState> {
-  return waitForService({
-    name: record.name,
-    timeoutMs: flags.timeout * 1000,
-    signal: session.signal,
-    observe: () => observeEdgeService(hub, record),
-    note: (line) => session.note(line),
-  });
-}
-
-type ServiceDocument = ReturnType<typeof documentOf>;
-
-function documentOf(record: ServiceRecord, seen: EdgeServiceState) {
-  const { image, deployment, settings, ...rest } = record;
-  return {
-    ...rest,
-    image: `${image.name}:${image.version}`,
-    imageDigest: image.digest,
-    state: seen.state,
-    ...(seen.reason === undefined ? {} : { reason: seen.reason }),
-    scoringAddress: scoringAddressOf(record),
-    deployment: { ...deployment, targetCondition: settings.targetCondition, priority: settings.priority },
-    settings,
-    devices: seen.devices,
-  };
-}
-
-function describe(record: ServiceRecord, seen: EdgeServiceState): CommandResult {
-  const { name, target, image, settings, deployment, description, tags, createdAt } = record;
-  return {
-    json: documentOf(record, seen),
-    text: fields({
-      service: name,
-      state: describeState(seen),
-      target,
-      image: `${image.name}:${image.version}`,
-      'image digest': image.digest,
-      address: scoringAddressOf(record),
-      collection: settings.collect
-        ? `on, ${settings.collectFiles.format}, a folder ${settings.collectFiles.folder === 'day' ? 'a day' : 'an hour'}`
-        : 'off',
-      deployment: deployment.id,
-      devices: settings.targetCondition,
-      priority: settings.priority,
-      description: description || undefined,
-      tags: pairsText(tags) || undefined,
-      created: createdAt,
-      on: seen.devices.map((device) => `${device.deviceId}: ${describeState(device)}`).join('\n') || undefined,
-    }),
-  };
+async function addressOf(workspace: Workspace, record: ServiceRecord, session: Session): Promise<string> {
+  const { address, ...state } = await observeService(workspace, record, session.signal);
+  if (address !== undefined) return address;
+  const { name } = record;
+  throw new FerryError(
+    'SCORING_FAILED',
+    `Cannot score on the service "${name}": it has no address yet, it is ${state.state}`,
+    {
+      next: `Wait for it: ferry service show ${name} --wait`,
+    },
+  );
 }
 
 async function readInput(path: string): Promise<string> {
@@ -274,9 +191,4 @@ function url(text: string): string {
     throw new InvalidArgumentError(`It is "${text}", an address such as http://gw-1:5001 was wanted.`);
   }
   return text;
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`It is "${text}", a whole number from 0 was wanted.`);
-  return Number(text);
 }

@@ -1,35 +1,30 @@
 import Database from 'better-sqlite3';
 import { z } from 'zod';
-import { collectFolders, collectFormats, defaultFiles } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { digestSchema } from '../../shared/oci/descriptor.ts';
+import type { VersionedName } from '../../shared/model/name.ts';
+import { type Condition, labelConditions, type LabelFilter, whereClause } from '../models/label-store.ts';
 import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
+import type { Deployment } from './deployer.ts';
+import { allSettings, type GivenSettings, type ServiceSettings } from './settings/definitions.ts';
+import { completeSettings } from './settings/service-settings.ts';
+import { type TargetKind, targetKinds, type TargetReference } from './target.ts';
 
-const settingsSchema = z.object({
-  targetCondition: z.string(),
-  priority: z.number(),
-  port: z.number(),
-  hostAddress: z.string(),
-  collect: z.boolean(),
-  collectFiles: z
-    .object({ format: z.enum(collectFormats), folder: z.enum(collectFolders) })
-    .default({ ...defaultFiles }),
-  env: pairsSchema,
-  memoryMb: z.number().optional(),
-});
+/** What was given, of which a newer or older program may know more or less. */
+const givenSchema = z
+  .object(Object.fromEntries(allSettings().map(([name, { schema }]) => [name, schema.optional()])))
+  .transform((given) => given as GivenSettings);
 
-/** Where a service on IoT Edge is in its hub. */
-const deploymentSchema = z.object({ hub: z.string(), id: z.string(), image: z.string() });
-
-const recordSchema = z.object({
+const rowSchema = z.object({
   name: z.string(),
-  target: z.literal('iotedge'),
+  target: z.enum(targetKinds),
+  compute: z.string().nullable(),
   image_name: z.string(),
   image_version: z.number(),
   image_digest: digestSchema,
-  settings: json(settingsSchema),
-  deployment: json(deploymentSchema),
+  settings: json(givenSchema),
+  deployment: json(z.record(z.string(), z.unknown())),
   description: z.string(),
   tags: json(pairsSchema),
   properties: json(pairsSchema),
@@ -40,10 +35,13 @@ const recordSchema = z.object({
 /** A service as the workspace knows it. */
 export interface ServiceRecord {
   readonly name: string;
-  readonly target: 'iotedge';
+  readonly target: TargetReference;
   readonly image: { readonly name: string; readonly version: number; readonly digest: string };
-  readonly settings: z.infer<typeof settingsSchema>;
-  readonly deployment: z.infer<typeof deploymentSchema>;
+  /** What the user gave; {@link settings} is this with the rest filled in. */
+  readonly given: GivenSettings;
+  readonly settings: ServiceSettings;
+  /** Where the target has it, in its deployer's words. */
+  readonly deployment: Deployment;
   readonly description: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly properties: Readonly<Record<string, string>>;
@@ -52,15 +50,27 @@ export interface ServiceRecord {
   readonly updatedAt: string;
 }
 
-/** Says whether there is a service of that name. */
-export function hasService(database: WorkspaceDatabase, name: string): boolean {
-  return database.prepare('SELECT 1 FROM services WHERE name = ?').get(name) !== undefined;
+/** What is looked for among services; all of it must hold. */
+export interface ServiceFilter {
+  /** A model of its image: one version, or any. */
+  readonly model?: VersionedName;
+  readonly image?: VersionedName;
+  readonly digest?: string;
+  readonly target?: TargetReference;
+  readonly tags?: readonly LabelFilter[];
+  readonly properties?: readonly LabelFilter[];
+}
+
+/** Gives a service; undefined when there is none of that name. */
+export function findService(database: WorkspaceDatabase, name: string): ServiceRecord | undefined {
+  const row = database.prepare('SELECT * FROM services WHERE name = ?').get(name);
+  return row === undefined ? undefined : recordOf(row);
 }
 
 /** @throws {FerryError} SERVICE_NOT_FOUND */
 export function getService(database: WorkspaceDatabase, name: string): ServiceRecord {
-  const row = database.prepare('SELECT * FROM services WHERE name = ?').get(name);
-  if (row !== undefined) return recordOf(row);
+  const found = findService(database, name);
+  if (found !== undefined) return found;
   const names = database.prepare<[], string>('SELECT name FROM services ORDER BY name').pluck().all();
   const known =
     names.length === 0
@@ -69,9 +79,10 @@ export function getService(database: WorkspaceDatabase, name: string): ServiceRe
   throw new FerryError('SERVICE_NOT_FOUND', `Cannot find the service "${name}": ${known}`);
 }
 
-/** Gives all services by name. */
-export function listServices(database: WorkspaceDatabase): ServiceRecord[] {
-  return database.prepare('SELECT * FROM services ORDER BY name').all().map(recordOf);
+/** Gives the services that a filter lets through, by name. */
+export function listServices(database: WorkspaceDatabase, filter: ServiceFilter = {}): ServiceRecord[] {
+  const { sql, values } = whereClause(conditionsOf(filter));
+  return database.prepare(`SELECT * FROM services ${sql} ORDER BY name`).all(values).map(recordOf);
 }
 
 /** @throws {FerryError} SERVICE_EXISTS */
@@ -79,24 +90,12 @@ export function insertService(database: WorkspaceDatabase, record: ServiceRecord
   try {
     database
       .prepare(
-        `INSERT INTO services (name, target, image_name, image_version, image_digest, settings, deployment, description, tags,
-           properties, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        `INSERT INTO services (name, target, compute, image_name, image_version, image_digest, settings, deployment, description,
+           tags, properties, created_at, updated_at)
+         VALUES (@name, @target, @compute, @imageName, @imageVersion, @imageDigest, @settings, @deployment, @description,
+           @tags, @properties, @createdAt, @updatedAt)`,
       )
-      .run(
-        record.name,
-        record.target,
-        record.image.name,
-        record.image.version,
-        record.image.digest,
-        JSON.stringify(record.settings),
-        JSON.stringify(record.deployment),
-        record.description,
-        JSON.stringify(record.tags),
-        JSON.stringify(record.properties),
-        record.createdAt,
-        record.updatedAt,
-      );
+      .run(columnsOf(record));
   } catch (error) {
     if (error instanceof Database.SqliteError && error.code === 'SQLITE_CONSTRAINT_PRIMARYKEY')
       throw serviceExists(record.name);
@@ -104,10 +103,21 @@ export function insertService(database: WorkspaceDatabase, record: ServiceRecord
   }
 }
 
+/** Writes down what has become of a service; nothing happens when there is none of that name. */
+export function replaceService(database: WorkspaceDatabase, record: ServiceRecord): void {
+  database
+    .prepare(
+      `UPDATE services SET target = @target, compute = @compute, image_name = @imageName, image_version = @imageVersion,
+         image_digest = @imageDigest, settings = @settings, deployment = @deployment, description = @description, tags = @tags,
+         properties = @properties, created_at = @createdAt, updated_at = @updatedAt WHERE name = @name`,
+    )
+    .run(columnsOf(record));
+}
+
 /** The failure of a service's creation when its name is taken. */
 export function serviceExists(name: string): FerryError {
   return new FerryError('SERVICE_EXISTS', `Cannot create the service "${name}": there is one of that name already`, {
-    next: `Delete it first: ferry service delete ${name}`,
+    next: `Change it with \`ferry service update ${name}\`, or delete it first: ferry service delete ${name}`,
   });
 }
 
@@ -116,11 +126,57 @@ export function deleteService(database: WorkspaceDatabase, name: string): void {
   database.prepare('DELETE FROM services WHERE name = ?').run(name);
 }
 
+function conditionsOf({ model, image, digest, target, tags = [], properties = [] }: ServiceFilter): Condition[] {
+  const named = (sql: string, value: string | number | undefined): Condition[] =>
+    value === undefined ? [] : [{ sql, values: [value] }];
+  return [
+    ...named('image_name = ?', image?.name),
+    ...named('image_version = ?', image?.version),
+    ...named('image_digest = ?', digest),
+    ...named('target = ?', target?.kind),
+    ...named('compute = ?', target?.compute),
+    ...modelConditions(model),
+    ...labelConditions('services', { tags, properties }),
+  ];
+}
+
+function modelConditions(model: VersionedName | undefined): Condition[] {
+  if (model === undefined) return [];
+  const version = model.version === undefined ? '' : ' AND held.model_version = ?';
+  const sql = `EXISTS (SELECT 1 FROM image_models AS held WHERE held.image_name = services.image_name
+    AND held.image_version = services.image_version AND held.model_name = ?${version})`;
+  return [{ sql, values: model.version === undefined ? [model.name] : [model.name, model.version] }];
+}
+
+function columnsOf(record: ServiceRecord): Record<string, string | number | null> {
+  const { name, target, image, description, createdAt, updatedAt } = record;
+  return {
+    name,
+    target: target.kind,
+    compute: target.compute ?? null,
+    imageName: image.name,
+    imageVersion: image.version,
+    imageDigest: image.digest,
+    settings: JSON.stringify(record.given),
+    deployment: JSON.stringify(record.deployment),
+    description,
+    tags: JSON.stringify(record.tags),
+    properties: JSON.stringify(record.properties),
+    createdAt,
+    updatedAt,
+  };
+}
+
 function recordOf(row: unknown): ServiceRecord {
-  const { image_name, image_version, image_digest, created_at, updated_at, ...rest } = recordSchema.parse(row);
+  const { image_name, image_version, image_digest, created_at, updated_at, compute, settings, ...rest } =
+    rowSchema.parse(row);
+  const kind: TargetKind = rest.target;
   return {
     ...rest,
+    target: compute === null ? { kind } : { kind, compute },
     image: { name: image_name, version: image_version, digest: image_digest },
+    given: settings,
+    settings: completeSettings(kind, settings),
     createdAt: created_at,
     updatedAt: updated_at,
   };

@@ -1,132 +1,41 @@
-import type { DeviceReport, ModuleReport } from './device-report.ts';
-
-/** The states of a service, by Azure ML's words; Healthy and Failed are final, as far as anything is. */
-export const serviceStates = ['Transitioning', 'Healthy', 'Unhealthy', 'Failed'] as const;
+/**
+ * The states of a service, by Azure ML's words. Healthy and Failed are final, as far as anything is; Unschedulable is where there is no
+ * room for it, and becomes Healthy by itself when there is.
+ */
+export const serviceStates = ['Transitioning', 'Healthy', 'Unhealthy', 'Unschedulable', 'Failed'] as const;
 
 /** One of the states of a service. */
 export type ServiceState = (typeof serviceStates)[number];
 
-/** The state of a service or of one device of it. */
+/** The state of a service or of a part of it. */
 export interface StateReport {
   readonly state: ServiceState;
-  /** Why it is not Healthy, in one sentence without a full stop. */
+  /** Why it is not Healthy, in one sentence without a full stop; for Failed the container's own words where it left any. */
   readonly reason?: string;
 }
 
-/** The state of a service on one device. */
-export interface DeviceState extends StateReport {
-  readonly deviceId: string;
-  readonly connected: boolean;
-  readonly module?: ModuleReport;
-}
-
-/** What is known of a service on IoT Edge. */
-export interface EdgeObservation {
-  /** Name of the service and of its module. */
+/** One of the places that a service runs in: a replica, a pod, a container, a device. */
+export interface InstanceStatus extends StateReport {
   readonly name: string;
-  /** Image reference in the manifest. */
-  readonly image: string;
-  readonly deploymentId: string;
-  readonly targetCondition: string;
-  /** The hub's count of devices that the condition holds for; undefined when the deployment is not in the hub. */
-  readonly targetedCount: number | undefined;
-  /** Of the devices that the hub has put the deployment's name on. */
-  readonly reports: readonly DeviceReport[];
+  /** What else the target says of it, for `--json`. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
-/** The state of a service on IoT Edge and on each of its devices. */
-export interface EdgeServiceState extends StateReport {
-  readonly devices: readonly DeviceState[];
+/** How a service is. */
+export interface ServiceStatus extends StateReport {
+  /** `http(s)://host:port` and a path before `/score`, if any; absent where nothing answers requests yet. */
+  readonly address?: string;
+  readonly instances: readonly InstanceStatus[];
 }
 
-/**
- * Computes the state of a service on IoT Edge: that of the device which is worst off, with the reason that this device gives.
- * A device that was Healthy and is off line now stays Healthy: that is what edge devices are for.
- */
-export function edgeServiceState(observation: EdgeObservation): EdgeServiceState {
-  const { deploymentId, targetCondition, targetedCount, reports } = observation;
-  if (targetedCount === undefined) {
-    return { state: 'Failed', reason: `the hub has no deployment "${deploymentId}"`, devices: [] };
-  }
-  const devices = reports.map((report) => deviceState(observation, report));
-  const worst = ['Failed', 'Unhealthy', 'Transitioning'].flatMap(
-    (state) => devices.find((device) => device.state === state) ?? [],
+/** Writes a state in one line: `Unhealthy (gw-1: the module "digits" is backoff)`. */
+export function describeState({ state, reason }: { readonly state: string; readonly reason?: string }): string {
+  return reason === undefined ? state : `${state} (${reason})`;
+}
+
+/** Gives the part that is worst off, for a service is as its worst part; undefined when all are Healthy. */
+export function worstOf<T extends StateReport>(parts: readonly T[]): T | undefined {
+  return (['Failed', 'Unhealthy', 'Unschedulable', 'Transitioning'] as const).flatMap(
+    (state) => parts.find((part) => part.state === state) ?? [],
   )[0];
-  if (worst !== undefined) {
-    const reason = worst.reason === undefined ? {} : { reason: `${worst.deviceId}: ${worst.reason}` };
-    return { state: worst.state, ...reason, devices };
-  }
-  if (targetedCount > reports.length) {
-    const left = targetedCount - reports.length;
-    return {
-      state: 'Transitioning',
-      reason: `the hub has yet to give it to ${left} of ${targetedCount} devices`,
-      devices,
-    };
-  }
-  if (reports.length === 0) {
-    return { state: 'Transitioning', reason: `the condition "${targetCondition}" holds for no device`, devices };
-  }
-  return { state: 'Healthy', devices };
-}
-
-function deviceState(observation: EdgeObservation, report: DeviceReport): DeviceState {
-  const { deviceId, connected } = report;
-  const module = report.modules[observation.name];
-  const { state, reason } = stateOn(observation, report, module);
-  return {
-    deviceId,
-    connected,
-    state,
-    ...(reason === undefined ? {} : { reason }),
-    ...(module === undefined ? {} : { module }),
-  };
-}
-
-function stateOn(
-  { name, image, deploymentId }: EdgeObservation,
-  report: DeviceReport,
-  module: ModuleReport | undefined,
-): StateReport {
-  if (report.deployments[deploymentId] !== 'Applied') return displaced(deploymentId, report);
-  if (report.attemptedVersion !== report.desiredVersion) {
-    const where = report.connected
-      ? 'it is taking the deployment'
-      : 'it is not connected and has yet to take the deployment';
-    return { state: 'Transitioning', reason: where };
-  }
-  const ours = module !== undefined && (module.image === undefined || module.image === image) ? module : undefined;
-  // The module's own words say more than the agent's about it.
-  if (ours !== undefined && ours.runtimeStatus === 'failed')
-    return { state: 'Failed', reason: moduleReason(name, ours) };
-  const refused = refusal(report);
-  if (refused !== undefined) return refused;
-  if (ours === undefined) return { state: 'Transitioning', reason: `the module "${name}" is not there yet` };
-  if (ours.runtimeStatus === 'running') return { state: 'Healthy' };
-  return { state: 'Unhealthy', reason: moduleReason(name, ours) };
-}
-
-/** The deployment means the device and another one, of a higher priority or newer, is what the device has. */
-function displaced(deploymentId: string, { deployments }: DeviceReport): StateReport {
-  const applied = Object.entries(deployments).find(([id, status]) => id !== deploymentId && status === 'Applied');
-  if (applied === undefined) return { state: 'Transitioning', reason: 'the hub has yet to apply the deployment' };
-  return { state: 'Failed', reason: `the deployment "${applied[0]}" goes before "${deploymentId}" there` };
-}
-
-function refusal({ outcome }: DeviceReport): StateReport | undefined {
-  if (outcome === undefined || outcome.code === 200) return undefined;
-  const reason = `its agent reports ${outcome.code}${outcome.description === '' ? '' : `: ${outcome.description}`}`;
-  if (outcome.code === 406) return { state: 'Unhealthy', reason };
-  // Microsoft's agent calls a long pull a failure until it is done.
-  if (outcome.code === 500 && outcome.description.includes('operation was canceled')) {
-    return { state: 'Transitioning', reason };
-  }
-  return { state: 'Failed', reason };
-}
-
-function moduleReason(name: string, module: ModuleReport): string {
-  const { runtimeStatus, statusDescription, exitCode, restartCount } = module;
-  const exit = exitCode === undefined || exitCode === 0 ? '' : `, exit code ${exitCode}`;
-  const restarts = restartCount === 0 ? '' : `, restarted ${restartCount} times`;
-  return `the module "${name}" is ${runtimeStatus}${exit}${restarts}${statusDescription === '' ? '' : `: ${statusDescription}`}`;
 }

@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { FerryError } from '../../shared/errors.ts';
-import type { EdgeServiceState } from './service-state.ts';
+import { describeState, type ServiceStatus } from './service-state.ts';
 
 /** Pauses between two looks, in milliseconds; the longest keeps within what a hub of the smallest size allows in a minute. */
-const pauseMsMin = 250;
+const pauseMsMin = 50;
 const pauseMsMax = 5_000;
 const pauseGrowth = 1.5;
 /** How long a service may be Unhealthy without a break before that is taken as its failure, in milliseconds. */
@@ -15,7 +15,7 @@ export interface WaitOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   /** Looks at the service. */
-  readonly observe: () => Promise<EdgeServiceState>;
+  readonly observe: () => Promise<ServiceStatus>;
   /** Told when what is seen changes. */
   readonly note: (line: string) => void;
   /** @default the machine's clock */
@@ -27,7 +27,7 @@ export interface WaitOptions {
  * @throws {FerryError} SERVICE_FAILED as soon as it has failed on a device, or was Unhealthy for 15 s, with what the device says
  * @throws {FerryError} TIMEOUT when the time is over, with what it was waiting for
  */
-export async function waitForService(options: WaitOptions): Promise<EdgeServiceState> {
+export async function waitForService(options: WaitOptions): Promise<ServiceStatus> {
   const { name, timeoutMs, signal, observe, note, clock = systemClock } = options;
   const endMs = clock.monotonicMs() + timeoutMs;
   let pauseMs = pauseMsMin;
@@ -54,9 +54,4 @@ export async function waitForService(options: WaitOptions): Promise<EdgeServiceS
     await clock.sleep(Math.min(pauseMs, endMs - nowMs), signal);
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
   }
-}
-
-/** Writes a state in one line: `Unhealthy (gw-1: the module "digits" is backoff)`. */
-export function describeState({ state, reason }: { readonly state: string; readonly reason?: string }): string {
-  return reason === undefined ? state : `${state} (${reason})`;
 }

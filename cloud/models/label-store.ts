@@ -75,11 +75,10 @@ export interface Condition {
 
 /** Writes what is looked for as conditions of a query. */
 export function listConditions(table: LabelledTable, filter: ListFilter): readonly Condition[] {
-  const { name, tags = [], properties = [], latest = false } = filter;
+  const { name, latest = false } = filter;
   return [
     ...(name === undefined ? [] : [{ sql: `${table}.name = ?`, values: [name] }]),
-    ...tags.map((tag) => labelCondition(`${table}.tags`, tag)),
-    ...properties.map((property) => labelCondition(`${table}.properties`, property)),
+    ...labelConditions(table, filter),
     ...(latest
       ? [
           {
@@ -88,6 +87,17 @@ export function listConditions(table: LabelledTable, filter: ListFilter): readon
           },
         ]
       : []),
+  ];
+}
+
+/** Writes what is looked for among tags and properties as conditions of a query. */
+export function labelConditions(
+  table: LabelledTable | 'services',
+  { tags = [], properties = [] }: Pick<ListFilter, 'tags' | 'properties'>,
+): readonly Condition[] {
+  return [
+    ...tags.map((tag) => labelCondition(`${table}.tags`, tag)),
+    ...properties.map((property) => labelCondition(`${table}.properties`, property)),
   ];
 }
 

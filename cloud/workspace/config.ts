@@ -27,6 +27,30 @@ export const endpointsSchema = z.strictObject({
   caFile: z.string().min(1).optional(),
 });
 
+/** A place that services run in, which the workspace knows by a name: `prod` in `aks/prod`. */
+export const computeSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('kubernetes'),
+    /** Namespace that services go to. */
+    namespace: z.string().min(1).default('default'),
+    /** Absolute path of a kubeconfig file. @default that of `KUBECONFIG`, or `~/.kube/config` */
+    kubeconfig: z.string().min(1).optional(),
+    /** Context of the kubeconfig. @default its current one */
+    context: z.string().min(1).optional(),
+    /** Name of an AKS cluster, in place of a kubeconfig: its credentials are fetched from Azure. */
+    cluster: z.string().min(1).optional(),
+    /** Resource group of the cluster. @default the workspace's */
+    resourceGroup: z.string().min(1).optional(),
+  }),
+  z.strictObject({
+    kind: z.literal('containerInstances'),
+    /** @default the workspace's */
+    resourceGroup: z.string().min(1).optional(),
+    /** Azure region. @default the resource group's */
+    location: z.string().min(1).optional(),
+  }),
+]);
+
 /** Content of `.ferry/workspace.json`: names and endpoints, no secrets. */
 export const workspaceConfigSchema = z.strictObject({
   formatVersion: z.literal(workspaceFormat),
@@ -35,6 +59,8 @@ export const workspaceConfigSchema = z.strictObject({
   subscription: z.guid(),
   resourceGroup: z.string().min(1),
   endpoints: endpointsSchema,
+  /** By name; which targets need one is theirs to say. */
+  computes: z.record(z.string().min(1), computeSchema).optional(),
 });
 
 /** Content of `.ferry/secrets.json`, readable by its owner alone. */
@@ -47,6 +73,7 @@ export const secretsSchema = z.strictObject({
   azureClientSecret: z.string().optional(),
 });
 
+export type Compute = z.infer<typeof computeSchema>;
 export type Endpoints = z.infer<typeof endpointsSchema>;
 export type WorkspaceConfig = z.infer<typeof workspaceConfigSchema>;
 export type Secrets = z.infer<typeof secretsSchema>;

@@ -83,6 +83,32 @@ const migrations: readonly string[] = [
   ALTER TABLE images ADD COLUMN flavor TEXT NOT NULL DEFAULT 'web';
   ALTER TABLE images ADD COLUMN script TEXT;
   `,
+  `
+  ALTER TABLE services ADD COLUMN compute TEXT;
+  UPDATE services SET settings = json_remove(json_set(settings,
+    '$.collectFormat', coalesce(json_extract(settings, '$.collectFiles.format'), 'csv'),
+    '$.collectFolder', coalesce(json_extract(settings, '$.collectFiles.folder'), 'day')), '$.collectFiles');
+
+  CREATE TABLE operations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    service TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    process TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    error TEXT
+  );
+  CREATE INDEX operations_of_service ON operations (service, id);
+
+  CREATE TABLE operation_lines (
+    operation INTEGER NOT NULL REFERENCES operations ON DELETE CASCADE,
+    sequence INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (operation, sequence)
+  ) WITHOUT ROWID;
+  `,
 ];
 
 /** A connection to `workspace.db`. */

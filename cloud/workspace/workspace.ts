@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { writeDurably } from '../../shared/durable-file.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import {
+  type Compute,
   type Endpoints,
   type Secrets,
   secretsSchema,
@@ -119,6 +120,13 @@ export class Workspace implements Disposable {
     const secretsPath = join(this.folder, 'secrets.json');
     if (Object.keys(secrets).length === 0) await rm(secretsPath, { force: true });
     else await writeJson(secretsPath, secretsSchema.parse(secrets), 0o600);
+    await writeJson(join(this.folder, 'workspace.json'), config);
+    this.#config = config;
+  }
+
+  /** Replaces all computes. */
+  async setComputes(computes: Readonly<Record<string, Compute>>): Promise<void> {
+    const config = workspaceConfigSchema.parse({ ...this.#config, computes });
     await writeJson(join(this.folder, 'workspace.json'), config);
     this.#config = config;
   }

@@ -42,9 +42,9 @@ test('ferry service create --wait follows the rollout on standard error until it
     image: 'digits:1',
     state: 'Healthy',
     scoringAddress: 'http://127.0.0.1:5001',
-    deployment: { image: rig.image, targetCondition: "tags.site='lab'", priority: 10 },
-    settings: { collect: true },
-    devices: [{ deviceId: 'gw-1', state: 'Healthy', connected: true }],
+    deployment: { image: rig.image },
+    settings: { collect: true, deviceTags: { site: 'lab' }, priority: 10 },
+    instances: [{ name: 'gw-1', state: 'Healthy', connected: true }],
   });
   const listed = await runFerry(['service', 'list', '--json'], { cwd: rig.folder });
   expect(JSON.parse(listed.stdout)).toMatchObject([{ name: 'digits', state: 'Healthy' }]);
@@ -77,7 +77,7 @@ test('ferry service create tells a usage error from a setting that does not hold
   const wrong = await runFerry([...createArgs, '--target-condition', '*', '--host-address', 'gw'], { cwd: rig.folder });
   expect(wrong.code).toBe(1);
   expect(wrong.stderr).toMatch(
-    /^error SERVICE_INVALID: .*both device tags and a target condition.*; .*"gw", an IP address/,
+    /^error SERVICE_INVALID: .*"gw", an IP address.*; both device tags and a target condition/,
   );
 });
 
@@ -123,7 +123,7 @@ test('ferry service delete takes the deployment, the module and the record', asy
   await rig.hub.settled();
   const { code, stdout } = await runFerry(['service', 'delete', 'digits', '--json'], { cwd: rig.folder });
   expect(code).toBe(0);
-  expect(JSON.parse(stdout)).toMatchObject({ name: 'digits', devices: ['gw-1'] });
+  expect(JSON.parse(stdout)).toMatchObject({ name: 'digits', removed: [expect.any(String), 'the module on "gw-1"'] });
   expect(JSON.parse((await runFerry(['service', 'list', '--json'], { cwd: rig.folder })).stdout)).toEqual([]);
   expect(await rig.client.listDeployments()).toEqual([]);
 });

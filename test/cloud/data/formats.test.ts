@@ -56,7 +56,7 @@ async function openRig(format: CollectFormat, requests: readonly Request[], fold
   });
   for (const request of requests) {
     const block = new RowBlock();
-    block.append(request, request.tensors);
+    block.append(request, request.rows, request.tensors);
     buffer.append([{ stream, features: request.features, hour, rows: request.rows, packed: block.finish() }], []);
   }
   buffer.close();

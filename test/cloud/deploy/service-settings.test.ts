@@ -1,71 +1,83 @@
 import { expect, test } from 'vitest';
-import { edgeDeployment } from '../../../cloud/deploy/edge-deployment.ts';
-import { edgeServiceSettings, tagCondition } from '../../../cloud/deploy/service-settings.ts';
+import { mergeSettings } from '../../../cloud/deploy/desired-service.ts';
+import type { GivenSettings } from '../../../cloud/deploy/settings/definitions.ts';
+import { completeSettings, settingProblems } from '../../../cloud/deploy/settings/service-settings.ts';
+import type { TargetKind } from '../../../cloud/deploy/target.ts';
 
-const request = { name: 'digits', image: 'digits', deviceTags: { site: 'lab' } };
+const labelled: GivenSettings = { deviceTags: { site: 'lab' } };
 
-test('edgeServiceSettings() fills in what is not asked', () => {
-  expect(edgeServiceSettings(request)).toEqual({
-    targetCondition: "tags.site='lab'",
+test('completeSettings() fills in what is not given, by target', () => {
+  expect(completeSettings('iotedge', labelled)).toMatchObject({
+    deviceTags: { site: 'lab' },
     priority: 10,
-    port: 5001,
     hostAddress: '127.0.0.1',
     collect: false,
-    collectFiles: { format: 'csv', folder: 'day' },
+    collectFormat: 'csv',
+    collectFolder: 'day',
     env: {},
-    memoryMb: undefined,
   });
+  expect(completeSettings('aks', {})).toMatchObject({
+    authEnabled: true,
+    cpuCores: 0.1,
+    memoryGb: 0.5,
+    scoringTimeoutMs: 60_000,
+  });
+  expect(completeSettings('local', {})).toMatchObject({ authEnabled: false });
 });
 
-test('tagCondition() joins tags and keeps quotes in their values', () => {
-  expect(tagCondition({ 'place.site': "O'Hare\\1", line: '3' })).toBe(
-    String.raw`tags.place.site='O\'Hare\\1' AND tags.line='3'`,
-  );
+test.each<[string, TargetKind, GivenSettings, string]>([
+  ['ab', 'local', {}, 'the name is "ab"'],
+  ['a'.repeat(33), 'local', {}, 'the name is "aaa'],
+  ['digits-', 'local', {}, 'the name is "digits-"'],
+  ['digits', 'iotedge', { ...labelled, targetCondition: ' ' }, 'both device tags and a target condition'],
+  ['digits', 'iotedge', {}, 'no device is meant'],
+  ['digits', 'iotedge', { deviceTags: { 'my site': 'x' } }, 'the device tag is "my site"'],
+  ['digits', 'iotedge', { ...labelled, priority: -1 }, 'the priority is -1'],
+  ['digits', 'iotedge', { ...labelled, port: 0 }, 'the port is 0, 1 to 65535 was wanted'],
+  ['digits', 'iotedge', { ...labelled, memoryMb: 8 }, 'the memory is 8, 64 MB at least'],
+  ['digits', 'iotedge', { ...labelled, env: { IOTEDGE_DEVICEID: 'x' } }, 'the variable "IOTEDGE_DEVICEID"'],
+  [
+    'digits',
+    'iotedge',
+    { ...labelled, env: { AML_MODEL_DC_BOUNDARY: 'hour' } },
+    'the variable "AML_MODEL_DC_BOUNDARY"',
+  ],
+  ['digits', 'iotedge', { ...labelled, collectFormat: 'parquet' }, 'collecting was wanted to be on'],
+  [
+    'digits',
+    'iotedge',
+    { ...labelled, numReplicas: 2 },
+    '(numReplicas) is given, which "iotedge" does not have; it is for local, aks, fpga',
+  ],
+  ['digits', 'aks', { numReplicas: 2, autoscaleMaxReplicas: 3 }, 'both a number of replicas and scaling by load'],
+  [
+    'digits',
+    'aks',
+    { autoscaleMinReplicas: 4, autoscaleMaxReplicas: 3 },
+    'the least number of replicas is 4 and the most 3',
+  ],
+  ['digits', 'aks', { autoscaleEnabled: false, autoscaleMinReplicas: 4 }, 'scaling by load is off'],
+  ['digits', 'aks', { autoscaleTargetUtilization: 101 }, 'the utilisation is 101, 1 to 100 percent was wanted'],
+  ['digits', 'aks', { cpuCores: 2, cpuCoresLimit: 1 }, 'cpuCoresLimit is 1, no less than cpuCores, 2,'],
+  ['digits', 'aks', { scoringTimeoutMs: 300_001 }, 'the scoring timeout is 300001, 1 to 300000 ms was wanted'],
+  ['digits', 'aks', { authEnabled: true, tokenAuthEnabled: true }, 'both authEnabled and tokenAuthEnabled'],
+  ['digits', 'local', { tlsKeyFile: 'key.pem' }, 'only one of tlsCertificateFile and tlsKeyFile'],
+])('settingProblems() of %s on %s with %j', (name, kind, given, problem) => {
+  expect(settingProblems(name, kind, given).join('; ')).toContain(problem);
 });
 
-test.each([
-  [{ name: 'ab' }, 'the name is "ab"'],
-  [{ name: 'a'.repeat(33) }, 'the name is "aaa'],
-  [{ name: 'digits-' }, 'the name is "digits-"'],
-  [{ targetCondition: ' ' }, 'both device tags and a target condition'],
-  [{ deviceTags: { 'my site': 'x' } }, 'the device tag is "my site"'],
-  [{ priority: -1 }, 'the priority is -1'],
-  [{ port: 0 }, 'the port is 0'],
-  [{ memoryMb: 8 }, 'the memory is 8 MB, 64 at least'],
-  [{ env: { IOTEDGE_DEVICEID: 'x' } }, 'the variable "IOTEDGE_DEVICEID"'],
-  [{ env: { AML_MODEL_DC_BOUNDARY: 'hour' } }, 'the variable "AML_MODEL_DC_BOUNDARY"'],
-  [{ collectFiles: { format: 'parquet' as const } }, 'collecting was wanted to be on'],
-])('edgeServiceSettings() refuses %j', (change, problem) => {
-  expect(() => edgeServiceSettings({ ...request, ...change })).toThrow(problem);
+test('settingProblems() names everything at once, and nothing where all is well', () => {
+  expect(settingProblems('x', 'aks', { cpuCores: 0, memoryGb: -1, port: 80 })).toHaveLength(4);
+  expect(settingProblems('digits', 'aks', { numReplicas: 3, cpuCores: 0.5 })).toEqual([]);
 });
 
-test('edgeDeployment() gives the same id to the same deployment alone', () => {
-  const settings = edgeServiceSettings(request);
-  const parts = {
-    name: 'digits',
-    image: `localhost:5000/digits@sha256:${'a'.repeat(64)}`,
-    scope: 'sub/rg/lab',
-    settings,
-  };
-  const { id } = edgeDeployment(parts);
-  expect(edgeDeployment(parts).id).toBe(id);
-  const others = [
-    { ...parts, image: parts.image.replace('sha256:a', 'sha256:b') },
-    { ...parts, scope: 'sub/rg/other' },
-    { ...parts, settings: { ...settings, targetCondition: '*' } },
-    { ...parts, settings: { ...settings, priority: 11 } },
-  ].map((other) => edgeDeployment(other).id);
-  expect(new Set([id, ...others]).size).toBe(5);
-});
-
-test('edgeDeployment() tells the scoring server what collected rows become, where that is not what it is by itself', () => {
-  const parts = { name: 'digits', image: `localhost:5000/digits@sha256:${'a'.repeat(64)}`, scope: 'sub/rg/lab' };
-  const variablesOf = (change: Partial<Parameters<typeof edgeServiceSettings>[0]>): string => {
-    const settings = edgeServiceSettings({ ...request, collect: true, ...change });
-    return JSON.stringify(edgeDeployment({ ...parts, settings }).content);
-  };
-  expect(variablesOf({})).not.toMatch(/MODELFERRY_COLLECT_FORMAT|AML_MODEL_DC_BOUNDARY/);
-  const chosen = variablesOf({ collectFiles: { format: 'jsonl', folder: 'hour' } });
-  expect(chosen).toContain('"MODELFERRY_COLLECT_FORMAT":{"value":"jsonl"}');
-  expect(chosen).toContain('"AML_MODEL_DC_BOUNDARY":{"value":"hour"}');
+test('mergeSettings() lets what excludes each other take its place', () => {
+  expect(mergeSettings({ numReplicas: 3, env: { A: 'b' } }, { autoscaleMaxReplicas: 5 })).toEqual({
+    env: { A: 'b' },
+    autoscaleMaxReplicas: 5,
+  });
+  expect(mergeSettings({ autoscaleEnabled: true, autoscaleMaxReplicas: 5 }, { numReplicas: 1 })).toEqual({
+    numReplicas: 1,
+  });
+  expect(mergeSettings(labelled, { targetCondition: '*' })).toEqual({ targetCondition: '*' });
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { EdgeServiceState, ServiceState } from '../../../cloud/deploy/service-state.ts';
+import type { ServiceState, ServiceStatus } from '../../../cloud/deploy/service-state.ts';
 import { waitForService } from '../../../cloud/deploy/wait-for-service.ts';
 import type { Clock } from '../../../shared/clock.ts';
 
@@ -15,9 +15,9 @@ async function waitOver(timeline: Readonly<Record<number, ServiceState>>, signal
       nowMs += ms;
     },
   };
-  const observe = async (): Promise<EdgeServiceState> => {
+  const observe = async (): Promise<ServiceStatus> => {
     const state = Object.entries(timeline).findLast(([atMs]) => Number(atMs) <= nowMs)?.[1] ?? 'Transitioning';
-    return { state, devices: [], ...(state === 'Healthy' ? {} : { reason: `gw-1: ${state}` }) };
+    return { state, instances: [], ...(state === 'Healthy' ? {} : { reason: `gw-1: ${state}` }) };
   };
   const note = (line: string): number => notes.push(line);
   const outcome = await waitForService({ name: 'digits', timeoutMs: 60_000, signal, observe, note, clock }).catch(

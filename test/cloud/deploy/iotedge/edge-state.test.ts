@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { DeviceReport, ModuleReport } from '../../../cloud/deploy/device-report.ts';
-import { type EdgeObservation, edgeServiceState } from '../../../cloud/deploy/service-state.ts';
+import type { DeviceReport, ModuleReport } from '../../../../cloud/deploy/iotedge/device-report.ts';
+import { type EdgeObservation, edgeServiceState } from '../../../../cloud/deploy/iotedge/edge-state.ts';
 
 const image = 'localhost:5000/digits@sha256:1';
 const module: ModuleReport = {

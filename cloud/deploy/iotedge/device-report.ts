@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { HubTwin } from '../azure/hub-resources.ts';
+import type { HubTwin } from '../../azure/hub-resources.ts';
 
 /** What a device says of one module. */
 export interface ModuleReport {

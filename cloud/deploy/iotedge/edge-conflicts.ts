@@ -1,6 +1,6 @@
-import { FerryError } from '../../shared/errors.ts';
-import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
-import type { HubConfiguration } from '../azure/hub-resources.ts';
+import { FerryError } from '../../../shared/errors.ts';
+import type { HubClient, NewDeployment } from '../../azure/hub-client.ts';
+import type { HubConfiguration } from '../../azure/hub-resources.ts';
 import { type DeviceReport, deviceReportOf } from './device-report.ts';
 
 /** What a deployment is about to do, beside what it says itself. */
@@ -12,6 +12,8 @@ export interface CheckDevicesOptions {
   readonly module: string;
   /** Platform of its image: `linux/amd64`. */
   readonly platform: string;
+  /** Id of the deployment that this one takes the place of. */
+  readonly before?: string;
 }
 
 /** How many devices one message names. */
@@ -36,8 +38,12 @@ export async function checkDevices(
   const reports = (await hub.listEdgeAgents()).filter(({ deviceId }) => targeted.has(deviceId)).map(deviceReportOf);
   const deployments = await hub.listDeployments();
   const problems = [
-    ...higherDeployments(deployment, reports, deployments),
-    ...(options.replace ? [] : lostModules(deployment, reports, options.module)),
+    ...higherDeployments(
+      deployment,
+      reports,
+      deployments.filter(({ id }) => id !== options.before),
+    ),
+    ...(options.replace ? [] : lostModules([deployment.id, options.before], reports, options.module)),
     ...wrongArchitectures(reports, options.platform),
   ];
   if (problems.length === 0) return;
@@ -60,10 +66,10 @@ function higherDeployments(
     });
 }
 
-function lostModules({ id }: NewDeployment, reports: readonly DeviceReport[], module: string): string[] {
+function lostModules(own: readonly (string | undefined)[], reports: readonly DeviceReport[], module: string): string[] {
   const lost = new Map<string, DeviceReport[]>();
   for (const report of reports) {
-    if (report.deployments[id] === 'Applied') continue;
+    if (own.some((id) => id !== undefined && report.deployments[id] === 'Applied')) continue;
     for (const name of Object.keys(report.desiredImages)) {
       if (name !== module) lost.set(name, [...(lost.get(name) ?? []), report]);
     }

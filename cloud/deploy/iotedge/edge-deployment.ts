@@ -1,0 +1,80 @@
+import { isIPv6 } from 'node:net';
+import { edgeManifest } from '../../../shared/edge/build-manifest.ts';
+import { digestOf } from '../../../shared/digest.ts';
+import type { NewDeployment } from '../../azure/hub-client.ts';
+import type { DesiredService } from '../deployer.ts';
+import { scoringEnvironment } from '../scoring-environment.ts';
+import type { ServiceSettings } from '../settings/definitions.ts';
+
+/** The port that the scoring server listens on in its container, Azure ML's; and on the device where none is asked for. */
+const scoringPort = 5001;
+const exposedPort = `${scoringPort}/tcp`;
+/** How much of the content's digest stands in a deployment's id. */
+const idDigits = 12;
+const megabyte = 1_048_576;
+
+/** What a deployment is made of. */
+export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scope' | 'settings'> {
+  /** `<registry>/<name>@sha256:…` */
+  readonly image: string;
+}
+
+/**
+ * Writes the IoT Edge deployment of a service. The same parts give the same deployment with the same id, so that one which is in
+ * the hub already is known again.
+ * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it
+ */
+export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentParts): NewDeployment {
+  const { priority, hostAddress, memoryMb } = settings;
+  const targetCondition = conditionOf(settings);
+  const content = edgeManifest({
+    modules: {
+      [name]: {
+        image,
+        createOptions: {
+          ExposedPorts: { [exposedPort]: {} },
+          HostConfig: {
+            PortBindings: { [exposedPort]: [{ HostIp: hostAddress, HostPort: String(portOf(settings)) }] },
+            ...(memoryMb === undefined ? {} : { Memory: memoryMb * megabyte }),
+          },
+        },
+        env: scoringEnvironment({ name, scope, settings }),
+      },
+    },
+  });
+  const digest = digestOf(JSON.stringify({ content, targetCondition, priority, scope }));
+  return {
+    id: `${name}-${digest.slice('sha256:'.length, 'sha256:'.length + idDigits)}`,
+    content,
+    targetCondition,
+    priority,
+    labels: { createdBy: 'modelferry', service: name, workspace: scope },
+  };
+}
+
+/** Gives the condition on devices in the hub's own words. */
+export function conditionOf({ targetCondition, deviceTags }: ServiceSettings): string {
+  return targetCondition?.trim() ?? tagCondition(deviceTags ?? {});
+}
+
+/** Writes the condition that holds for the devices with all of these tags: `tags.site='lab' AND tags.line='3'`. */
+export function tagCondition(tags: Readonly<Record<string, string>>): string {
+  return Object.entries(tags)
+    .map(([key, value]) => `tags.${key}='${value.replaceAll(/['\\]/g, String.raw`\$&`)}'`)
+    .join(' AND ');
+}
+
+/**
+ * Gives the address that a service on IoT Edge is reached at, as far as the workspace can know: the device's own address where the
+ * port is bound to one, else this machine, which the device then has to be.
+ */
+export function edgeAddress(settings: ServiceSettings): string {
+  const { hostAddress } = settings;
+  const port = portOf(settings);
+  if (hostAddress === '0.0.0.0' || hostAddress === '::') return `http://127.0.0.1:${port}`;
+  return `http://${isIPv6(hostAddress) ? `[${hostAddress}]` : hostAddress}:${port}`;
+}
+
+function portOf({ port = scoringPort }: ServiceSettings): number {
+  return port;
+}

@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import { FerryError, isFerryError } from '../../../shared/errors.ts';
+import { HubClient, type NewDeployment } from '../../azure/hub-client.ts';
+import type { HubTwin } from '../../azure/hub-resources.ts';
+import type { Deployer, DeployerContext, DeployOptions, DeployPlan, Deployment, DesiredService } from '../deployer.ts';
+import { findPublishedImage } from '../published-image.ts';
+import type { ServiceRecord } from '../service-records.ts';
+import type { ServiceStatus } from '../service-state.ts';
+import { deviceReportOf } from './device-report.ts';
+import { checkDevices } from './edge-conflicts.ts';
+import { conditionOf, edgeAddress, edgeDeployment } from './edge-deployment.ts';
+import { edgeServiceState } from './edge-state.ts';
+
+/** Where a service on IoT Edge is in its hub. */
+const placeSchema = z.object({ hub: z.string(), id: z.string(), image: z.string() });
+
+/** Opens the deployer of IoT Edge. @throws {FerryError} ENDPOINT_MISSING when the workspace has no hub */
+export async function openIotEdge({ workspace, signal }: DeployerContext): Promise<Deployer> {
+  const hub = await HubClient.open(workspace, signal);
+  const deploymentOf = async (desired: DesiredService): Promise<NewDeployment & { readonly image: string }> => {
+    const image = await findPublishedImage(workspace, desired.image, signal);
+    return { ...edgeDeployment({ ...desired, image }), image };
+  };
+  return {
+    async check(desired, current, options) {
+      const deployment = await deploymentOf(desired);
+      await checkCondition(hub, deployment);
+      await checkDevices(hub, deployment, {
+        ...options,
+        module: desired.name,
+        platform: desired.image.platform,
+        ...(current?.target.kind === 'iotedge' && { before: placeSchema.parse(current.deployment).id }),
+      });
+    },
+    plan: async (desired, current) => planOf(await deploymentOf(desired), current),
+    apply: async (desired, current) => {
+      const { image, ...deployment } = await deploymentOf(desired);
+      return applyDeployment(hub, deployment, { image, current });
+    },
+    observe: (record) => observeEdgeService(hub, record),
+    // eslint-disable-next-line require-yield
+    async *logs({ name }) {
+      throw new FerryError('USAGE', `Cannot read the log of "${name}": a module keeps its own on its device`, {
+        next: "Ask the device's agent: the method GetModuleLogs of $edgeAgent, or `ferry agent status` there.",
+      });
+    },
+    remove: (record, options) => removeEdgeService(hub, record, options),
+    [Symbol.asyncDispose]: async () => hub[Symbol.dispose](),
+  };
+}
+
+async function applyDeployment(
+  hub: HubClient,
+  deployment: NewDeployment,
+  { image, current }: { readonly image: string; readonly current: ServiceRecord | undefined },
+): Promise<Deployment> {
+  // One of the same id is the same deployment, left there when a program was killed before it could record the service.
+  const found = await hub.getDeployment(deployment.id).catch(absent('DEPLOYMENT_NOT_FOUND'));
+  if (found === undefined) await hub.addDeployment(deployment);
+  const before = current === undefined ? undefined : placeSchema.parse(current.deployment).id;
+  // Of two equal ones the hub takes the newer: devices go from one to the other in one step, and the older is never missed.
+  if (before !== undefined && before !== deployment.id) {
+    await hub.removeDeployment(before).catch(absent('DEPLOYMENT_NOT_FOUND'));
+  }
+  return { hub: hub.hostName, id: deployment.id, image };
+}
+
+function planOf(deployment: NewDeployment, current: ServiceRecord | undefined): DeployPlan {
+  const { id, targetCondition, priority, content } = deployment;
+  const before = current === undefined ? undefined : placeSchema.parse(current.deployment).id;
+  const steps = [
+    ...(before === id ? [] : [`add the deployment "${id}" for "${targetCondition}", priority ${priority}`]),
+    ...(before === undefined || before === id ? [] : [`remove the deployment "${before}"`]),
+  ];
+  return { steps, documents: [{ id, targetCondition, priority, content }] };
+}
+
+/** Asks the hub how the service is on its devices. */
+async function observeEdgeService(hub: HubClient, record: ServiceRecord): Promise<ServiceStatus> {
+  const { name, settings } = record;
+  const { id, image } = placeSchema.parse(record.deployment);
+  const found = await hub.getDeployment(id).catch(absent('DEPLOYMENT_NOT_FOUND'));
+  const twins = found === undefined ? [] : await hub.listTargetedEdgeAgents(id);
+  const { devices, ...state } = edgeServiceState({
+    name,
+    image,
+    deploymentId: id,
+    targetCondition: conditionOf(settings),
+    targetedCount: found && Math.max(found.systemMetrics?.results?.['targetedCount'] ?? 0, twins.length),
+    reports: twins.map(deviceReportOf),
+  });
+  return {
+    ...state,
+    address: edgeAddress(settings),
+    instances: devices.map(({ deviceId, connected, module, ...report }) => ({
+      name: deviceId,
+      ...report,
+      details: { connected, ...(module && { module }) },
+    })),
+  };
+}
+
+/**
+ * Removes the deployment of a service, then its module from every device that no other deployment takes over. A hub leaves devices without a
+ * deployment as they are, so the module is taken out of their desired properties. Cut short at any line, a second call finishes it.
+ */
+async function removeEdgeService(
+  hub: HubClient,
+  { name, deployment }: ServiceRecord,
+  { signal }: DeployOptions,
+): Promise<string[]> {
+  const { id, image } = placeSchema.parse(deployment);
+  await hub.removeDeployment(id).catch(absent('DEPLOYMENT_NOT_FOUND'));
+  const removed = [`the deployment "${id}"`];
+  for (const twin of await hub.listEdgeAgents()) {
+    signal.throwIfAborted();
+    const report = deviceReportOf(twin);
+    const others = Object.keys(report.deployments).filter((other) => other !== id);
+    if (report.desiredImages[name] !== image || others.length > 0) continue;
+    const taken = await hub
+      .applyToDevice(twin.deviceId, withoutModule(twin, name))
+      .then(() => true, absent('DEVICE_NOT_FOUND'));
+    if (taken === true) removed.push(`the module on "${twin.deviceId}"`);
+  }
+  return removed;
+}
+
+async function checkCondition(hub: HubClient, { id, targetCondition }: NewDeployment): Promise<void> {
+  const problem = await hub.testTargetCondition(targetCondition);
+  if (problem === undefined) return;
+  throw new FerryError(
+    'DEPLOYMENT_INVALID',
+    `Cannot make the deployment "${id}": the hub does not understand the target condition "${targetCondition}": ${problem}`,
+  );
+}
+
+/** The manifest that gives a device what it has, but for one module: desired properties without the hub's own notes. */
+function withoutModule(twin: HubTwin, name: string): Record<string, unknown> {
+  const { $version: _version, $metadata: _metadata, modules, ...desired } = twin.properties.desired;
+  const left = { ...(modules as Record<string, unknown> | undefined) };
+  delete left[name];
+  return { $edgeAgent: { 'properties.desired': { ...desired, modules: left } } };
+}
+
+/** For `catch`: makes nothing of one failure, and leaves all others. */
+function absent(code: 'DEPLOYMENT_NOT_FOUND' | 'DEVICE_NOT_FOUND'): (error: unknown) => undefined {
+  return (error) => {
+    if (!isFerryError(error, code)) throw error;
+  };
+}

@@ -1,0 +1,95 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { pairsSchema } from '../../workspace/rows.ts';
+import { kubernetes, memoryMbMin, optional, standard, text } from './definition.ts';
+
+/** Where a service is: one target each, or few. */
+export const placeSettings = {
+  namespace: optional({
+    schema: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/),
+    label: 'namespace',
+    wanted: '1 to 63 lower-case letters, digits and "-"',
+    targets: kubernetes,
+    argument: '<name>',
+    text: "namespace of the cluster (default: the compute's)",
+    v1: 'namespace',
+  }),
+  location: optional({
+    schema: text,
+    label: 'location',
+    wanted: 'the name of a region',
+    targets: ['aci'],
+    argument: '<region>',
+    text: "Azure region (default: the resource group's)",
+    v1: 'location',
+  }),
+  dnsNameLabel: optional({
+    schema: z.string().regex(/^[a-z]([-a-z0-9]{3,61})[a-z0-9]$/),
+    label: 'DNS label',
+    wanted: '5 to 63 lower-case letters, digits and "-", a letter first',
+    targets: ['aci'],
+    argument: '<label>',
+    text: 'first part of its name on the internet (default: made of its own)',
+    v1: 'dnsNameLabel',
+  }),
+  port: optional({
+    schema: z.int().min(1).max(65_535),
+    label: 'port',
+    wanted: '1 to 65535',
+    targets: ['local', 'iotedge'],
+    argument: '<port>',
+    text: 'port that it answers on (default: 5001 on iotedge, a free one on local)',
+    v1: 'port',
+  }),
+  hostAddress: standard({
+    schema: z.string().refine((address) => isIP(address) > 0),
+    label: 'host address',
+    wanted: 'an IP address',
+    targets: ['local', 'iotedge'],
+    standard: '127.0.0.1',
+    argument: '<ip>',
+    text: 'address that the port is bound to; 0.0.0.0 for all (default: 127.0.0.1)',
+  }),
+  engine: optional({
+    schema: z.enum(['docker', 'process']),
+    label: 'engine',
+    wanted: 'one of docker, process',
+    targets: ['local'],
+    argument: '<engine>',
+    text: 'what replicas are on this machine: docker or process (default: process on Linux, else docker)',
+  }),
+  deviceTags: optional({
+    schema: pairsSchema,
+    label: 'device tags',
+    wanted: 'texts by name',
+    targets: ['iotedge'],
+    argument: '<key=value>',
+    text: 'a tag that devices must have, may be given several times',
+    flag: 'device-tag',
+  }),
+  targetCondition: optional({
+    schema: z.string(),
+    label: 'target condition',
+    wanted: 'a condition',
+    targets: ['iotedge'],
+    argument: '<condition>',
+    text: "the condition in the hub's own words, instead of tags; * for all devices",
+  }),
+  priority: standard({
+    schema: z.int().min(0),
+    label: 'priority',
+    wanted: 'a whole number from 0',
+    targets: ['iotedge'],
+    standard: 10,
+    argument: '<number>',
+    text: 'the deployment of the highest priority wins on a device (default: 10)',
+  }),
+  memoryMb: optional({
+    schema: z.int().min(memoryMbMin),
+    label: 'memory',
+    wanted: `${memoryMbMin} MB at least`,
+    targets: ['iotedge'],
+    argument: '<number>',
+    text: 'most memory that the module may use, in MB (default: no limit)',
+  }),
+};
