@@ -12,6 +12,7 @@ export interface UpDocument {
     readonly connectionString: string;
     readonly eventHubConnectionString: string;
   };
+  readonly arm: { readonly endpoint: string; readonly clientSecret: string };
   readonly storage: { readonly blobEndpoint: string; readonly connectionString: string };
   readonly caFile: string;
 }

@@ -6,6 +6,9 @@ import { addWork, positiveInteger, type Session } from '../cli/session.ts';
 import { LocalWorld, type WorldEndpoints, type WorldPart, worldParts } from '../local-world.ts';
 import { defaultName, Workspace } from '../workspace/workspace.ts';
 
+/** Where the local world's resources are said to be. */
+const localRegion = 'westeurope';
+
 interface UpFlags {
   readonly only?: readonly WorldPart[];
   readonly evaluateEvery?: number;
@@ -45,7 +48,10 @@ function readParts(text: string): readonly WorldPart[] {
 }
 
 /** What is not started stays what the workspace says it is: another registry than the local one, for example. */
-async function keepEndpoints(workspace: Workspace, { registry, hub, storage, caFile }: WorldEndpoints): Promise<void> {
+async function keepEndpoints(
+  workspace: Workspace,
+  { registry, hub, storage, arm, caFile }: WorldEndpoints,
+): Promise<void> {
   await workspace.setEndpoints(
     {
       ...workspace.config.endpoints,
@@ -54,12 +60,16 @@ async function keepEndpoints(workspace: Workspace, { registry, hub, storage, caF
       ...(storage === undefined
         ? {}
         : { storage: { blobEndpoint: storage.blobEndpoint, container: storage.container } }),
+      ...(arm === undefined
+        ? {}
+        : { azure: { endpoint: arm.endpoint, tenant: arm.tenantId, client: arm.clientId, region: localRegion } }),
       caFile,
     },
     {
       ...(await workspace.secrets()),
       ...(hub === undefined ? {} : { hubConnectionString: hub.connectionString }),
       ...(storage === undefined ? {} : { storageConnectionString: storage.connectionString }),
+      ...(arm === undefined ? {} : { azureClientSecret: arm.clientSecret }),
     },
   );
 }
@@ -76,12 +86,13 @@ async function openOrCreate(session: Session): Promise<Workspace> {
 
 /** Prints at once, not at the end: whoever started it waits for this to go on. */
 function printEndpoints(session: Session, workspace: Workspace, endpoints: WorldEndpoints): void {
-  const { registry, hub, storage, caFile } = endpoints;
+  const { registry, hub, storage, arm, caFile } = endpoints;
   const text = fields({
     workspace: workspace.folder,
     registry,
     hub: hub?.hostName,
     storage: storage && `${storage.blobEndpoint}/${storage.container}`,
+    azure: arm?.endpoint,
     CA: caFile,
     '': 'Ready. Connection strings: --json, or secrets.json in the workspace. Ctrl-C stops it.',
   });

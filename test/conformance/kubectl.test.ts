@@ -131,7 +131,7 @@ describe.skipIf(version < 27)('kubectl', { timeout: 120_000 }, () => {
       expect(code).toBe(1);
       return stderr;
     };
-    const withSpec = (spec: object) => (deployment: Record<string, never>) => ({ ...deployment, spec: { ...(deployment['spec'] as object), ...spec } });
+    const withSpec = (spec: object) => (deployment: Record<string, never>) => ({ ...deployment, spec: { ...(deployment['spec'] as unknown as object), ...spec } });
     expect(await refused(withSpec({ replica: 2 }))).toContain('strict decoding error: unknown field "spec.replica"');
     expect(await refused(withSpec({ replicas: 'two' }))).toContain('cannot unmarshal string into Go struct field Deployment.spec.replicas');
     expect(await refused(withSpec({ replicas: -1 }))).toContain('spec.replicas: Invalid value: -1: must be greater than or equal to 0');
