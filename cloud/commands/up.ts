@@ -55,7 +55,7 @@ async function keepEndpoints(
   await workspace.setEndpoints(
     {
       ...workspace.config.endpoints,
-      ...(registry === undefined ? {} : { registry, registryServesLayout: true }),
+      ...(registry === undefined ? {} : { registry, layoutRegistry: registry }),
       ...(hub === undefined ? {} : { hub: hub.hostName }),
       ...(storage === undefined
         ? {}
