@@ -70,7 +70,7 @@ async function keepEndpoints(
   await workspace.setEndpoints(
     {
       ...workspace.config.endpoints,
-      ...(registry === undefined ? {} : { registry }),
+      ...(registry === undefined ? {} : { registry, registryServesLayout: true }),
       ...(hub === undefined ? {} : { hub: hub.hostName }),
       ...(storage === undefined
         ? {}
