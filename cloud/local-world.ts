@@ -39,6 +39,12 @@ export const worldParts = ['registry', 'hub', 'storage', 'arm'] as const;
 /** A part of the local world. */
 export type WorldPart = (typeof worldParts)[number];
 
+/** What may run the containers of the local world. */
+export const worldEngines = ['docker', 'process'] as const;
+
+/** What runs the containers of the local world. */
+export type WorldEngine = (typeof worldEngines)[number];
+
 /** The settings of {@link LocalWorld.start}. */
 export interface LocalWorldOptions {
   /** Where it keeps its state. */
@@ -49,6 +55,8 @@ export interface LocalWorldOptions {
   readonly only?: readonly WorldPart[] | undefined;
   /** How often the hub evaluates deployments, in seconds. @default at every change */
   readonly evaluateEverySeconds?: number | undefined;
+  /** What runs containers. @default Docker where it answers, else processes */
+  readonly engine?: WorldEngine | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -110,7 +118,7 @@ export class LocalWorld implements AsyncDisposable {
   }
 }
 
-function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds }: LocalWorldOptions): string[] {
+function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds, engine }: LocalWorldOptions): string[] {
   return [
     'world',
     '--folder',
@@ -119,6 +127,7 @@ function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds }: Local
     layoutFolder,
     ...(only === undefined ? [] : ['--only', ...only]),
     ...(evaluateEverySeconds === undefined ? [] : ['--evaluate-every', String(evaluateEverySeconds)]),
+    ...(engine === undefined ? [] : ['--engine', engine]),
   ];
 }
 

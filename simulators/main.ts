@@ -8,6 +8,7 @@ const worldSchema = z.object({
   folder: z.string(),
   layout: z.string(),
   only: z.array(z.enum(worldParts)).optional(),
+  engine: z.enum(['docker', 'process']).optional(),
   evaluateEvery: z.coerce.number().int().positive().optional(),
 });
 
@@ -26,13 +27,15 @@ async function main(args: readonly string[]): Promise<number> {
     .requiredOption('--layout <folder>', 'OCI image layout that the registry serves')
     .option('--only <parts...>', `${worldParts.join(', ')} (default: all)`)
     .option('--evaluate-every <seconds>', 'how often the hub evaluates deployments (default: at every change)')
+    .option('--engine <engine>', 'what runs containers: docker or process (default: docker where it answers)')
     .action(async (given: unknown) => {
-      const { folder, layout, only, evaluateEvery } = worldSchema.parse(given);
+      const { folder, layout, only, evaluateEvery, engine } = worldSchema.parse(given);
       const { runWorld } = await import('./world/run.ts');
       await runWorld({
         folder,
         layoutFolder: layout,
         only,
+        engine,
         evaluateEveryMs: evaluateEvery === undefined ? undefined : evaluateEvery * 1000,
       });
     });

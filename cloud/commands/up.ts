@@ -1,9 +1,16 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { join } from 'node:path';
 import { isFerryError } from '../../shared/errors.ts';
 import { fields } from '../../shared/text-layout.ts';
 import { addWork, positiveInteger, type Session } from '../cli/session.ts';
-import { LocalWorld, type WorldEndpoints, type WorldPart, worldParts } from '../local-world.ts';
+import {
+  LocalWorld,
+  type WorldEndpoints,
+  type WorldEngine,
+  worldEngines,
+  type WorldPart,
+  worldParts,
+} from '../local-world.ts';
 import { defaultName, Workspace } from '../workspace/workspace.ts';
 
 /** Where the local world's resources are said to be. */
@@ -12,6 +19,7 @@ const localRegion = 'westeurope';
 interface UpFlags {
   readonly only?: readonly WorldPart[];
   readonly evaluateEvery?: number;
+  readonly engine?: WorldEngine;
 }
 
 /** Makes `ferry up` run the local world, or parts of it, in the foreground until it is stopped. */
@@ -23,13 +31,20 @@ export function addUp(verb: Command): void {
       'how often the IoT Hub evaluates deployments; the real one does every 300 (default: at every change)',
       positiveInteger,
     );
-  addWork<UpFlags>(verb, async (session, { only, evaluateEvery }) => {
+  verb.addOption(
+    new Option(
+      '--engine <engine>',
+      'what runs container groups (default: Docker where it answers, else processes)',
+    ).choices(worldEngines),
+  );
+  addWork<UpFlags>(verb, async (session, { only, evaluateEvery, engine }) => {
     using workspace = await openOrCreate(session);
     await using world = await LocalWorld.start({
       folder: join(workspace.folder, 'world'),
       layoutFolder: workspace.layoutFolder,
       only,
       evaluateEverySeconds: evaluateEvery,
+      engine,
       signal: session.signal,
     });
     await keepEndpoints(workspace, world.endpoints);

@@ -71,6 +71,8 @@ export const secretsSchema = z.strictObject({
   hubConnectionString: z.string().optional(),
   /** `DefaultEndpointsProtocol=…;AccountName=…;AccountKey=…;BlobEndpoint=…` */
   storageConnectionString: z.string().optional(),
+  /** Of the Application Insights resource that services send their traces to: `InstrumentationKey=…;IngestionEndpoint=…` */
+  appInsightsConnectionString: z.string().optional(),
   /** Of the application that `endpoints.azure.client` names. */
   azureClientSecret: z.string().optional(),
 });

@@ -26,6 +26,8 @@ export interface WorldOptions {
   readonly only?: readonly WorldPart[] | undefined;
   /** How often the hub evaluates deployments, in milliseconds. @default at every change */
   readonly evaluateEveryMs?: number | undefined;
+  /** What runs containers. @default Docker where it answers, else processes */
+  readonly engine?: 'docker' | 'process' | undefined;
   readonly log: Logger;
 }
 
@@ -102,6 +104,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
         ...(storage === undefined ? {} : { storage }),
         ...(hub === undefined ? {} : { hub: { ...hub, name: hubName } }),
       },
+      engine: options.engine ?? 'auto',
       kubeconfigFile: join(folder, 'kubeconfig'),
       log,
     }),

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 /** Whose tests begin with a prefix of their own; all others are the hub's. */
-const simulators = { arm: 'azure-arm-' } as const;
+const simulators = { arm: 'azure-arm-', kubernetes: 'kubectl' } as const;
 const own = 'claims.test.ts';
 
 test.each(['hub', 'arm'] as const)(
