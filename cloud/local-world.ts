@@ -18,13 +18,14 @@ const endpointsSchema = z.object({
     .object({ hostName: z.string(), connectionString: z.string(), eventHubConnectionString: z.string() })
     .optional(),
   storage: z.object({ blobEndpoint: z.string(), container: z.string(), connectionString: z.string() }).optional(),
+  kubernetes: z.object({ server: z.string(), kubeconfigFile: z.string() }).optional(),
   caFile: z.string(),
 });
 
 export type WorldEndpoints = z.infer<typeof endpointsSchema>;
 
 /** What the local world consists of. */
-export const worldParts = ['registry', 'hub', 'storage'] as const;
+export const worldParts = ['registry', 'hub', 'storage', 'kubernetes'] as const;
 
 /** A part of the local world. */
 export type WorldPart = (typeof worldParts)[number];

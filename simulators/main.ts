@@ -24,7 +24,7 @@ async function main(args: readonly string[]): Promise<number> {
     .description('run all of it; prints one line of JSON when it is ready, and ends with its standard input')
     .requiredOption('--folder <folder>', 'where its state is kept')
     .requiredOption('--layout <folder>', 'OCI image layout that the registry serves')
-    .option('--only <parts...>', 'registry, hub or storage (default: all)')
+    .option('--only <parts...>', 'registry, hub, storage or kubernetes (default: all)')
     .option('--evaluate-every <seconds>', 'how often the hub evaluates deployments (default: at every change)')
     .action(async (given: unknown) => {
       const { folder, layout, only, evaluateEvery } = worldSchema.parse(given);

@@ -76,12 +76,13 @@ async function openOrCreate(session: Session): Promise<Workspace> {
 
 /** Prints at once, not at the end: whoever started it waits for this to go on. */
 function printEndpoints(session: Session, workspace: Workspace, endpoints: WorldEndpoints): void {
-  const { registry, hub, storage, caFile } = endpoints;
+  const { registry, hub, storage, kubernetes, caFile } = endpoints;
   const text = fields({
     workspace: workspace.folder,
     registry,
     hub: hub?.hostName,
     storage: storage && `${storage.blobEndpoint}/${storage.container}`,
+    kubernetes: kubernetes && `${kubernetes.server}  (KUBECONFIG=${kubernetes.kubeconfigFile})`,
     CA: caFile,
     '': 'Ready. Connection strings: --json, or secrets.json in the workspace. Ctrl-C stops it.',
   });

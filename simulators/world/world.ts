@@ -5,6 +5,7 @@ import type { Logger } from '../../shared/log.ts';
 import { openCertificates } from '../certificates.ts';
 import { type Hub, startHub } from '../hub/hub.ts';
 import type { StorageAccount } from '../hub/uploads.ts';
+import { type Cluster, startCluster } from '../kubernetes/cluster.ts';
 import { type Registry, startRegistry } from '../registry/registry.ts';
 import { type Storage, startStorage } from './azurite.ts';
 import { readKept, writeKept } from './kept.ts';
@@ -37,7 +38,12 @@ export interface WorldEndpoints {
     readonly eventHubConnectionString: string;
   };
   readonly storage?: { readonly blobEndpoint: string; readonly container: string; readonly connectionString: string };
-  /** PEM file of the authority that the hub's and the storage's certificates are signed by. */
+  readonly kubernetes?: {
+    readonly server: string;
+    /** File (0600) for `KUBECONFIG`. */
+    readonly kubeconfigFile: string;
+  };
+  /** PEM file of the authority that all their certificates are signed by. */
   readonly caFile: string;
 }
 
@@ -80,18 +86,22 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       log,
     }),
   );
+  const kubernetes = await start('kubernetes', (port) =>
+    startCluster({ folder: join(folder, 'kubernetes'), certificates, port, log }),
+  );
   // What is not started now keeps its port for when it is.
   await writeKept(folder, {
     ports: {
       registry: registry?.port ?? kept.ports.registry,
       storage: storage?.port ?? kept.ports.storage,
       hub: hub?.port ?? kept.ports.hub,
+      kubernetes: kubernetes?.port ?? kept.ports.kubernetes,
     },
     storage: storage === undefined ? kept.storage : { accountKey: storage.accountKey },
   });
   const running = parts.move();
   return {
-    endpoints: { ...endpointsOf({ registry, storage, hub }), caFile: certificates.caFile },
+    endpoints: { ...endpointsOf({ registry, storage, hub, kubernetes }), caFile: certificates.caFile },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -104,8 +114,9 @@ function endpointsOf(of: {
   readonly registry: Registry | undefined;
   readonly storage: Storage | undefined;
   readonly hub: Hub | undefined;
+  readonly kubernetes: Cluster | undefined;
 }): Omit<WorldEndpoints, 'caFile'> {
-  const { registry, storage, hub } = of;
+  const { registry, storage, hub, kubernetes } = of;
   return {
     ...(registry === undefined ? {} : { registry: registry.host }),
     ...(hub === undefined
@@ -117,6 +128,9 @@ function endpointsOf(of: {
             eventHubConnectionString: hub.eventHubConnectionString,
           },
         }),
+    ...(kubernetes === undefined
+      ? {}
+      : { kubernetes: { server: kubernetes.server, kubeconfigFile: kubernetes.kubeconfigFile } }),
     ...(storage === undefined
       ? {}
       : {
