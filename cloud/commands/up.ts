@@ -49,7 +49,7 @@ async function keepEndpoints(workspace: Workspace, { registry, hub, storage, caF
   await workspace.setEndpoints(
     {
       ...workspace.config.endpoints,
-      ...(registry === undefined ? {} : { registry }),
+      ...(registry === undefined ? {} : { registry, registryServesLayout: true }),
       ...(hub === undefined ? {} : { hub: hub.hostName }),
       ...(storage === undefined
         ? {}

@@ -7,6 +7,8 @@ export const workspaceFormat = 1;
 export const endpointsSchema = z.strictObject({
   /** OCI registry as `host[:port][/prefix]`; images are pushed to it. */
   registry: z.string().min(1).optional(),
+  /** Whether that registry serves the workspace's own layout, so that what is built is there at once. */
+  registryServesLayout: z.boolean().optional(),
   /** Host name of the IoT Hub, with a port where it is not the standard one. */
   hub: z.string().min(1).optional(),
   /** Storage account that collected data is read from. */
