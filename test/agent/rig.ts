@@ -117,13 +117,15 @@ export class Rig implements AsyncDisposable {
   }
 
   /** @param changes.stateFolder folder of the agent's state. @default one beside everything else */
-  static async open(changes: Pick<HubOptions, 'storage'> & { readonly stateFolder?: string } = {}): Promise<Rig> {
+  static async open(
+    changes: Partial<Pick<HubOptions, 'storage' | 'certificates'>> & { readonly stateFolder?: string } = {},
+  ): Promise<Rig> {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await temporaryFolder()).path;
-    const certificates = await openCertificates(join(folder, 'certificates'));
+    const certificates = changes.certificates ?? (await openCertificates(join(folder, 'certificates')));
     trustAlso(certificates.caFile);
     const { stateFolder = join(folder, 'state'), ...ofHub } = changes;
-    const hub = stack.use(await startHub({ certificates, ...ofHub }));
+    const hub = stack.use(await startHub({ ...ofHub, certificates }));
     const layout = await LayoutStore.open(join(folder, 'registry'));
     const log = createLogger('registry', { level: 'silent' });
     const registry = stack.use(await startRegistry({ layoutDir: layout.folder, port: 0, log }));
