@@ -4,6 +4,7 @@ import { openEngine } from '../shared/containers/open-engine.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
 import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { messageOf } from '../shared/errors.ts';
+import type { AgentFacts } from '../shared/edge/reported-agent.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askRequests } from './ask-requests.ts';
@@ -27,6 +28,7 @@ import { ModuleWatch } from './module-watch.ts';
 import { provingBySample } from './proving-by-sample.ts';
 import { Reconciler } from './reconciler.ts';
 import { Reporting } from './reporting.ts';
+import { type WatchScoringOptions, watchScoring } from './scoring-watch.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
 import { Figures } from './status/figures.ts';
 import { openStatusServer, type StatusServerOptions } from './status/status-server.ts';
@@ -88,6 +90,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     agentStartedAt,
     agentVersion: options.version,
     pulls: () => images.pulls,
+    facts: () => agentFacts(hub.connection.clockSkewMs, uploads),
     send: (report) => hub.report(report),
   });
   const identities = new ModuleIdentities({
@@ -147,7 +150,18 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     clearing,
     onUpload: (record) => uploads.set(record.module, record),
     onDrained: (module, databasePath) => reporting.noteDrain(module, databasePath),
+    onFigures: (found) => reporting.noteScoring(found),
+    specs: () => generations.current?.modules ?? [],
   });
+}
+
+/** What the hub is told of the agent itself. */
+function agentFacts(clockSkewMs: number | undefined, uploads: ReadonlyMap<string, UploadRecord>): AgentFacts {
+  const lastMs = Math.max(...[...uploads.values()].filter(({ error }) => error === undefined).map(({ atMs }) => atMs));
+  return {
+    ...(clockSkewMs === undefined ? {} : { clockSkewSeconds: Math.round(clockSkewMs / 1000) }),
+    ...(Number.isFinite(lastMs) ? { lastUploadUtc: new Date(lastMs).toISOString() } : {}),
+  };
 }
 
 /** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
@@ -203,10 +217,12 @@ interface Parts {
   readonly clearing: ClearImagesOptions;
   readonly onUpload: UploadOptions['onUpload'];
   readonly onDrained: UploadOptions['onDrained'];
+  readonly onFigures: WatchScoringOptions['onFigures'];
+  readonly specs: WatchScoringOptions['modules'];
 }
 
 async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
-  const { options, state, reconciler, hub, identities, clearing, onUpload, onDrained } = parts;
+  const { options, state, reconciler, hub, identities, clearing, onUpload, onDrained, onFigures, specs } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -230,6 +246,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
     reconciler.run(work.signal),
     identities.run(work.signal),
     clearImagesDaily(clearing, work.signal),
+    watchScoring({ modules: specs, onFigures, clock: systemClock, signal: work.signal }),
     uploadEvery({ ...upload, everyMs: options.uploadEveryMs, clock: systemClock, signal: work.signal }),
   ]);
   if (refusal === undefined) {

@@ -36,7 +36,10 @@ const reasons: Readonly<Record<number, string>> = {
  * @param options.fields headers, each a line
  * @param options.bytes length of the content
  */
-export function answerHead(status: number, { fields, bytes }: { readonly fields: string; readonly bytes: number }): string {
+export function answerHead(
+  status: number,
+  { fields, bytes }: { readonly fields: string; readonly bytes: number },
+): string {
   // RFC 9110, 8.6: an answer that never has content says no length.
   const length = status === 204 ? '' : `content-length: ${bytes}\r\n`;
   return `HTTP/1.1 ${status} ${reasons[status] ?? ''}\r\n${fields}${length}date: ${date()}\r\n\r\n`;
