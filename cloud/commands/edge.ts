@@ -9,6 +9,7 @@ import type { HubConfiguration, HubDevice, HubTwin } from '../azure/hub-resource
 import { type CommandResult, pairsText } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
+import { addPlan } from './edge-plan.ts';
 import { type DeviceReport, deviceReportOf } from '../deploy/iotedge/device-report.ts';
 
 interface SecretFlags {
@@ -24,6 +25,7 @@ interface AddFlags extends SecretFlags {
 export function addEdgeVerbs(noun: Command): void {
   addDeviceVerbs(noun.command('device').description('edge devices of the IoT Hub'));
   addDeploymentVerbs(noun.command('deployment').description('IoT Edge deployments of the IoT Hub'));
+  addPlan(noun);
 }
 
 function addDeviceVerbs(noun: Command): void {
