@@ -3,7 +3,7 @@ import { FerryError, messageOf } from '../shared/errors.ts';
 import type { ModuleSpec } from './module-spec.ts';
 
 /** The port that a scoring image exposes. */
-const scoringPort = '5001/tcp';
+export const scoringPort = '5001/tcp';
 
 /** What a module is asked. */
 export interface ModuleQuestion {
@@ -29,7 +29,10 @@ export interface ModuleReply {
  * Asks a module over HTTP, on the port of this machine that its scoring port is bound to; gives nothing for a module without.
  * @throws {FerryError} SCORING_FAILED when it does not answer, or answers more than may be
  */
-export async function askModule(spec: ModuleSpec, question: ModuleQuestion): Promise<ModuleReply | undefined> {
+export async function askModule(
+  spec: Pick<ModuleSpec, 'name' | 'createOptions'>,
+  question: ModuleQuestion,
+): Promise<ModuleReply | undefined> {
   const binding = spec.createOptions.HostConfig?.PortBindings?.[scoringPort]?.[0];
   if (!binding?.HostPort) return undefined;
   const anywhere = [undefined, '', '0.0.0.0', '::'].includes(binding.HostIp);

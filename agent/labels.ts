@@ -6,6 +6,9 @@ export const fingerprintLabel = 'modelferry.fingerprint';
 /** Label that holds the digest of a container's image. */
 export const imageDigestLabel = 'modelferry.image-digest';
 
+/** Label that holds the port of this machine on which a rehearsal is asked. */
+const rehearsalPortLabel = 'modelferry.rehearsal-port';
+
 // The labels of Microsoft's runtime, by which its tools find modules.
 const edgeOwnerLabel = 'net.azure-devices.edge.owner';
 const createOptionsLabel = 'net.azure-devices.edge.create-options';
@@ -40,4 +43,14 @@ export function madeFrom(labels: Readonly<Record<string, string>>): MadeFrom {
     createOptions: parseCreateOptions({ createOptions: labels[createOptionsLabel] ?? '' }),
     environment: JSON.parse(labels[environmentLabel] ?? '{}') as Record<string, string>,
   };
+}
+
+/** Gives the labels of the container in which a module rehearses. */
+export function rehearsalLabels(spec: ModuleSpec, imageDigest: string, port: number): Record<string, string> {
+  return { ...labelsOf(spec, imageDigest), [rehearsalPortLabel]: String(port) };
+}
+
+/** Reads off a container's labels on which port of this machine it is asked as it rehearses. */
+export function rehearsalPort(labels: Readonly<Record<string, string>>): number {
+  return Number(labels[rehearsalPortLabel] ?? 0);
 }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { ContainerState } from '../shared/containers/engine.ts';
 import { writeDurably } from '../shared/durable-file.ts';
-import { fingerprintLabel } from './labels.ts';
+import { fingerprintLabel, imageDigestLabel } from './labels.ts';
 import type { ObservedModule } from './plan.ts';
 import { intensiveCareMs } from './restart-policy.ts';
 
@@ -94,6 +94,7 @@ export class ModuleWatch {
     const downForMs = memory.ended ? nowMs - (memory.downSinceMs ?? Number.NEGATIVE_INFINITY) : undefined;
     return {
       fingerprint: labels[fingerprintLabel] ?? '',
+      ...(labels[imageDigestLabel] === undefined ? {} : { imageDigest: labels[imageDigestLabel] }),
       status,
       exitCode,
       restartCount: memory.restartCount,

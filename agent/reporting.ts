@@ -1,4 +1,6 @@
 import { ledgersProperty } from '../shared/collect/reported-ledger.ts';
+import { type AgentFacts, agentProperty } from '../shared/edge/reported-agent.ts';
+import { type ScoringFigures, scoringProperty } from '../shared/edge/reported-scoring.ts';
 import { CollectedLedgers } from './collected-ledgers.ts';
 import { fitReport } from './fit-report.ts';
 import type { Pull } from './images/image-store.ts';
@@ -12,6 +14,8 @@ export interface ReportingOptions {
   readonly agentVersion: string;
   /** Gives the images that are being pulled. */
   readonly pulls: () => readonly Pull[];
+  /** Gives what is told of the agent itself. */
+  readonly facts: () => AgentFacts;
   /** Takes what the hub is to hold. */
   readonly send: (report: JsonObject) => void;
 }
@@ -21,6 +25,7 @@ export class Reporting {
   readonly ledgers = new CollectedLedgers();
   readonly #options: ReportingOptions;
   #look: Look | undefined;
+  #scoring: Readonly<Record<string, ScoringFigures>> = {};
   #report: JsonObject = {};
 
   constructor(options: ReportingOptions) {
@@ -39,11 +44,23 @@ export class Reporting {
 
   /** Reports what was seen. */
   noteLook(look: Look): void {
-    const { agentStartedAt, agentVersion, pulls, send } = this.#options;
+    const { agentStartedAt, agentVersion, pulls, facts, send } = this.#options;
     this.#look = look;
     const state = reportedState({ ...look, agentStartedAt, agentVersion });
-    this.#report = { ...state, pulls: pullProgress(pulls()), [ledgersProperty]: this.ledgers.all };
+    this.#report = {
+      ...state,
+      pulls: pullProgress(pulls()),
+      [agentProperty]: structuredClone(facts()) as JsonObject,
+      [scoringProperty]: structuredClone(this.#scoring) as JsonObject,
+      [ledgersProperty]: this.ledgers.all,
+    };
     send(fitReport(this.#report));
+  }
+
+  /** Reports what the scoring servers of the modules have done. */
+  noteScoring(figures: Readonly<Record<string, ScoringFigures>>): void {
+    this.#scoring = figures;
+    if (this.#look !== undefined) this.noteLook(this.#look);
   }
 
   /** Reports the ledger of a module's buffer after it was drained. */

@@ -1,18 +1,22 @@
+import { freemem } from 'node:os';
 import { systemClock } from '../shared/clock.ts';
 import { openEngine } from '../shared/containers/open-engine.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
 import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { messageOf } from '../shared/errors.ts';
+import type { AgentFacts } from '../shared/edge/reported-agent.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
-import { askReady } from './ask-ready.ts';
+import { askRequests } from './ask-requests.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
+import type { DeviceCertificate, DeviceIdentity } from './hub/device-identity.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
 import { ModuleIdentities } from './hub/module-identities.ts';
+import { BandwidthLimit } from './images/bandwidth-limit.ts';
 import { type ClearImagesOptions, clearImagesDaily } from './images/clear-images.ts';
 import { ImageStore } from './images/image-store.ts';
 import { ImageUsage } from './images/image-usage.ts';
@@ -21,8 +25,10 @@ import { answerMethod } from './methods/answer-method.ts';
 import { BackgroundTasks } from './methods/background-tasks.ts';
 import type { MethodContext } from './methods/method.ts';
 import { ModuleWatch } from './module-watch.ts';
+import { provingBySample } from './proving-by-sample.ts';
 import { Reconciler } from './reconciler.ts';
 import { Reporting } from './reporting.ts';
+import { type WatchScoringOptions, watchScoring } from './scoring-watch.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
 import { Figures } from './status/figures.ts';
 import { openStatusServer, type StatusServerOptions } from './status/status-server.ts';
@@ -31,6 +37,8 @@ import { type Drain, type UploadOptions, type UploadRecord, uploadAll, uploadEve
 /** The settings of {@link runAgent}. */
 export interface RunOptions {
   readonly device: DeviceConnectionString;
+  /** What the device signs in with where it has no key. */
+  readonly certificate?: DeviceCertificate;
   /** Folder of the agent's own; two agents never share one. */
   readonly stateFolder: string;
   readonly engine: 'auto' | 'docker' | 'process';
@@ -40,6 +48,8 @@ export interface RunOptions {
   readonly uploadEveryMs: number;
   /** Where health and metrics are served to other machines. @default nowhere */
   readonly metricsAddress?: StatusServerOptions['metricsAddress'];
+  /** What all pulls together may take of the link. @default all of it */
+  readonly pullBytesPerSecond?: number;
   readonly version: string;
   readonly log: Logger;
 }
@@ -63,22 +73,28 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
 async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log });
+  const limit =
+    options.pullBytesPerSecond === undefined
+      ? {}
+      : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
+  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
   const usage = await ImageUsage.open(state.imageUsageFile);
   const generations = await Generations.open(state.desiredFile, device.deviceId);
 
+  const clearing = { engine, images, usage, clock: systemClock, log };
   const figures = new Figures();
   const uploads = new Map<string, UploadRecord>();
   const reporting = new Reporting({
     agentStartedAt,
     agentVersion: options.version,
     pulls: () => images.pulls,
+    facts: () => agentFacts(hub.connection.clockSkewMs, uploads),
     send: (report) => hub.report(report),
   });
   const identities = new ModuleIdentities({
-    device,
+    identity: await identityOf(options, state),
     hubNowMs: () => systemClock.nowMs() - (hub.connection.clockSkewMs ?? 0),
     clock: systemClock,
     log,
@@ -87,8 +103,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     engine,
     watch,
     generations,
-    askReady,
-    stageImage: imageStaging({ images, engine, usage, clock: systemClock }),
+    askProof: provingBySample(images.layout),
+    askRequests,
+    freeMemoryBytes: freemem,
+    stageImage: imageStaging(clearing),
     modulesFolder: state.modulesFolder,
     environmentOf: (module) => identities.environmentOf(module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
@@ -101,6 +119,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   });
   const hub = new Hub({
     device,
+    agentKey: (keySignal) => identities.agentKey(keySignal),
     knownToHub: generations.current !== undefined,
     onDesired: (desired) => takeDesired(desired, { reconciler, generations, identities }),
     onMethod: methodHandler(methodContext({ device, state, engine, generations, reconciler, reporting }, signal), {
@@ -111,7 +130,6 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     log,
   });
   reconciler.resume();
-  const clearing = { engine, images, usage, clock: systemClock, log };
   const sources = {
     engine: engine.kind,
     startedAt: agentStartedAt,
@@ -132,7 +150,24 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     clearing,
     onUpload: (record) => uploads.set(record.module, record),
     onDrained: (module, databasePath) => reporting.noteDrain(module, databasePath),
+    onFigures: (found) => reporting.noteScoring(found),
+    specs: () => generations.current?.modules ?? [],
   });
+}
+
+/** What the hub is told of the agent itself. */
+function agentFacts(clockSkewMs: number | undefined, uploads: ReadonlyMap<string, UploadRecord>): AgentFacts {
+  const lastMs = Math.max(...[...uploads.values()].filter(({ error }) => error === undefined).map(({ atMs }) => atMs));
+  return {
+    ...(clockSkewMs === undefined ? {} : { clockSkewSeconds: Math.round(clockSkewMs / 1000) }),
+    ...(Number.isFinite(lastMs) ? { lastUploadUtc: new Date(lastMs).toISOString() } : {}),
+  };
+}
+
+/** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
+async function identityOf({ device, certificate }: RunOptions, state: AgentState): Promise<DeviceIdentity> {
+  const moduleSecret = device.sharedAccessKey ?? (await state.readModuleSecret());
+  return { device, moduleSecret, ...(certificate === undefined ? {} : { certificate }) };
 }
 
 /** Takes what the hub desires, and sees to it that its modules have identities. */
@@ -182,10 +217,12 @@ interface Parts {
   readonly clearing: ClearImagesOptions;
   readonly onUpload: UploadOptions['onUpload'];
   readonly onDrained: UploadOptions['onDrained'];
+  readonly onFigures: WatchScoringOptions['onFigures'];
+  readonly specs: WatchScoringOptions['modules'];
 }
 
 async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
-  const { options, state, reconciler, hub, identities, clearing, onUpload, onDrained } = parts;
+  const { options, state, reconciler, hub, identities, clearing, onUpload, onDrained, onFigures, specs } = parts;
   const { log } = options;
   // The hub goes on a little longer than the rest, to take the last report.
   const work = new AbortController();
@@ -194,7 +231,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
   signal.addEventListener('abort', stop, { once: true });
   const upload = {
     modulesFolder: state.modulesFolder,
-    destination: new HubFileUpload(options.device),
+    destination: new HubFileUpload(options.device, options.certificate),
     drain: drainRows,
     onUpload,
     onDrained,
@@ -209,6 +246,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
     reconciler.run(work.signal),
     identities.run(work.signal),
     clearImagesDaily(clearing, work.signal),
+    watchScoring({ modules: specs, onFigures, clock: systemClock, signal: work.signal }),
     uploadEvery({ ...upload, everyMs: options.uploadEveryMs, clock: systemClock, signal: work.signal }),
   ]);
   if (refusal === undefined) {

@@ -4,8 +4,19 @@ import { fileURLToPath } from 'node:url';
 /** The programs that the project consists of; they meet on the wire and never import each other. */
 export type ProgramName = 'ferry' | 'agent' | 'quickstart' | 'scoring' | 'service-host' | 'simulators';
 
-/** Node's flags for a program that runs for months on a device with little memory: it gives up speed that it does not need. */
-const sparing = ['--optimize-for-size', '--max-semi-space-size=1'];
+/**
+ * Node's flags for a program that runs for months on a device with little memory and mostly waits: the optimizing compilers alone are 10 MB of
+ * it once they have been used.
+ */
+const sparing = [
+  '--optimize-for-size',
+  '--max-semi-space-size=1',
+  '--no-opt',
+  '--no-maglev',
+  '--v8-pool-size=1',
+  // The device SDK calls `url.parse`, of which Node is silent only where a package stands in a folder of its own.
+  '--disable-warning=DEP0169',
+];
 
 /** Where a program is, and how it is run. */
 interface Place {

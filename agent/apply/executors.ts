@@ -1,13 +1,15 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import type { ContainerEngine } from '../../shared/containers/engine.ts';
 import { withDeadline } from '../../shared/deadline.ts';
 import type { Digest } from '../../shared/digest.ts';
-import { labelsOf } from '../labels.ts';
+import { labelsOf, rehearsalLabels } from '../labels.ts';
 import type { ModuleSpec } from '../module-spec.ts';
 import type { ModuleWatch } from '../module-watch.ts';
 import type { Step } from '../plan.ts';
+import { rehearsalName, rehearsalSpec, withoutLeftOut } from '../rehearsal-spec.ts';
+import { freePort } from './free-port.ts';
 
 /** A step that is carried out in its turn; staging goes on beside. */
 export type OrderedStep = Exclude<Step, { kind: 'stage' }>;
@@ -31,7 +33,17 @@ export interface ApplyContext {
 const stopGraceMs = 10_000;
 
 /** How long each kind of step may take, in milliseconds: many times what it takes on a slow device. */
-const timeoutMs = { create: 60_000, start: 60_000, stop: stopGraceMs + 20_000, remove: 60_000 } as const;
+const timeoutMs = {
+  rehearse: 120_000,
+  'end rehearsal': 60_000,
+  create: 60_000,
+  start: 60_000,
+  stop: stopGraceMs + 20_000,
+  remove: 60_000,
+} as const;
+
+/** How long a rehearsal may take to end by itself before it is killed, in milliseconds: nothing is lost with it. */
+const rehearsalGraceMs = 1_000;
 
 /** What carries out each kind of step; the compiler sees that none is missing. */
 const executors: {
@@ -41,6 +53,22 @@ const executors: {
     signal: AbortSignal,
   ) => Promise<void>;
 } = {
+  async rehearse({ module }, context, signal) {
+    await endRehearsal(module, context, signal);
+    const { spec, image } = toCreate(context, module);
+    const name = rehearsalName(module);
+    const port = await freePort();
+    const { environment, createOptions } = rehearsalSpec(spec, port);
+    const dataFolder = join(context.modulesFolder, name, 'data');
+    await mkdir(dataFolder, { recursive: true });
+    const labels = rehearsalLabels(spec, image, port);
+    const all = { ...withoutLeftOut(context.environmentOf(module)), ...environment };
+    await context.engine.create({ name, image, environment: all, settings: createOptions, dataFolder, labels }, signal);
+    await context.engine.start(name, signal);
+  },
+  async 'end rehearsal'({ module }, context, signal) {
+    await endRehearsal(module, context, signal);
+  },
   async create({ module }, context, signal) {
     const { spec, image } = toCreate(context, module);
     const dataFolder = join(context.modulesFolder, module, 'data');
@@ -89,6 +117,18 @@ export async function execute(step: OrderedStep, context: ApplyContext, signal: 
     ) => Promise<void>;
     return executor(step, context, stepSignal);
   });
+}
+
+/** Leaves nothing of a rehearsal; there may be none. */
+async function endRehearsal(
+  module: string,
+  { engine, modulesFolder }: ApplyContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const name = rehearsalName(module);
+  await engine.stop(name, { graceMs: rehearsalGraceMs, signal });
+  await engine.remove(name, signal);
+  await rm(join(modulesFolder, name), { recursive: true, force: true });
 }
 
 function toCreate({ specs, staged }: ApplyContext, module: string): { spec: ModuleSpec; image: Digest } {

@@ -88,6 +88,7 @@ export class CollectBuffer {
     const write = this.#database.transaction(() => {
       const nowMs = this.#nowMs();
       const ageMs = this.#statements.tick.get({ nowMs, stepMsMax: ageStepMsMax }) ?? 0;
+      this.#room.begin();
       this.#room.expire(ageMs);
       for (const block of blocks) this.#appendBlock(block, { nowMs, ageMs });
       for (const { stream, reason, rows } of drops) this.#dropNew(this.#streamId(stream), { reason, rows });

@@ -1,27 +1,23 @@
 import type { DroppedRows, PackedBlock } from './buffer.ts';
-import type { CollectSettings } from './collect-settings.ts';
-import { ColumnRules } from './column-rules.ts';
+import type { ColumnSettings } from './column-rules.ts';
 import { isSampled } from './correlation-hash.ts';
-import { type FeatureSet, rowShapeOf } from './feature-set.ts';
+import { featuresOf, rowsIn } from './feature-set.ts';
 import type { DropReason } from './losses.ts';
+import { blockBytesMax, OpenStream } from './open-stream.ts';
 import { type CollectedPayload, type Payload, payloadColumn } from './payload.ts';
-import { RowBlock } from './row-block.ts';
-import type { Designation, StreamIdentity } from './stream.ts';
-import { isText, type Tensor } from './tensor.ts';
+import { partsOf, type RequestPart } from './request-parts.ts';
+import type { RequestIds } from './row-block.ts';
+import { type Designation, designations, type StreamIdentity } from './stream.ts';
+import type { Tensor } from './tensor.ts';
 
 /** What was scored, or what was answered, in one request. */
-export interface ScoredTensors {
+export interface ScoredTensors extends RequestIds {
   readonly model: string;
   readonly version: number;
   readonly designation: Designation;
   readonly tensors: readonly Tensor[];
   /** Binary values of the one row that this is then. @default none */
   readonly payloads?: readonly CollectedPayload[];
-  /** Joins the rows of one request over designations. */
-  readonly correlationId: string;
-  readonly requestId: string;
-  /** Milliseconds since 1970 (UTC). */
-  readonly scoredAtMs: number;
 }
 
 /** What goes to the thread that commits. */
@@ -55,39 +51,23 @@ export interface CollectorOptions {
   /** Bytes that may wait for their commit; rows beyond are dropped, as `overload`. @default 16 MiB */
   readonly pendingBytesMax?: number;
   /** Which requests are collected, and what of them. @default all, all */
-  readonly settings?: Pick<CollectSettings, 'sampleRate' | 'redact' | 'columns'>;
+  readonly settings?: ColumnSettings & { readonly sampleRate: number };
 }
 
-/** How long a row may wait in memory until it is handed on to be committed. */
-const flushAfterMs = 5;
+/**
+ * How long a row waits in memory until it is handed on to be committed: a millisecond for each row that was handed on last, within
+ * these. Few rows are durable at once; many share a commit, which takes as much processor time as scoring some requests.
+ */
+const flushAfterMs = { least: 5, most: 100 };
 
-/** A block is handed on when it holds this much: large enough that a commit costs little a row. */
-const blockRowsMax = 256;
-const blockBytesMax = 64 * 1024;
+/** What is finished is handed on without waiting when it is this much. */
+const finishedBytesMax = 1024 * 1024;
 
 /** A row of more columns than this is no row of a table. */
 const columnsMax = 16_384;
 
 /** Feature sets that are packed side by side; beyond that, shapes change so often that blocks stay small anyway. */
 const openStreamsMax = 64;
-
-const hourMs = 3_600_000;
-
-interface OpenStream {
-  readonly identity: StreamIdentity;
-  readonly features: FeatureSet;
-  /** @default nothing is renamed or left out */
-  readonly rules: ColumnRules | undefined;
-  block: RowBlock | undefined;
-  payloads: Payload[];
-  hour: number;
-}
-
-/** A part of a request that fits into a block. */
-interface Part extends Omit<ScoredTensors, 'payloads'> {
-  readonly rows: number;
-  readonly payloads: readonly Payload[];
-}
 
 /**
  * Takes what was scored, on the request path: packs it into blocks and hands them to the thread that commits. It never
@@ -98,10 +78,16 @@ export class Collector {
   readonly #pendingBytesMax: number;
   readonly #sampleRate: number;
   readonly #streams = new Map<string, OpenStream>();
+  /** The stream that the last rows of a designation came for; that of the next ones is nearly always the same. */
+  readonly #latest: Partial<Record<Designation, OpenStream>> = {};
+  /** What is handed on next. */
+  #finished: PackedBlock[] = [];
+  #finishedBytes = 0;
   #drops: DroppedRows[] = [];
   #pendingBytes = 0;
   #pendingRequests = 0;
   #timer: NodeJS.Timeout | undefined;
+  #flushAfterMs = flushAfterMs.least;
   #committedRows = 0;
   #droppedRows = 0;
   #onIdle: (() => void)[] = [];
@@ -124,17 +110,16 @@ export class Collector {
    */
   collect(scored: ScoredTensors): boolean {
     if (!isSampled(scored.correlationId, this.#sampleRate)) return false;
-    const { tensors, payloads } = withPayloads(scored);
-    const { rows, features } = rowShapeOf(tensors);
+    const request = requestOf(scored);
+    const { rows, tensors } = request;
     if (rows === 0) return true;
-    const stream = this.#streamOf(scored, features);
-    const columns = features.reduce((sum, { width }) => sum + width, 0);
-    if (columns > columnsMax) this.#drop(stream.identity, { reason: 'too-wide', rows });
+    const stream = this.#streamOf(scored, request);
+    if (stream.columns > columnsMax) this.#drop(stream.identity, { reason: 'too-wide', rows });
     else {
-      const kept = stream.rules === undefined ? tensors : stream.rules.apply(tensors, rows);
-      for (const part of partsOf({ ...scored, tensors: kept }, rows)) this.#take(stream, { ...part, payloads });
+      const kept = stream.rules === undefined ? request : { ...request, tensors: stream.rules.apply(tensors, rows) };
+      for (const part of partsOf(kept, blockBytesMax)) this.#take(stream, scored, part);
     }
-    this.#timer ??= setTimeout(() => this.flush(), flushAfterMs);
+    this.#timer ??= setTimeout(() => this.flush(), this.#flushAfterMs);
     return true;
   }
 
@@ -142,13 +127,9 @@ export class Collector {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const blocks: PackedBlock[] = [];
-    for (const stream of this.#streams.values()) {
-      const block = finishBlock(stream);
-      if (block !== undefined) blocks.push(block);
-    }
-    if (this.#streams.size > openStreamsMax) this.#streams.clear();
-    if (blocks.length > 0 || this.#drops.length > 0) this.#post(blocks);
+    for (const stream of this.#streams.values()) stream.finish(this.#onFinished);
+    if (this.#streams.size > openStreamsMax) this.#forgetStreams();
+    this.#post();
   }
 
   /**
@@ -164,32 +145,31 @@ export class Collector {
     return await promise.finally(() => clearTimeout(timer));
   }
 
-  #take(stream: OpenStream, scored: Part): void {
-    if (this.#pendingBytes <= this.#pendingBytesMax) this.#pack(stream, scored);
-    else this.#drop(stream.identity, { reason: 'overload', rows: scored.rows });
+  #take(stream: OpenStream, ids: RequestIds, part: RequestPart): void {
+    if (this.#pendingBytes > this.#pendingBytesMax) {
+      this.#drop(stream.identity, { reason: 'overload', rows: part.rows });
+      return;
+    }
+    stream.append(ids, part, this.#onFinished);
+    if (this.#finishedBytes >= finishedBytesMax) this.#post();
   }
 
-  #pack(stream: OpenStream, scored: Part): void {
-    const hour = Math.floor(scored.scoredAtMs / hourMs);
-    // A file holds rows of one folder, and the shortest time of a folder is an hour.
-    if (stream.block !== undefined && stream.hour !== hour) this.#handOn(stream);
-    stream.hour = hour;
-    stream.block ??= new RowBlock();
-    stream.block.append(scored, scored.tensors);
-    stream.payloads.push(...scored.payloads);
-    if (stream.payloads.length > 0 || stream.block.rows >= blockRowsMax || stream.block.byteLength >= blockBytesMax)
-      this.#handOn(stream);
-  }
+  readonly #onFinished = (block: PackedBlock): void => {
+    const bytes = blockBytes(block);
+    this.#finished.push(block);
+    this.#finishedBytes += bytes;
+    this.#pendingBytes += bytes;
+  };
 
-  #handOn(stream: OpenStream): void {
-    const block = finishBlock(stream);
-    if (block !== undefined) this.#post([block]);
-  }
-
-  #post(blocks: PackedBlock[]): void {
-    for (const block of blocks) this.#pendingBytes += blockBytes(block);
+  /** Hands on what is finished. */
+  #post(): void {
+    if (this.#finished.length === 0 && this.#drops.length === 0) return;
+    const rows = this.#finished.reduce((sum, block) => sum + block.rows, 0);
+    this.#flushAfterMs = Math.min(flushAfterMs.most, Math.max(flushAfterMs.least, rows));
     this.#pendingRequests += 1;
-    this.#options.channel.post({ blocks, drops: this.#drops });
+    this.#options.channel.post({ blocks: this.#finished, drops: this.#drops });
+    this.#finished = [];
+    this.#finishedBytes = 0;
     this.#drops = [];
   }
 
@@ -211,54 +191,26 @@ export class Collector {
     } else this.#drops.push({ stream, ...loss });
   }
 
-  #streamOf(scored: ScoredTensors, features: FeatureSet): OpenStream {
+  #streamOf(scored: ScoredTensors, { tensors, rows }: RequestPart): OpenStream {
     const { model, version, designation } = scored;
-    let key = `${designation}\n${version}\n${model}`;
-    for (const { name, type, width } of features) key += `\n${name}\n${type}\n${width}`;
-    const known = this.#streams.get(key);
-    if (known !== undefined) return known;
-    const { workspace, service, settings } = this.#options;
-    const identity = { workspace, service, model, version, designation };
-    const rules = settings && ColumnRules.of(features, settings);
-    const kept = rules?.features ?? features;
-    const opened: OpenStream = { identity, features: kept, rules, block: undefined, payloads: [], hour: 0 };
-    this.#streams.set(key, opened);
-    return opened;
+    const latest = this.#latest[designation];
+    if (latest?.takes(scored, tensors, rows) === true) return latest;
+    const features = featuresOf(tensors, rows);
+    const key = JSON.stringify([designation, version, model, features]);
+    let stream = this.#streams.get(key);
+    if (stream === undefined) {
+      const { workspace, service, settings } = this.#options;
+      stream = new OpenStream({ workspace, service, model, version, designation }, features, settings);
+      this.#streams.set(key, stream);
+    }
+    this.#latest[designation] = stream;
+    return stream;
   }
-}
 
-/** Cuts a large request into parts of about a block, so that memory stays bounded here and wherever blocks are read. */
-function* partsOf(scored: ScoredTensors, rows: number): Generator<ScoredTensors & { readonly rows: number }> {
-  const bytes = scored.tensors.reduce((sum, { data }) => sum + (isText(data) ? data.length * 16 : data.byteLength), 0);
-  const rowsMax = Math.max(1, Math.floor(blockBytesMax / Math.max(1, bytes / rows)));
-  if (rows <= rowsMax) {
-    yield { ...scored, rows };
-    return;
+  #forgetStreams(): void {
+    this.#streams.clear();
+    for (const designation of designations) delete this.#latest[designation];
   }
-  for (let from = 0; from < rows; from += rowsMax) {
-    const count = Math.min(rowsMax, rows - from);
-    yield {
-      ...scored,
-      rows: count,
-      tensors: scored.tensors.map((tensor) => rowsOf(tensor, { from, count, of: rows })),
-    };
-  }
-}
-
-function rowsOf(tensor: Tensor, part: { readonly from: number; readonly count: number; readonly of: number }): Tensor {
-  const width = tensor.data.length / part.of;
-  const [start, end] = [part.from * width, (part.from + part.count) * width];
-  const data = isText(tensor.data) ? tensor.data.slice(start, end) : tensor.data.subarray(start, end);
-  return { ...tensor, shape: [part.count, ...tensor.shape.slice(1)], data };
-}
-
-/** Ends the stream's block, if it has one. */
-function finishBlock(stream: OpenStream): PackedBlock | undefined {
-  const { block, identity, features, hour, payloads } = stream;
-  stream.block = undefined;
-  stream.payloads = [];
-  if (block === undefined) return undefined;
-  return { stream: identity, features, hour, rows: block.rows, packed: block.finish(), payloads };
 }
 
 /** Counts what a block takes while it waits. */
@@ -266,15 +218,12 @@ export function blockBytes({ packed, payloads = [] }: PackedBlock): number {
   return payloads.reduce((sum, { content }) => sum + content.byteLength, packed.byteLength);
 }
 
-/** Makes columns of the payloads. */
-function withPayloads({ tensors, payloads = [], correlationId }: ScoredTensors): {
-  readonly tensors: readonly Tensor[];
-  readonly payloads: readonly Payload[];
-} {
-  if (payloads.length === 0) return { tensors, payloads: [] };
+/** Sees what was scored as rows; payloads become columns of them. */
+function requestOf({ tensors, payloads, correlationId }: ScoredTensors): RequestPart {
+  if (payloads === undefined || payloads.length === 0) return { rows: rowsIn(tensors), tensors, payloads: noPayloads };
   const made = payloads.map((payload) => payloadColumn(payload, correlationId));
-  return {
-    tensors: [...tensors, ...made.map(({ column }) => column)],
-    payloads: made.flatMap(({ payload }) => payload ?? []),
-  };
+  const all = [...tensors, ...made.map(({ column }) => column)];
+  return { rows: rowsIn(all), tensors: all, payloads: made.flatMap(({ payload }) => payload ?? []) };
 }
+
+const noPayloads: readonly Payload[] = [];

@@ -2,6 +2,9 @@ import type { CollectSettings } from './collect-settings.ts';
 import { type Feature, featureColumns, type FeatureSet } from './feature-set.ts';
 import { isText, type Tensor, type TensorData } from './tensor.ts';
 
+/** What the settings say of columns. */
+export type ColumnSettings = Pick<CollectSettings, 'redact' | 'columns'>;
+
 /** A feature of which something stays. */
 interface KeptFeature {
   /** Its place among the tensors. */
@@ -24,10 +27,7 @@ export class ColumnRules {
   }
 
   /** Gives the rules for a set of features; undefined where they change nothing. */
-  static of(
-    features: FeatureSet,
-    { redact, columns }: Pick<CollectSettings, 'redact' | 'columns'>,
-  ): ColumnRules | undefined {
+  static of(features: FeatureSet, { redact, columns }: ColumnSettings): ColumnRules | undefined {
     if (redact.length === 0 && Object.keys(columns).length === 0) return undefined;
     const redacted = new Set(redact);
     const stays: Feature[] = [];

@@ -1,6 +1,6 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { tensorTypes } from '../../shared/model/signature.ts';
-import { elementCount, type Tensor } from './tensor.ts';
+import type { Tensor } from './tensor.ts';
 
 /** What one row of a stream holds of one tensor. */
 const featureSchema = z.strictObject({
@@ -18,24 +18,24 @@ export const featureSetSchema = z.array(featureSchema);
 export type Feature = z.infer<typeof featureSchema>;
 export type FeatureSet = readonly Feature[];
 
-/** Tensors seen as rows. */
-export interface RowShape {
-  readonly rows: number;
-  readonly features: FeatureSet;
+/**
+ * Counts the rows of tensors: along their first dimension where all have the same one, else all of them together are one row.
+ */
+export function rowsIn(tensors: readonly Tensor[]): number {
+  const first = tensors[0]?.shape[0];
+  if (first === undefined) return 1;
+  for (const { shape } of tensors) if (shape[0] !== first) return 1;
+  return first;
 }
 
-/**
- * Sees tensors as rows: along their first dimension where all have the same one, else all of them together as one row.
- */
-export function rowShapeOf(tensors: readonly Tensor[]): RowShape {
-  const first = tensors[0]?.shape[0];
-  const batched = first !== undefined && tensors.every((tensor) => tensor.shape[0] === first);
-  const features = tensors.map(({ name, type, shape }) => ({
-    name,
-    type,
-    width: elementCount(batched ? shape.slice(1) : shape),
-  }));
-  return { rows: batched ? first : 1, features };
+/** Counts the elements of a tensor in each of so many rows, at least one. */
+export function elementsOfRow({ data }: Tensor, rows: number): number {
+  return data.length / rows;
+}
+
+/** Gives what one of so many rows holds. */
+export function featuresOf(tensors: readonly Tensor[], rows: number): FeatureSet {
+  return tensors.map((tensor) => ({ name: tensor.name, type: tensor.type, width: elementsOfRow(tensor, rows) }));
 }
 
 /**

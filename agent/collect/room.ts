@@ -55,6 +55,8 @@ export class Room {
   readonly #folder: string;
   readonly #losses: Losses;
   readonly #statements: ReturnType<typeof prepare>;
+  /** How large the buffer may get until the disk is down to its reserve; it is asked once a transaction. */
+  #diskBytes: number | undefined;
 
   constructor(database: Database.Database, quota: Quota) {
     this.#database = database;
@@ -62,6 +64,11 @@ export class Room {
     this.#folder = dirname(database.name);
     this.#losses = new Losses(database);
     this.#statements = prepare(database);
+  }
+
+  /** To be called at the begin of each transaction. */
+  begin(): void {
+    this.#diskBytes = undefined;
   }
 
   /** Gives how readily blocks of a designation make room: the lowest first. */
@@ -79,7 +86,8 @@ export class Room {
     // Its own kind makes room for it only where its policy is not to reject.
     const yieldsMax = priority * 2 - (policy === 'reject-new' ? 1 : 0);
     let held = this.#statements.held.get() ?? 0;
-    const diskBytes = held + this.#growthBytes();
+    this.#diskBytes ??= held + this.#growthBytes();
+    const diskBytes = this.#diskBytes;
     const limit = Math.min(this.#quota.bytesMax, diskBytes);
     const reason = diskBytes < this.#quota.bytesMax ? 'disk-full' : 'quota';
     if (bytes > limit) return reason;
@@ -116,10 +124,8 @@ export class Room {
     const kept = new RowBlock();
     for (const request of requestsIn(packed.get(block.id) ?? Buffer.alloc(0), set)) {
       if (!isKept(request.correlationId, oneIn)) continue;
-      kept.append(
-        request,
-        request.values.map((data) => ({ data })),
-      );
+      const tensors = request.values.map((data) => ({ data }));
+      kept.append(request, request.rows, tensors);
     }
     if (kept.rows === 0) return this.#drop(block, 'thinned');
     let bytes = kept.byteLength;

@@ -1,15 +1,24 @@
 import type { Feature, FeatureSet } from './feature-set.ts';
 import { allocate, bytesOf, elementBytes, elementsIn, isText, type Tensor, type TensorData } from './tensor.ts';
 
-/** The rows of one request: they share its ids and its time, and stay in order. */
-export interface RequestRows {
-  readonly rows: number;
-  readonly scoredAtMs: number;
+/** What all rows of one request share. */
+export interface RequestIds {
+  /** Joins the rows of one request over designations. */
   readonly correlationId: string;
   readonly requestId: string;
+  /** Milliseconds since 1970 (UTC). */
+  readonly scoredAtMs: number;
+}
+
+/** The rows of one request; they stay in order. */
+export interface RequestRows extends RequestIds {
+  readonly rows: number;
   /** One a feature, in the feature set's order; each holds `rows × width` elements. */
   readonly values: readonly TensorData[];
 }
+
+/** Room that a block starts with. */
+const leastBytes = 8 * 1024;
 
 /**
  * Rows of one stream and feature set on their way to the buffer, packed into bytes.
@@ -22,8 +31,9 @@ export class RowBlock {
   #length = 0;
   #rows = 0;
 
-  constructor(capacity = 8 * 1024) {
-    this.#bytes = Buffer.allocUnsafeSlow(capacity);
+  /** @param likelyBytes how large it will be, as far as one knows */
+  constructor(likelyBytes = 0) {
+    this.#bytes = Buffer.allocUnsafeSlow(Math.max(leastBytes, likelyBytes + likelyBytes / 8));
   }
 
   get rows(): number {
@@ -35,17 +45,17 @@ export class RowBlock {
   }
 
   /** Appends the rows of one request, copying them. */
-  append(entry: Omit<RequestRows, 'values'>, tensors: readonly Pick<Tensor, 'data'>[]): void {
-    this.#reserve(16 + (entry.correlationId.length + entry.requestId.length) * 3);
-    this.#length = this.#bytes.writeUInt32LE(entry.rows, this.#length);
-    this.#length = this.#bytes.writeDoubleLE(entry.scoredAtMs, this.#length);
-    this.#id(entry.correlationId);
-    this.#id(entry.requestId);
+  append(ids: RequestIds, rows: number, tensors: readonly Pick<Tensor, 'data'>[]): void {
+    this.#reserve(16 + (ids.correlationId.length + ids.requestId.length) * 3);
+    this.#length = this.#bytes.writeUInt32LE(rows, this.#length);
+    this.#length = this.#bytes.writeDoubleLE(ids.scoredAtMs, this.#length);
+    this.#id(ids.correlationId);
+    this.#id(ids.requestId);
     for (const { data } of tensors) {
       if (isText(data)) for (const text of data) this.#text(text);
       else this.#raw(bytesOf(data));
     }
-    this.#rows += entry.rows;
+    this.#rows += rows;
   }
 
   /** Gives the packed bytes, in a buffer of their own that can be transferred; the block must not be used after it. */

@@ -2,15 +2,20 @@ import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { engineChoices } from '../../shared/containers/open-engine.ts';
 import { type AgentConfigInput, parseAddress } from '../agent-config.ts';
+import { bytesPerSecondMin } from '../images/bandwidth-limit.ts';
+import type { DeviceFlags } from './device-options.ts';
 
 /** The flags that say how an agent works. What is not given is as {@link AgentConfigInput} has it. */
-export interface SettingsFlags {
+export interface SettingsFlags extends Pick<
+  DeviceFlags,
+  'ca' | 'certificate' | 'certificateKey' | 'proxy' | 'proxyExcept'
+> {
   readonly state?: string;
   readonly engine?: (typeof engineChoices)[number];
   readonly keepModules?: boolean;
   readonly uploadEvery?: number;
   readonly metrics?: string;
-  readonly ca?: string;
+  readonly pullRate?: number;
   readonly logLevel?: NonNullable<AgentConfigInput['logLevel']>;
 }
 
@@ -22,6 +27,7 @@ export function addSettings(verb: Command): Command {
     .option('--keep-modules', 'let the modules run on when the agent ends')
     .option('--upload-every <seconds>', 'how often collected rows are sent (default: 60)', parseSeconds)
     .option('--metrics <address:port>', 'serve health and metrics there, as 127.0.0.1:9600', checkAddress)
+    .option('--pull-rate <bytes>', 'most that pulls may take of the link, in bytes a second, as 500k or 2M', parseRate)
     .addOption(
       new Option('--log-level <level>', 'least severe log lines to write (default: info)').choices([
         'trace',
@@ -37,14 +43,22 @@ export function addSettings(verb: Command): Command {
 
 /** Gives what was said by flags, with paths made absolute. */
 export function settingsOf(flags: SettingsFlags): Partial<AgentConfigInput> {
-  const { state, engine, keepModules, uploadEvery, metrics, ca, logLevel } = flags;
+  const { state, engine, keepModules, uploadEvery, metrics, pullRate, logLevel } = flags;
+  const files = (['ca', 'certificate', 'certificateKey'] as const).flatMap((name) => {
+    const path = flags[name];
+    return path === undefined ? [] : [[name, resolve(path)] as const];
+  });
+  const { proxy, proxyExcept } = flags;
   return {
     ...(state === undefined ? {} : { stateFolder: resolve(state) }),
     ...(engine === undefined ? {} : { engine }),
     ...(keepModules === undefined ? {} : { keepModules }),
     ...(uploadEvery === undefined ? {} : { uploadEverySeconds: uploadEvery }),
     ...(metrics === undefined ? {} : { metrics }),
-    ...(ca === undefined ? {} : { ca: resolve(ca) }),
+    ...(pullRate === undefined ? {} : { pullBytesPerSecond: pullRate }),
+    ...Object.fromEntries(files),
+    ...(proxy === undefined ? {} : { proxy }),
+    ...(proxyExcept === undefined ? {} : { proxyExcept }),
     ...(logLevel === undefined ? {} : { logLevel }),
   };
 }
@@ -53,6 +67,15 @@ function parseSeconds(text: string): number {
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0 && seconds <= 86_400) return seconds;
   throw new InvalidArgumentError('A number of seconds over 0 and up to 86400 is wanted.');
+}
+
+function parseRate(text: string): number {
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)([kM]?)$/.exec(text) ?? [];
+  const bytes = Number(number) * { '': 1, k: 1_000, M: 1_000_000 }[unit as '' | 'k' | 'M'];
+  if (number !== '' && bytes >= bytesPerSecondMin) return bytes;
+  throw new InvalidArgumentError(
+    `A number of bytes a second of at least ${bytesPerSecondMin} is wanted, as 500k or 2M.`,
+  );
 }
 
 function checkAddress(text: string): string {

@@ -6,6 +6,7 @@ import { syncFolder } from '../../shared/durable-file.ts';
 import { writeFailure } from '../../shared/oci/disk-full.ts';
 import type { RegistryClient } from '../../shared/oci/registry-client.ts';
 import { checkExpected, type Expected } from '../../shared/oci/verified.ts';
+import type { BandwidthLimit } from './bandwidth-limit.ts';
 
 /** Where a blob comes from and goes to. */
 export interface BlobDownload {
@@ -17,6 +18,8 @@ export interface BlobDownload {
   /** Where it is to be when it is whole. */
   readonly path: string;
   readonly signal: AbortSignal;
+  /** What all downloads together may take of the link. @default all of it */
+  readonly limit?: BandwidthLimit;
   /** Is told of every piece, in bytes. */
   readonly onBytes: (bytes: number) => void;
 }
@@ -52,7 +55,7 @@ export async function downloadBlob(download: BlobDownload): Promise<void> {
 
 /** Adds what is missing to the file and to the digest. */
 async function fetchRest(
-  { registry, repository, blob, signal, onBytes }: BlobDownload,
+  { registry, repository, blob, signal, limit, onBytes }: BlobDownload,
   partial: string,
   { start, digester }: { readonly start: number; readonly digester: Digester },
 ): Promise<void> {
@@ -69,9 +72,11 @@ async function fetchRest(
         unsyncedBytes += piece.byteLength;
         // More than was promised is wrong whatever comes next.
         if (at > blob.size) break;
-        if (unsyncedBytes < syncEveryBytes) continue;
-        await file.datasync();
-        unsyncedBytes = 0;
+        if (unsyncedBytes >= syncEveryBytes) {
+          await file.datasync();
+          unsyncedBytes = 0;
+        }
+        await limit?.take(piece.byteLength, signal);
       }
     }
   } finally {

@@ -1,23 +1,19 @@
-import type { Clock } from '../../shared/clock.ts';
-import type { ContainerEngine } from '../../shared/containers/engine.ts';
 import type { Digest } from '../../shared/digest.ts';
 import type { DesiredState } from '../desired-state.ts';
 import { credentialFor } from './credential-for.ts';
-import type { EnsureOptions, ImageStore } from './image-store.ts';
-import type { ImageUsage } from './image-usage.ts';
-
-/** What takes part when an image is staged. */
-export interface StagingParts {
-  readonly images: ImageStore;
-  readonly engine: ContainerEngine;
-  readonly usage: ImageUsage;
-  readonly clock: Clock;
-}
+import { type ClearImagesOptions, makeRoom, noteUse } from './clear-images.ts';
+import type { EnsureOptions } from './image-store.ts';
 
 /** Gives what gets an image of a desired state onto the device and ready to run, and gives its digest. */
-export function imageStaging({ images, engine, usage, clock }: StagingParts) {
+export function imageStaging(parts: ClearImagesOptions) {
+  const { images, engine, usage, clock } = parts;
   return async (desired: DesiredState, image: string, signal: AbortSignal): Promise<Digest> => {
-    const digest = await images.ensure(image, ensureOptions(desired, image, signal));
+    // What runs now is what a deployment on probation goes back to.
+    await noteUse(parts);
+    const digest = await images.ensure(image, {
+      ...ensureOptions(desired, image, signal),
+      makeRoom: (isEnough) => makeRoom(parts, isEnough),
+    });
     await engine.prepareImage(digest, signal);
     await usage.note([digest], clock.nowMs());
     return digest;

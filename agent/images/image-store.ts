@@ -9,9 +9,18 @@ import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import type { Manifest, ManifestDocument } from '../../shared/oci/manifest.ts';
 import { formatReference, parseReference, type Reference } from '../../shared/oci/reference.ts';
 import { inParallel } from '../../shared/in-parallel.ts';
+import type { BandwidthLimit } from './bandwidth-limit.ts';
 import { downloadBlob } from './download-blob.ts';
 import type { RegistryClient } from '../../shared/oci/registry-client.ts';
 import type { RegistryCredential } from '../../shared/oci/registry-credentials.ts';
+
+/** The settings of {@link ImageStore.open}. */
+export interface ImageStoreOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** What all pulls together may take of the link. @default all of it */
+  readonly limit?: BandwidthLimit;
+}
 
 /** The settings of one {@link ImageStore.ensure}. */
 export interface EnsureOptions {
@@ -19,6 +28,8 @@ export interface EnsureOptions {
   readonly pullPolicy: 'on-create' | 'never';
   /** @default nobody: asks without signing in */
   readonly credential?: RegistryCredential;
+  /** Is asked to remove what is not used until there is enough room. @default nothing is removed */
+  readonly makeRoom?: (isEnough: () => Promise<boolean>) => Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -46,16 +57,18 @@ export class ImageStore {
   readonly #layout: LayoutStore;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #limit: BandwidthLimit | undefined;
   readonly #pulls = new Map<string, Pull>();
 
-  private constructor(layout: LayoutStore, options: { clock: Clock; log: Logger }) {
+  private constructor(layout: LayoutStore, options: ImageStoreOptions) {
     this.#layout = layout;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#limit = options.limit;
   }
 
   /** Opens the images in a folder. */
-  static async open(folder: string, options: { clock: Clock; log: Logger }): Promise<ImageStore> {
+  static async open(folder: string, options: ImageStoreOptions): Promise<ImageStore> {
     return new ImageStore(await LayoutStore.open(folder), options);
   }
 
@@ -86,7 +99,7 @@ export class ImageStore {
     const { RegistryClient: Client } = await import('../../shared/oci/registry-client.ts');
     const registry = new Client(reference.host, { credentials: async () => options.credential, clock: this.#clock });
     const document = await fetchManifest(registry, reference, options.signal);
-    await this.#fetchBlobs(registry, reference, document.manifest, options.signal);
+    await this.#fetchBlobs(registry, reference, document.manifest, options);
     const { descriptor, bytes } = document;
     await this.#layout.putManifest(repositoryOf(reference), tagOf(reference), bytes, descriptor.mediaType);
     return descriptor.digest;
@@ -124,7 +137,7 @@ export class ImageStore {
     registry: RegistryClient,
     reference: Reference,
     manifest: Manifest,
-    signal: AbortSignal,
+    { signal, makeRoom }: EnsureOptions,
   ): Promise<void> {
     const missing: Descriptor[] = [];
     for (const blob of [manifest.config, ...manifest.layers]) {
@@ -133,7 +146,7 @@ export class ImageStore {
     }
     const total = missing.reduce((sum, { size }) => sum + size, 0);
     const image = formatReference(reference);
-    if (missing.length > 0) await this.#checkRoom(image, { missing: total, manifest });
+    if (missing.length > 0) await this.#checkRoom(image, roomFor(total, manifest), makeRoom);
     this.#log.info({ image, blobs: missing.length, bytes: total }, 'pulling');
     let got = 0;
     let toldAtMs = this.#clock.monotonicMs();
@@ -154,6 +167,7 @@ export class ImageStore {
           partialFolder: this.#partialFolder,
           path: this.#layout.blobPath(blob.digest),
           signal: blobSignal,
+          ...(this.#limit === undefined ? {} : { limit: this.#limit }),
           onBytes,
         }),
       );
@@ -163,17 +177,26 @@ export class ImageStore {
   }
 
   /** Sees that the image and what an engine makes of it will fit, before the link is used for it. */
-  async #checkRoom(image: string, size: { readonly missing: number; readonly manifest: Manifest }): Promise<void> {
-    const { bavail, bsize } = await statfs(this.#layout.folder);
-    const unpacked = size.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
-    const wanted = size.missing + unpacked + reserveBytes;
-    if (bavail * bsize >= wanted) return;
+  async #checkRoom(image: string, wanted: number, makeRoom: EnsureOptions['makeRoom']): Promise<void> {
+    const free = async (): Promise<number> => {
+      const { bavail, bsize } = await statfs(this.#layout.folder);
+      return bavail * bsize;
+    };
+    const isEnough = async (): Promise<boolean> => (await free()) >= wanted;
+    if (await isEnough()) return;
+    await makeRoom?.(isEnough);
+    if (await isEnough()) return;
     throw new FerryError(
       'DISK_FULL',
-      `Cannot pull "${image}": ${bavail * bsize} bytes are free in "${this.#layout.folder}", ${wanted} were wanted`,
+      `Cannot pull "${image}": ${await free()} bytes are free in "${this.#layout.folder}", ${wanted} were wanted`,
       { next: 'Free some space there; the pull is tried again by itself.' },
     );
   }
+}
+
+/** What a pull and the engine's own copy of the image need, in bytes. */
+function roomFor(missing: number, { layers }: Manifest): number {
+  return missing + layers.reduce((sum, layer) => sum + layer.size, 0) + reserveBytes;
 }
 
 /** Gets the manifest of the image for this platform, through an index if that is what the reference names. */

@@ -31,9 +31,10 @@ export class ImageUsage {
     await this.#write();
   }
 
-  /** Gives the images that have not been in use for so long. A clock that was ahead and was set right makes none old. */
+  /** Gives the images that have not been in use for so long, the longest first. A clock that was ahead and was set right makes none old. */
   unusedFor(ms: number, nowMs: number): Digest[] {
-    return [...this.#lastUsedMs].filter(([, at]) => nowMs - at >= ms).map(([image]) => image);
+    const unused = [...this.#lastUsedMs].filter(([, at]) => nowMs - at >= ms);
+    return unused.toSorted(([, one], [, other]) => one - other).map(([image]) => image);
   }
 
   /** Forgets an image that is gone. */

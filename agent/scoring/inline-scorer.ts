@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ServiceModel } from '../../shared/model/service-config.ts';
+import { sampleRequestId, type ServiceModel } from '../../shared/model/service-config.ts';
 import type { Collector } from '../collect/collector.ts';
 import type { Tensor } from '../collect/tensor.ts';
 import { Batcher, type BatcherOptions } from './model/batcher.ts';
@@ -56,7 +56,7 @@ export class InlineScorer implements Scorer {
   }
 
   #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): string | undefined {
-    if (this.#collector === undefined) return undefined;
+    if (this.#collector === undefined || requestId === sampleRequestId) return undefined;
     const { name, version } = this.model;
     const correlationId = randomUUID();
     const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };

@@ -40,7 +40,7 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
   const startPool = (workers: number): Promise<WorkerPool> =>
     WorkerPool.start({ model, order: { settings, model: index }, entry, workers, waitingMax, workerBytesMax, log });
   if (fileBytes(join(settings.root, model.path)) > lightBytesMax) return await startPool(settings.workers);
-  const loaded = await loadModel(model, { root: settings.root, log });
+  const loaded = await loadModel(model, { root: settings.root, log, light: true });
   const { runMs, sharesRuns } = await tryModel(loaded);
   log.debug({ model: model.name, version: model.version, runMs, sharesRuns }, 'tried the model');
   if (runMs > lightRunMsMax) return await startPool(settings.workers);

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';

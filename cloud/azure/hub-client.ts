@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, parseServiceConnectionString } from '../../shared/edge/connection-string.ts';
-import { type ErrorCode, FerryError } from '../../shared/errors.ts';
+import { type ErrorCode, FerryError, isFerryError } from '../../shared/errors.ts';
 import type { Workspace } from '../workspace/workspace.ts';
-import { hubFailure } from './hub-failure.ts';
+import { hubFailure, refusedAnswer } from './hub-failure.ts';
 import {
+  bulkAnswerSchema,
+  type BulkEntry,
+  type BulkFailure,
   conditionTestSchema,
   configurationSchema,
   deviceSchema,
@@ -20,7 +23,9 @@ const callTimeoutMs = 20_000;
 /** Rows of a query's page; the most that a hub gives, and pages that are read at most: a million devices, the most of a hub. */
 const pageRows = 1000;
 const pagesMax = 1000;
-/** Version of the service's interface for the one call that the SDK does not have. */
+/** Devices of one bulk call, the most that a hub takes. */
+const bulkEntriesMax = 100;
+/** Version of the service's interface for the calls that the SDK does not have. */
 const apiVersion = '2021-04-12';
 
 /** A deployment to put into a hub. */
@@ -33,11 +38,20 @@ export interface NewDeployment {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** What may be changed of a deployment. */
+export interface DeploymentChange {
+  readonly etag: string;
+  readonly targetCondition?: string;
+  readonly labels?: Record<string, string>;
+}
+
 /** Ways in which one call is meant. */
 interface Call<T> {
   readonly doing: string;
   readonly schema: z.ZodType<T>;
   readonly known?: Readonly<Record<number, ErrorCode>>;
+  /** Whether it only reads, and is asked again where the hub closed the connection as it was taken up. */
+  readonly reads?: boolean;
 }
 
 /**
@@ -100,7 +114,7 @@ export class HubClient implements Disposable {
 
   /** @throws {FerryError} DEVICE_NOT_FOUND */
   async getDevice(deviceId: string): Promise<HubDevice> {
-    const call = { doing: `show the device "${deviceId}"`, schema: deviceSchema, known: noDevice };
+    const call = { reads: true, doing: `show the device "${deviceId}"`, schema: deviceSchema, known: noDevice };
     return this.#call(call, ({ registry }) => registry.get(deviceId));
   }
 
@@ -115,7 +129,12 @@ export class HubClient implements Disposable {
    * @throws {FerryError} DEVICE_NOT_FOUND
    */
   async getTwin(deviceId: string, moduleId?: string): Promise<HubTwin> {
-    const call = { doing: `read the twin of the device "${deviceId}"`, schema: twinSchema, known: noDevice };
+    const call = {
+      reads: true,
+      doing: `read the twin of the device "${deviceId}"`,
+      schema: twinSchema,
+      known: noDevice,
+    };
     return this.#call(call, ({ registry }) =>
       moduleId === undefined ? registry.getTwin(deviceId) : registry.getModuleTwin(deviceId, moduleId),
     );
@@ -125,30 +144,35 @@ export class HubClient implements Disposable {
   async findEdgeDevices(condition: string): Promise<HubTwin[]> {
     if (condition.trim() === '') return [];
     const also = condition.trim() === '*' ? '' : ` AND (${condition})`;
-    return this.#query(`SELECT * FROM devices WHERE capabilities.iotEdge = true${also}`);
+    return this.#query(`SELECT * FROM devices WHERE capabilities.iotEdge = true${also}`, twinSchema);
   }
 
   /** Gives the `$edgeAgent` twins of all edge devices. */
   async listEdgeAgents(): Promise<HubTwin[]> {
-    return this.#query("SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent'");
+    return this.#query("SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent'", twinSchema);
   }
 
   /** Gives the `$edgeAgent` twins that the hub has put a deployment's name on. */
   async listTargetedEdgeAgents(deploymentId: string): Promise<HubTwin[]> {
     const status = `configurations.[[${deploymentId}]].status`;
     const isTargeted = `(${status} = 'Applied' OR ${status} = 'Targeted')`;
-    return this.#query(`SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent' AND ${isTargeted}`);
+    return this.#query(`SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent' AND ${isTargeted}`, twinSchema);
   }
 
   async listDeployments(): Promise<HubConfiguration[]> {
-    const call = { doing: 'list the deployments', schema: z.array(configurationSchema) };
+    const call = { reads: true, doing: 'list the deployments', schema: z.array(configurationSchema) };
     const all = await this.#call(call, ({ registry }) => registry.getConfigurations());
     return all.filter(({ content }) => content?.modulesContent !== undefined && content.modulesContent !== null);
   }
 
   /** @throws {FerryError} DEPLOYMENT_NOT_FOUND */
   async getDeployment(id: string): Promise<HubConfiguration> {
-    const call = { doing: `show the deployment "${id}"`, schema: configurationSchema, known: noDeployment };
+    const call = {
+      reads: true,
+      doing: `show the deployment "${id}"`,
+      schema: configurationSchema,
+      known: noDeployment,
+    };
     return this.#call(call, ({ registry }) => registry.getConfiguration(id));
   }
 
@@ -171,22 +195,52 @@ export class HubClient implements Disposable {
     await this.#call(call, ({ registry }) => registry.removeConfiguration(id));
   }
 
+  /**
+   * Changes whom a deployment means and what its labels say, in one step; its content stays, as a hub wants it.
+   * @param change `etag` as it was read: whoever has changed it since then makes this fail
+   * @throws {FerryError} DEPLOYMENT_NOT_FOUND
+   * @throws {FerryError} DEPLOYMENT_CHANGED when the deployment is no longer the one that was read
+   */
+  async changeDeployment(id: string, change: DeploymentChange): Promise<void> {
+    const known = { ...noDeployment, 412: 'DEPLOYMENT_CHANGED' } as const;
+    const call = { doing: `change the deployment "${id}"`, schema: z.unknown(), known };
+    await this.#call(call, async ({ registry }) => {
+      const { responseBody: found } = await registry.getConfiguration(id);
+      const { etag, ...wanted } = change;
+      // What the hub counts is its own.
+      const { systemMetrics: _counts, ...rest } = found;
+      return registry.updateConfiguration({ ...rest, ...wanted, etag });
+    });
+  }
+
   /** Says what the hub finds wrong with a target condition, if anything. */
   async testTargetCondition(targetCondition: string): Promise<string | undefined> {
-    const call = { doing: 'have the target condition checked', schema: conditionTestSchema };
-    const answer = await this.#call(call, async ({ rest }) => {
-      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-      const body = { targetCondition, customMetricQueries: {} };
-      const headers = { 'Content-Type': 'application/json; charset=utf-8' };
-      const path = `/configurations/testQueries?api-version=${apiVersion}`;
-      // The SDK's types say that there is always an error.
-      rest.executeApiCall('POST', path, headers, body, (error: Error | null, found) => {
-        if (error === null) resolve({ responseBody: found });
-        else reject(error);
-      });
-      return (await promise) as { responseBody: unknown };
-    });
+    const call = { reads: true, doing: 'have the target condition checked', schema: conditionTestSchema };
+    const body = { targetCondition, customMetricQueries: {} };
+    const answer = await this.#post(call, '/configurations/testQueries', body);
     return answer.targetConditionError ?? undefined;
+  }
+
+  /**
+   * Adds, changes or tags many devices, a hundred with each call.
+   * @param onDone told how many have been sent
+   * @returns why nothing happened to some of them
+   */
+  async bulk(entries: readonly BulkEntry[], onDone: (sent: number) => void = () => {}): Promise<BulkFailure[]> {
+    const failures: BulkFailure[] = [];
+    for (let at = 0; at < entries.length; at += bulkEntriesMax) {
+      const some = entries.slice(at, at + bulkEntriesMax);
+      const call = { doing: `change ${some.length} devices at once`, schema: bulkAnswerSchema };
+      // A hub answers 400 where some failed, and says which.
+      failures.push(...((await this.#post(call, '/devices', some, { alsoAnswers: 400 })).errors ?? []));
+      onDone(Math.min(at + bulkEntriesMax, entries.length));
+    }
+    return failures;
+  }
+
+  /** Counts the rows that a query in the hub's own language gives. */
+  async countRows(query: string): Promise<number> {
+    return (await this.#query(query, z.unknown())).length;
   }
 
   /** Replaces desired properties of a device's modules at once, apart from deployments. */
@@ -211,21 +265,46 @@ export class HubClient implements Disposable {
     this.#transport[Symbol.dispose]();
   }
 
-  async #query(text: string): Promise<HubTwin[]> {
+  async #query<T>(text: string, schema: z.ZodType<T>): Promise<T[]> {
     const query = this.#transport.registry.createQuery(text, pageRows);
-    const twins: HubTwin[] = [];
+    const rows: T[] = [];
     for (let page = 0; page < pagesMax && query.hasMoreResults; page += 1) {
-      const call = { doing: 'query the devices', schema: z.array(twinSchema) };
+      const call = { reads: true, doing: 'query the devices', schema: z.array(schema) };
       // Without the token in hand, the SDK's `next` gives the first page again.
       const next = async () => ({ responseBody: (await query.next(query.continuationToken)).result as unknown });
-      twins.push(...(await this.#call(call, next)));
+      rows.push(...(await this.#call(call, next)));
     }
-    return twins;
+    return rows;
+  }
+
+  /** Calls what the SDK has no method for. */
+  async #post<T>(
+    call: Call<T>,
+    path: string,
+    body: unknown,
+    { alsoAnswers }: { readonly alsoAnswers?: number } = {},
+  ): Promise<T> {
+    return this.#call(call, async ({ rest }) => {
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const headers = { 'Content-Type': 'application/json; charset=utf-8' };
+      const target = `${path}?api-version=${apiVersion}`;
+      // The SDK's types say that there is always an error.
+      rest.executeApiCall('POST', target, headers, body, (error: Error | null, found) => {
+        const answer = error === null ? found : refusedAnswer(error, alsoAnswers);
+        if (answer === undefined) reject(error);
+        else resolve({ responseBody: answer });
+      });
+      return (await promise) as { responseBody: unknown };
+    });
   }
 
   async #call<T>(call: Call<T>, work: (transport: HubTransport) => Promise<{ responseBody: unknown }>): Promise<T> {
-    const { doing, schema, known = {} } = call;
-    const answer = await this.#answer(doing, known, work);
+    const { doing, schema, known = {}, reads = false } = call;
+    const ask = () => this.#answer(doing, known, work);
+    const answer = await ask().catch((error: unknown) => {
+      if (reads && isFerryError(error, 'HUB_UNREACHABLE') && error.message.includes('ECONNRESET')) return ask();
+      throw error;
+    });
     const result = schema.safeParse(answer);
     if (result.success) return result.data;
     throw new FerryError(

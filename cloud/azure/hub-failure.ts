@@ -39,6 +39,12 @@ export function hubFailure(thrown: unknown, attempt: HubAttempt): FerryError {
   return new FerryError(known[statusCode] ?? 'HUB_REFUSED', `Cannot ${doing}: ${said}`);
 }
 
+/** Gives the JSON body of a refusal with this status, where that is an answer; undefined where it is another failure. */
+export function refusedAnswer(thrown: unknown, status: number | undefined): unknown {
+  const refusal = refusalSchema.safeParse(thrown).data;
+  return refusal?.response.statusCode === status ? parseJson(refusal?.responseBody ?? '') : undefined;
+}
+
 function explanationOf(body: string): { readonly code: string | undefined; readonly message: string } {
   const envelope = bodySchema.safeParse(parseJson(body)).data?.Message;
   if (envelope === undefined) return { code: undefined, message: '' };

@@ -39,8 +39,30 @@ export const configurationSchema = z.object({
   priority: z.number().nullish(),
   labels: z.record(z.string(), z.string()).nullish(),
   createdTimeUtc: z.string().nullish(),
+  etag: z.string().nullish(),
   systemMetrics: countsSchema,
 });
+
+/** One device of many: what is to become of it. */
+export interface BulkEntry {
+  readonly id: string;
+  readonly importMode: 'create' | 'updateTwin';
+  readonly status?: 'enabled' | 'disabled';
+  readonly capabilities?: { readonly iotEdge: boolean };
+  readonly tags?: Readonly<Record<string, unknown>>;
+}
+
+const bulkFailureSchema = z.object({
+  deviceId: z.string(),
+  errorCode: z.union([z.string(), z.number()]),
+  errorStatus: z.string(),
+});
+
+/** What the hub says to a bulk call. */
+export const bulkAnswerSchema = z.object({ isSuccessful: z.boolean(), errors: z.array(bulkFailureSchema).nullish() });
+
+/** Why nothing happened to one device of many. */
+export type BulkFailure = z.infer<typeof bulkFailureSchema>;
 
 /** What the hub says to a condition that it is asked about. */
 export const conditionTestSchema = z.object({ targetConditionError: z.string().nullish() });

@@ -5,12 +5,16 @@ import { writeDurably } from '../../shared/durable-file.ts';
 import { formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { HubClient } from '../azure/hub-client.ts';
-import type { HubConfiguration, HubDevice, HubTwin } from '../azure/hub-resources.ts';
-import { type CommandResult, pairsText } from '../cli/result.ts';
+import type { HubConfiguration, HubDevice } from '../azure/hub-resources.ts';
+import type { CommandResult } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { addPlan } from './edge-plan.ts';
 import { type DeviceReport, deviceReportOf } from '../deploy/iotedge/device-report.ts';
+import { imageNames } from '../fleet/image-names.ts';
+import { appliedOf, type DeviceDocument, deviceTable, documentOf, noDeviceText, tagsText } from './device-text.ts';
+import { addFleetVerbs, addImport } from './fleet.ts';
+import { addRolloutVerbs } from './rollout.ts';
 
 interface SecretFlags {
   readonly connectionStringFile?: string;
@@ -25,10 +29,13 @@ interface AddFlags extends SecretFlags {
 export function addEdgeVerbs(noun: Command): void {
   addDeviceVerbs(noun.command('device').description('edge devices of the IoT Hub'));
   addDeploymentVerbs(noun.command('deployment').description('IoT Edge deployments of the IoT Hub'));
+  addFleetVerbs(noun.command('fleet').description('all devices at once'));
+  addRolloutVerbs(noun.command('rollout').description('an image to many devices, stage by stage, each one proven'));
   addPlan(noun);
 }
 
 function addDeviceVerbs(noun: Command): void {
+  addImport(noun);
   const add = noun
     .command('add')
     .description('add an edge device')
@@ -41,28 +48,30 @@ function addDeviceVerbs(noun: Command): void {
     return describeDevice(await secretOf(hub, device, flags), { deviceId: id, hub: hub.hostName, tags }, flags);
   });
 
-  addWork(noun.command('list').description('list the edge devices'), async (session) => {
-    using hub = await openHub(session);
-    const devices = await hub.findEdgeDevices('*');
+  const list = noun
+    .command('list')
+    .description('list the edge devices and how they are')
+    .option('--where <condition>', "only devices that this holds for, in the hub's own words", '*');
+  addWork<{ readonly where: string }>(list, async (session, { where }) => {
+    const workspace = await session.openWorkspace();
+    using hub = await HubClient.open(workspace, session.signal);
+    const devices = await hub.findEdgeDevices(where);
     const reports = new Map((await hub.listEdgeAgents()).map((twin) => [twin.deviceId, deviceReportOf(twin)]));
-    const documents = devices.map((twin) => documentOf(twin, reports.get(twin.deviceId)));
-    const rows = documents.map(({ deviceId, connected, tags, deployments }) => [
-      deviceId,
-      connected ? 'yes' : 'no',
-      tagsText(tags),
-      appliedOf(deployments),
-    ]);
-    if (rows.length === 0) return { json: [], text: `The hub ${hub.hostName} has no edge device yet.` };
-    return { json: documents, text: table(['device', 'connected', 'tags', 'deployment'], rows) };
+    const nameOf = imageNames(workspace.database);
+    const documents = devices.map((twin) => documentOf(twin, reports.get(twin.deviceId), nameOf));
+    if (documents.length === 0) return { json: [], text: noDeviceText(hub.hostName, where) };
+    return { json: documents, text: deviceTable(documents) };
   });
 
   const show = noun.command('show').description('show a device and what runs on it').argument('<id>', 'its id');
   addWork<SecretFlags>(addSecretFlags(show), async (session, flags, [id = '']) => {
-    using hub = await openHub(session);
+    const workspace = await session.openWorkspace();
+    using hub = await HubClient.open(workspace, session.signal);
     const device = await hub.getDevice(id);
     const report =
       device.capabilities?.iotEdge === true ? deviceReportOf(await hub.getTwin(id, '$edgeAgent')) : undefined;
-    const document = { hub: hub.hostName, ...documentOf(await hub.getTwin(id), report) };
+    const nameOf = imageNames(workspace.database);
+    const document = { hub: hub.hostName, ...documentOf(await hub.getTwin(id), report, nameOf) };
     const asked = session.json || flags.showConnectionString === true || flags.connectionStringFile !== undefined;
     return describeDevice(asked ? await secretOf(hub, device, flags) : undefined, document, flags, report);
   });
@@ -157,25 +166,13 @@ async function checkWritable(file: string): Promise<void> {
   });
 }
 
-function documentOf(twin: HubTwin, report: DeviceReport | undefined) {
-  return {
-    deviceId: twin.deviceId,
-    connected: twin.connectionState === 'Connected' || report?.connected === true,
-    status: twin.status ?? 'enabled',
-    tags: twin.tags,
-    deployments: report?.deployments ?? {},
-    ...(report === undefined ? {} : { outcome: report.outcome, modules: report.modules }),
-  };
-}
-
 function describeDevice(
   connectionString: string | undefined,
   document: {
     readonly deviceId: string;
     readonly hub: string;
     readonly tags: Readonly<Record<string, unknown>>;
-    readonly connected?: boolean;
-  },
+  } & Partial<DeviceDocument>,
   { showConnectionString, connectionStringFile }: SecretFlags,
   report?: DeviceReport,
 ): CommandResult {
@@ -187,6 +184,14 @@ function describeDevice(
       hub: document.hub,
       tags: tagsText(document.tags) || undefined,
       connected: document.connected === undefined ? undefined : document.connected ? 'yes' : 'no',
+      state: document.state,
+      versions:
+        Object.entries(document.versions ?? {})
+          .map(([module, version]) => `${module}: ${version}`)
+          .join('\n') || undefined,
+      'rows on the device': document.bufferedRows,
+      'last upload': document.lastUpload,
+      'clock ahead of the hub': document.clockSkewSeconds === undefined ? undefined : `${document.clockSkewSeconds} s`,
       deployment: report && appliedOf(report.deployments),
       outcome: report?.outcome && `${report.outcome.code} ${report.outcome.description}`.trim(),
       modules: modules.map(([name, { runtimeStatus }]) => `${name}: ${runtimeStatus}`).join('\n') || undefined,
@@ -217,20 +222,4 @@ function deploymentOf({ id, targetCondition, priority, systemMetrics, labels, cr
 function countsOf(metrics: ReturnType<typeof deploymentOf>['systemMetrics']) {
   const { targetedCount: targeted, appliedCount: applied, reportedSuccessfulCount, reportedFailedCount } = metrics;
   return { targeted, applied, successful: reportedSuccessfulCount, failed: reportedFailedCount };
-}
-
-function appliedOf(deployments: Readonly<Record<string, string>>): string {
-  return Object.entries(deployments)
-    .filter(([, status]) => status === 'Applied')
-    .map(([id]) => id)
-    .join(', ');
-}
-
-/** Tags of a twin may nest. */
-function tagsText(tags: Readonly<Record<string, unknown>>): string {
-  const texts = Object.entries(tags).map(([key, value]) => [
-    key,
-    typeof value === 'string' ? value : JSON.stringify(value),
-  ]);
-  return pairsText(Object.fromEntries(texts) as Record<string, string>);
 }

@@ -1,5 +1,11 @@
 import { Digester } from '../../shared/digest.ts';
-import { type ServiceConfig, serviceConfigPath, serviceConfigSchema } from '../../shared/model/service-config.ts';
+import {
+  type ImageSample,
+  imageSampleBytesMax,
+  type ServiceConfig,
+  serviceConfigPath,
+  serviceConfigSchema,
+} from '../../shared/model/service-config.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
 import type { Model } from '../models/model.ts';
@@ -26,7 +32,7 @@ export async function appLayer(
   { models, script, entries }: AppContent,
   signal?: AbortSignal,
 ): Promise<StoredLayer> {
-  const all = [configEntry(models), ...(script?.entries ?? []), ...entries];
+  const all = [configEntry(models, { hasScript: script !== undefined }), ...(script?.entries ?? []), ...entries];
   const digester = new Digester();
   for await (const piece of tarLayer(all)) digester.update(piece);
   const { digest, bytes } = digester.finish();
@@ -40,16 +46,21 @@ export async function appLayer(
   return { digest, sizeBytes: bytes, components, made };
 }
 
-function configEntry(models: readonly Model[]): LayerEntry {
+function configEntry(models: readonly Model[], { hasScript }: { readonly hasScript: boolean }): LayerEntry {
   const config: ServiceConfig = serviceConfigSchema.parse({
     schemaVersion: 1,
-    models: models.map(({ name, version, format, mainPath, signature }) => ({
-      name,
-      version,
-      format,
-      path: mainPath,
-      signature,
-    })),
+    models: models.map((model, at) => {
+      const { name, version, format, mainPath, signature } = model;
+      const sample = at === 0 && !hasScript ? imageSample(model) : undefined;
+      return { name, version, format, path: mainPath, signature, ...(sample && { sample }) };
+    }),
   });
   return { kind: 'file', path: serviceConfigPath, content: Buffer.from(`${JSON.stringify(config, undefined, 2)}\n`) };
+}
+
+/** Gives the sample by which a device proves the image, where the model has one with its answer that is small enough. */
+function imageSample({ sample }: Model): ImageSample | undefined {
+  if (sample === null || sample.output === null) return undefined;
+  const { input, output } = sample;
+  return JSON.stringify({ input, output }).length <= imageSampleBytesMax ? { input, output } : undefined;
 }

@@ -1,4 +1,4 @@
-import { stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type DesiredState, readDesired } from '../../agent/desired-state.ts';
@@ -77,8 +77,45 @@ test("Generations starts with nothing on another device's file and on a damaged 
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'desired.json');
   await take(await Generations.open(path, 'gate'), 'a:1', 1);
-  expect((await stat(path)).mode & 0o777).toBe(0o600);
+  const [file = ''] = await readdir(join(folder.path, 'generations'));
+  for (const secret of [path, join(folder.path, 'generations', file)]) {
+    expect((await stat(secret)).mode & 0o777).toBe(0o600);
+  }
   expect((await Generations.open(path, 'another')).current).toBeUndefined();
   await writeFile(path, '{"deviceId":"gate","curr');
   expect((await Generations.open(path, 'gate')).current).toBeUndefined();
+});
+
+test('Generations never changes the file of one: going back only points elsewhere', async () => {
+  await using folder = await temporaryFolder();
+  const generations = await Generations.open(join(folder.path, 'desired.json'), 'gate');
+  const files = async (): Promise<Record<string, string>> => {
+    const names = await readdir(join(folder.path, 'generations'));
+    const read = async (name: string) =>
+      [name, await readFile(join(folder.path, 'generations', name), 'utf8')] as const;
+    return Object.fromEntries(await Promise.all(names.map(read)));
+  };
+  await take(generations, 'a:1', 1);
+  await generations.noteReady();
+  const first = await files();
+  await take(generations, 'a:2', 2);
+  expect(await files()).toMatchObject(first);
+  expect(Object.keys(await files())).toHaveLength(2);
+  await generations.goBack('it broke');
+  expect(await files()).toEqual(first);
+});
+
+test('pain 16, a power cut corrupts the state: Generations goes on with what ran before when the file of the one in force is damaged', async () => {
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, 'desired.json');
+  const generations = await Generations.open(path, 'gate');
+  await take(generations, 'a:1', 1);
+  await generations.noteReady();
+  const [before] = await readdir(join(folder.path, 'generations'));
+  await take(generations, 'a:2', 2);
+  await generations.noteReady();
+  const names = await readdir(join(folder.path, 'generations'));
+  const current = names.find((name) => name !== before) ?? '';
+  await writeFile(join(folder.path, 'generations', current), '{"schemaVersion":"1.1","mod');
+  expect(imageOf(await Generations.open(path, 'gate'))).toBe('a:1');
 });

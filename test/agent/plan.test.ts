@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { moduleSpec, type ModuleSpec } from '../../agent/module-spec.ts';
-import { type CurrentState, type ObservedModule, plan, type Step, stepKey } from '../../agent/plan.ts';
+import { type CurrentState, type ObservedModule, plan, proofKey, type Step, stepKey } from '../../agent/plan.ts';
 import { edgeModuleSchema } from '../../shared/edge/manifest.ts';
 
 function spec(name: string, changes: { image?: string; env?: string; [field: string]: unknown } = {}): ModuleSpec {
@@ -11,8 +11,19 @@ function spec(name: string, changes: { image?: string; env?: string; [field: str
   return moduleSpec(name, edgeModuleSchema.parse(module));
 }
 
+/** A module that scores, on a port of this machine: it can rehearse. */
+function scoring(name: string, changes: { image?: string; env?: string; [field: string]: unknown } = {}): ModuleSpec {
+  const { image = `${name}:1`, hostConfig = {}, ...rest } = changes;
+  const host = { PortBindings: { '5001/tcp': [{ HostPort: '5001' }] }, ...(hostConfig as object) };
+  const settings = { image, createOptions: JSON.stringify({ HostConfig: host }) };
+  return spec(name, { image, ...rest, settings });
+}
+
 function current(
   changes: {
+    rehearsals?: Record<string, Pick<ObservedModule, 'fingerprint' | 'status'>>;
+    proven?: ModuleSpec[];
+    withoutRoom?: string[];
     modules?: Record<string, ObservedModule>;
     staged?: string[];
     staging?: string[];
@@ -22,6 +33,9 @@ function current(
 ): CurrentState {
   return {
     modules: new Map(Object.entries(changes.modules ?? {})),
+    rehearsals: new Map(Object.entries(changes.rehearsals ?? {})),
+    proven: new Set(changes.proven?.map(proofKey)),
+    withoutRoom: new Set(changes.withoutRoom),
     staged: new Set(changes.staged),
     staging: new Set(changes.staging),
     coolingOff: new Set(changes.coolingOff?.map(stepKey)),
@@ -116,7 +130,7 @@ test.each([
   },
 );
 
-test('plan() waits longer after each restart, up to five minutes, and never gives up', () => {
+test('pain 12, failed for ever: plan() waits longer after each restart, up to five minutes, and never gives up', () => {
   const waits = (restartCount: number, downForMs: number): boolean =>
     plan([spec('a')], current({ modules: { a: observed(spec('a'), { status: 'exited', restartCount, downForMs }) } }))
       .length === 0;
@@ -129,7 +143,7 @@ test('plan() starts at once what nobody saw end, whatever its policy', () => {
   expect(texts(plan([spec('a', { restartPolicy: 'never' })], current({ modules })))).toEqual(['start a']);
 });
 
-test('plan() replaces a dead container', () => {
+test('pain 10, a dead container is not made anew offline: plan() replaces it from the image on the device', () => {
   const modules = { a: observed(spec('a'), { status: 'dead' }) };
   expect(texts(plan([spec('a')], current({ modules })))).toEqual(['stage a:1']);
   expect(texts(plan([spec('a')], current({ modules, staged: ['a:1'] })))).toEqual(['remove a', 'create a', 'start a']);
@@ -162,6 +176,109 @@ test('plan() stops and starts a module that somebody asked to restart', () => {
   expect(texts(plan([spec('a'), spec('b')], state))).toEqual(['stop a', 'start a']);
 });
 
+const replaced = ['stop a', 'remove a', 'create a', 'start a'];
+
+test('plan() has a module rehearse beside the one that runs, and replaces that only when it has rehearsed well', () => {
+  const [old, next] = [scoring('a'), scoring('a', { image: 'a:2' })];
+  const state = { modules: { a: observed(old) }, staged: ['a:2'] };
+  expect(texts(plan([next], current(state)))).toEqual(['rehearse a']);
+  const rehearsals = { a: { fingerprint: next.fingerprint, status: 'running' as const } };
+  expect(plan([next], current({ ...state, rehearsals }))).toEqual([]);
+  expect(texts(plan([next], current({ ...state, rehearsals, proven: [next] })))).toEqual([
+    'end rehearsal a',
+    ...replaced,
+  ]);
+  expect(plan([next], current({ ...state, proven: [next] }))[0]).toEqual({
+    kind: 'stop',
+    module: 'a',
+    why: 'replaced',
+  });
+});
+
+test('plan() starts a rehearsal again that has ended, is half made, or is of what was wanted before', () => {
+  const [old, next] = [scoring('a'), scoring('a', { image: 'a:2' })];
+  const state = { modules: { a: observed(old) }, staged: ['a:2'] };
+  for (const rehearsal of [
+    { fingerprint: next.fingerprint, status: 'exited' as const },
+    { fingerprint: next.fingerprint, status: 'created' as const },
+    { fingerprint: 'another', status: 'running' as const },
+  ]) {
+    expect(texts(plan([next], current({ ...state, rehearsals: { a: rehearsal } })))).toEqual(['rehearse a']);
+  }
+});
+
+test('plan() ends rehearsals that nobody waits for', () => {
+  const rehearsals = {
+    a: { fingerprint: 'another', status: 'running' as const },
+    gone: { fingerprint: 'x', status: 'exited' as const },
+  };
+  expect(texts(plan([scoring('a')], current({ modules: { a: observed(scoring('a')) }, rehearsals })))).toEqual([
+    'end rehearsal a',
+    'end rehearsal gone',
+  ]);
+});
+
+test.each([
+  ['it binds no scoring port (5001/tcp) to be asked on', spec('a', { image: 'a:2' })],
+  ['it holds devices (Devices)', scoring('a', { image: 'a:2', hostConfig: { Devices: [{ PathOnHost: '/dev/x' }] } })],
+  [
+    'its network is "host", where it cannot have another port',
+    scoring('a', { image: 'a:2', hostConfig: { NetworkMode: 'host' } }),
+  ],
+  [
+    'it may write to "/data" (Binds)',
+    scoring('a', { image: 'a:2', hostConfig: { Binds: ['/lib:/lib:ro', '/data:/d'] } }),
+  ],
+  ['it holds all devices (Privileged)', scoring('a', { image: 'a:2', hostConfig: { Privileged: true } })],
+])('plan() stops and starts a module that cannot rehearse, and says why: %s', (unproven, next) => {
+  const steps = plan([next], current({ modules: { a: observed(scoring('a')) }, staged: ['a:2'] }));
+  expect(texts(steps)).toEqual(replaced);
+  expect(steps[0]).toEqual({ kind: 'stop', module: 'a', why: 'replaced', unproven });
+});
+
+test('plan() stops and starts a module for which there is no memory to rehearse, but goes on with a rehearsal that has begun', () => {
+  const [old, next] = [scoring('a'), scoring('a', { image: 'a:2' })];
+  const state = { modules: { a: observed(old) }, staged: ['a:2'], withoutRoom: ['a'] };
+  const steps = plan([next], current(state));
+  expect(texts(steps)).toEqual(replaced);
+  expect(steps[0]).toMatchObject({ unproven: 'there is too little free memory to run both' });
+  const rehearsals = { a: { fingerprint: next.fingerprint, status: 'running' as const } };
+  expect(plan([next], current({ ...state, rehearsals }))).toEqual([]);
+});
+
+test('plan() lets what has rehearsed badly keep what runs, and nobody else waiting', () => {
+  const [a, b] = [scoring('a', { image: 'a:2' }), scoring('b', { image: 'b:2' })];
+  const state = {
+    modules: { a: observed(scoring('a')), b: observed(scoring('b')) },
+    staged: ['a:2', 'b:2'],
+    coolingOff: [{ kind: 'rehearse' as const, module: 'a' }],
+  };
+  expect(texts(plan([a, b], current(state)))).toEqual(['rehearse b']);
+  expect(texts(plan([a, b], current({ ...state, proven: [b] })))).toEqual([
+    'stop b',
+    'remove b',
+    'create b',
+    'start b',
+  ]);
+});
+
+test('pain 5, downtime during an update: plan() stages all and has all rehearse, one at a time, before it replaces any', () => {
+  const [a, b] = [scoring('a', { image: 'a:2' }), scoring('b', { image: 'b:2' })];
+  const modules = { a: observed(scoring('a')), b: observed(scoring('b')), old: observed(scoring('old')) };
+  expect(texts(plan([a, b], current({ modules, staged: ['a:2'], staging: ['b:2'] })))).toEqual(['rehearse a']);
+  expect(plan([a, b], current({ modules, staged: ['a:2'], staging: ['b:2'], proven: [a] }))).toEqual([]);
+  expect(texts(plan([a, b], current({ modules, staged: ['a:2', 'b:2'], proven: [a] })))).toEqual(['rehearse b']);
+  expect(texts(plan([a, b], current({ modules, staged: ['a:2', 'b:2'], proven: [a, b] })))).toEqual([
+    'stop old',
+    'remove old',
+    ...replaced,
+    'stop b',
+    'remove b',
+    'create b',
+    'start b',
+  ]);
+});
+
 const anySpec = fc.record({
   name: fc.constantFrom('a', 'b', 'c', 'd'),
   image: fc.constantFrom('i:1', 'i:2', 'j:1'),
@@ -169,10 +286,11 @@ const anySpec = fc.record({
   status: fc.constantFrom('running', 'stopped'),
   restartPolicy: fc.constantFrom('always', 'never', 'on-failure'),
   startupOrder: fc.integer({ min: 0, max: 3 }),
+  scores: fc.boolean(),
 });
 const anyDesired = fc
   .uniqueArray(anySpec, { selector: ({ name }) => name, maxLength: 4 })
-  .map((all) => all.map(({ name, ...rest }) => spec(name, rest)));
+  .map((all) => all.map(({ name, scores, ...rest }) => (scores ? scoring(name, rest) : spec(name, rest))));
 
 test('plan() leads from any sequence of desired states to the last one, and then does nothing', () => {
   fc.assert(
@@ -190,20 +308,52 @@ test('plan() leads from any sequence of desired states to the last one, and then
           expect(device.modules.get(wanted.name)).toMatchObject({ fingerprint: wanted.fingerprint });
           expect(device.modules.get(wanted.name)?.status === 'running').toBe(wanted.status === 'running');
         }
+        expect(device.rehearsals.size).toBe(0);
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 500 },
+  );
+});
+
+test('plan() leads back to what ran before from any cut, with what ran well never stopped for a module that is bad', () => {
+  fc.assert(
+    fc.property(anyDesired, anyDesired, fc.nat(12), (before, next, cut) => {
+      const device = new Device();
+      device.work(before, 100);
+      const running = [...device.modules].filter(([, { status }]) => status === 'running').map(([name]) => name);
+      device.rehearsesWell = false;
+      device.work(next, cut);
+      // What can rehearse and is to run another way was kept: no rehearsal has gone well.
+      for (const wanted of next) {
+        const old = before.find(({ name }) => name === wanted.name);
+        if (old === undefined || old.fingerprint === wanted.fingerprint || !running.includes(old.name)) continue;
+        if (wanted.rehearsalObstacle !== undefined || wanted.status !== 'running') continue;
+        expect(device.modules.get(old.name)).toMatchObject({ fingerprint: old.fingerprint, status: 'running' });
+      }
+      device.rehearsesWell = true;
+      device.work(before, 100);
+      expect(plan(before, device.current())).toEqual([]);
+      expect([...device.modules.keys()].toSorted()).toEqual(before.map(({ name }) => name).toSorted());
+    }),
+    { numRuns: 500 },
   );
 });
 
 /** A device that does each step at once. It knows what must never be done, and fails when it is told to do it. */
 class Device {
   readonly modules = new Map<string, ObservedModule>();
+  readonly rehearsals = new Map<string, Pick<ObservedModule, 'fingerprint' | 'status'>>();
+  /** Whether what rehearses is good by the next look. */
+  rehearsesWell = true;
+  readonly #proven = new Set<string>();
   readonly #staged = new Set<string>();
 
   current(): CurrentState {
     return {
       modules: this.modules,
+      rehearsals: this.rehearsals,
+      proven: this.#proven,
+      withoutRoom: new Set(),
       staged: this.#staged,
       staging: new Set(),
       coolingOff: new Set(),
@@ -216,12 +366,20 @@ class Device {
     const specs = new Map(desired.map((wanted) => [wanted.name, wanted]));
     for (let done = 0; done < stepsMax;) {
       const steps = plan(desired, this.current());
-      if (steps.length === 0) return;
+      if (steps.length === 0 && !this.#rehearse()) return;
       for (const step of steps.slice(0, stepsMax - done)) {
         this.#do(step, specs);
         done += 1;
       }
     }
+  }
+
+  /** Has what rehearses prove that it is good, and says whether anything did. */
+  #rehearse(): boolean {
+    const found = [...this.rehearsals].map(([name, { fingerprint }]) => proofKey({ name, fingerprint }));
+    const isNew = this.rehearsesWell && found.some((key) => !this.#proven.has(key));
+    if (isNew) for (const key of found) this.#proven.add(key);
+    return isNew;
   }
 
   #do(step: Step, specs: ReadonlyMap<string, ModuleSpec>): void {
@@ -232,7 +390,15 @@ class Device {
     }
     const container = this.modules.get(step.module);
     const wanted = specs.get(step.module);
-    if (step.kind === 'create') {
+    if (step.kind === 'rehearse') {
+      // Beside what runs, of what is there, and one at a time.
+      assert(container?.status === 'running' && container.fingerprint !== wanted?.fingerprint);
+      assert(this.#staged.has(wanted?.image ?? ''));
+      assert([...this.rehearsals.keys()].every((name) => name === step.module));
+      this.rehearsals.set(step.module, { fingerprint: wanted?.fingerprint ?? '', status: 'running' });
+    } else if (step.kind === 'end rehearsal') {
+      assert(this.rehearsals.delete(step.module));
+    } else if (step.kind === 'create') {
       assert(container === undefined);
       assert(this.#staged.has(wanted?.image ?? ''));
       this.modules.set(step.module, {
@@ -248,7 +414,11 @@ class Device {
       assert(container?.status === 'running');
       // Stopped for a reason: it is another, or is not to run; and what follows it can run.
       assert(container?.fingerprint !== wanted?.fingerprint || wanted?.status !== 'running');
-      if (step.why === 'replaced') assert(this.#staged.has(wanted?.image ?? ''));
+      if (step.why === 'replaced' && wanted !== undefined) {
+        assert(this.#staged.has(wanted.image));
+        const canRehearse = wanted.rehearsalObstacle === undefined && wanted.status === 'running';
+        assert(!canRehearse || this.#proven.has(proofKey(wanted)));
+      }
       this.#change(step.module, { status: 'exited' });
     } else {
       assert(container?.status !== 'running');

@@ -126,10 +126,18 @@ class Soak {
       const text = await answer.text();
       if (answer.status === 200 && isRight(JSON.parse(text))) this.counts.right += 1;
       else if (answer.status === 500 && text.includes('the worker ended')) this.counts.failed += 1;
-      else this.counts.wrong.push(`${path}: ${answer.status} ${text.slice(0, 200)}`);
+      else this.#wrong(`${path}: ${answer.status} ${text.slice(0, 500)}`);
     } catch (error) {
-      this.counts.wrong.push(`${path}: no answer: ${String(error)}`);
+      const cause = error instanceof Error ? String(error.cause) : '';
+      this.#wrong(`${path}: no answer: ${String(error)} ${cause}`);
     }
+  }
+
+  /** Keeps what was wrong, and tells it at once: a run that is ended from outside must not take it along. */
+  #wrong(what: string): void {
+    const entry = `${new Date().toISOString()} ${what}`;
+    this.counts.wrong.push(entry);
+    process.stderr.write(`wrong: ${entry}\n`);
   }
 
   #digitsRequest(): SoakRequest {

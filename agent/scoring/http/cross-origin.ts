@@ -23,14 +23,14 @@ const rememberSeconds = 7200;
 export function crossOrigin(exchange: Exchange, origins: readonly string[]): boolean {
   if (origins.length === 0) return false;
   const { headers, method } = exchange.request;
-  const { origin } = headers;
+  const origin = headers.get('origin');
   // Caches must know even where this one may not.
   if (origin === undefined || !(origins.includes(origin) || origins.includes('*'))) {
     exchange.alwaysReply(['vary', 'origin']);
     return false;
   }
   const allowed = ['vary', 'origin', 'access-control-allow-origin', origin, 'access-control-expose-headers', readable];
-  const isPreflight = method === 'OPTIONS' && headers['access-control-request-method'] !== undefined;
+  const isPreflight = method === 'OPTIONS' && headers.get('access-control-request-method') !== undefined;
   if (!isPreflight) {
     exchange.alwaysReply(allowed);
     return false;
@@ -40,7 +40,7 @@ export function crossOrigin(exchange: Exchange, origins: readonly string[]): boo
     'access-control-allow-methods',
     'GET, OPTIONS, POST',
     'access-control-allow-headers',
-    headers['access-control-request-headers'] ?? 'content-type',
+    headers.get('access-control-request-headers') ?? 'content-type',
     'access-control-max-age',
     String(rememberSeconds),
   ]);

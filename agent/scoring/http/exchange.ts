@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type ErrorCode, FerryError, isFerryError } from '../../../shared/errors.ts';
 import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import { productVersion } from '../../../shared/version.ts';
 import type { Scored } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
+import type { RequestBody } from './request-body.ts';
+import type { RequestHead } from './request-head.ts';
 
 /** The longest request id that is taken, as Azure ML has it. */
 const idLengthMax = 100;
@@ -45,37 +46,45 @@ export interface Reply {
   readonly headers?: readonly string[];
 }
 
+/** Sends an answer. @param fields its headers, each a line */
+export type SendAnswer = (status: number, fields: string, body: string | Uint8Array) => void;
+
+const serverField = `x-ms-server-version: modelferry/${productVersion}\r\n`;
+
 /** One request and its answer: who asked, by which ids, and in which form errors are told. */
 export class Exchange {
-  readonly request: IncomingMessage;
+  readonly request: RequestHead;
+  readonly body: RequestBody;
   readonly requestId: string;
   readonly startMs = performance.now();
   /** Bytes of the request that are held. */
   heldBytes = 0;
+  /** Where they are, if they may be overwritten when the answer has left. */
+  room: Buffer | undefined;
   /** The model that was asked, and what it gave. */
   model: ScoredModel | undefined;
   scored: Scored | undefined;
   /** Of the trace, where traces are on. */
   span: RequestSpan | undefined;
-  readonly #response: ServerResponse;
   readonly clientRequestId: string | undefined;
   /** Whether an id is longer than is taken; such ids are not repeated. */
   readonly idsAreTooLong: boolean;
   readonly #traceId: string | undefined;
+  readonly #send: SendAnswer;
   #moreHeaders: readonly string[] = none;
+  #status = 0;
   #gone = false;
+  #closesAfter = false;
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: RequestHead, body: RequestBody, send: SendAnswer) {
     this.request = request;
-    this.#response = response;
+    this.body = body;
+    this.#send = send;
     const { headers } = request;
-    this.clientRequestId = one(headers['x-ms-client-request-id']);
-    this.requestId = one(headers['x-request-id']) ?? randomUUID();
-    this.#traceId = one(headers['traceid']);
+    this.clientRequestId = headers.get('x-ms-client-request-id') || undefined;
+    this.requestId = headers.get('x-request-id') || randomUUID();
+    this.#traceId = headers.get('traceid') || undefined;
     this.idsAreTooLong = isTooLong(this.requestId) || isTooLong(this.clientRequestId) || isTooLong(this.#traceId);
-    response.on('close', () => {
-      this.#gone = !response.writableFinished;
-    });
   }
 
   /** Whether the client has gone without waiting for its answer. */
@@ -83,22 +92,37 @@ export class Exchange {
     return this.#gone;
   }
 
+  /** Whether there is an answer. */
+  get isAnswered(): boolean {
+    return this.#status !== 0;
+  }
+
+  /** Whether the connection ends with the answer. */
+  get closesAfter(): boolean {
+    return this.#closesAfter;
+  }
+
   /** Path without the query. */
   get path(): string {
-    const { url = '/' } = this.request;
-    const queryAt = url.indexOf('?');
-    return queryAt === -1 ? url : url.slice(0, queryAt);
+    const { target } = this.request;
+    const queryAt = target.indexOf('?');
+    return queryAt === -1 ? target : target.slice(0, queryAt);
   }
 
   /** HEAD is GET, as far as anybody has to decide. */
   get method(): string {
-    const { method = 'GET' } = this.request;
+    const { method } = this.request;
     return method === 'HEAD' ? 'GET' : method;
   }
 
   /** The status that was answered; 499, as nginx has it, where the client has gone. */
   get status(): number {
-    return this.#gone ? 499 : this.#response.statusCode;
+    return this.#gone ? 499 : this.#status;
+  }
+
+  /** Takes note that nobody waits for the answer any more. */
+  leave(): void {
+    this.#gone = true;
   }
 
   /** Sets headers of the answer, whatever it will be: name, value, name, value, … */
@@ -107,23 +131,12 @@ export class Exchange {
   }
 
   /** Answers. */
-  reply({ status, contentType, body, headers = [] }: Reply): void {
-    if (this.#response.headersSent || this.#gone) return;
-    const ids = this.idsAreTooLong ? [] : this.#idHeaders();
-    const length = typeof body === 'string' ? body.length : body.byteLength;
-    const all = [
-      ...ids,
-      ...this.#moreHeaders,
-      ...headers,
-      'content-type',
-      contentType,
-      'content-length',
-      String(length),
-    ];
-    this.#response.writeHead(status, [...all, 'x-ms-server-version', `modelferry/${productVersion}`]);
-    // To HEAD, Node sends the headers alone.
-    if (typeof body === 'string') this.#response.end(body, 'latin1');
-    else this.#response.end(body);
+  reply({ status, contentType, body, headers = none }: Reply): void {
+    if (this.#status !== 0 || this.#gone) return;
+    this.#status = status;
+    const ids = this.idsAreTooLong ? '' : this.#idFields();
+    const more = fieldsOf(this.#moreHeaders) + fieldsOf(headers);
+    this.#send(status, `${ids}${more}content-type: ${contentType}\r\n${serverField}`, body);
   }
 
   /** Answers with a JSON document. An error is nobody's but the caller's, unless the headers say that the model failed. */
@@ -139,18 +152,25 @@ export class Exchange {
 
   /** Ends the connection after the answer: the rest of the request is not read. */
   closeAfter(): void {
-    if (!this.#response.headersSent) this.#response.setHeader('connection', 'close');
-    this.#response.shouldKeepAlive = false;
+    this.#closesAfter = true;
   }
 
-  #idHeaders(): string[] {
-    const clientId = this.clientRequestId;
+  #idFields(): string {
+    const { requestId, clientRequestId } = this;
     // x-ms-request-id is the old name of one or the other.
-    const ids = ['x-request-id', this.requestId, 'x-ms-request-id', clientId ?? this.requestId];
-    if (clientId !== undefined) ids.push('x-ms-client-request-id', clientId);
-    if (this.#traceId !== undefined) ids.push('traceid', this.#traceId);
-    return ids;
+    const ids = `x-request-id: ${requestId}\r\nx-ms-request-id: ${clientRequestId ?? requestId}\r\n`;
+    if (clientRequestId === undefined && this.#traceId === undefined) return ids;
+    const clientId = clientRequestId === undefined ? '' : `x-ms-client-request-id: ${clientRequestId}\r\n`;
+    return ids + clientId + (this.#traceId === undefined ? '' : `traceid: ${this.#traceId}\r\n`);
   }
+}
+
+function fieldsOf(headers: readonly string[]): string {
+  let fields = '';
+  for (let at = 0; at < headers.length; at += 2) {
+    fields += `${headers[at]}: ${headers[at + 1]}\r\n`;
+  }
+  return fields;
 }
 
 /** What a client is told of a failure. */
@@ -175,9 +195,4 @@ export function tellFailure(error: unknown): ToldFailure {
 
 function isTooLong(id: string | undefined): boolean {
   return id !== undefined && id.length > idLengthMax;
-}
-
-function one(header: string | string[] | undefined): string | undefined {
-  const first = Array.isArray(header) ? header[0] : header;
-  return first === '' ? undefined : first;
 }

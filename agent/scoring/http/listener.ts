@@ -1,14 +1,13 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import { type AddressInfo, Server as NetServer } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FerryError, systemCodeOf } from '../../../shared/errors.ts';
 import type { RequestLimits } from '../settings.ts';
-import { Exchange } from './exchange.ts';
+import { Connection } from './connection.ts';
+import type { Exchange } from './exchange.ts';
 import type { AnsweredRequest } from '../telemetry/request-observer.ts';
 import { route, type RouterOptions } from './router.ts';
-import { type TlsFiles, watchCertificates } from './tls-files.ts';
+import type { TlsFiles } from './tls-files.ts';
 
 /** Where to listen. */
 export interface ListenerAddress {
@@ -47,35 +46,25 @@ const drainPollMs = 10;
 
 /** The HTTP side of a scoring server. */
 export class Listener implements AsyncDisposable {
-  readonly #server: Server | TlsServer;
+  readonly #server: Server;
   readonly #certificates: Disposable | undefined;
   readonly #options: RouterOptions;
+  readonly #connections = new Set<Connection>();
+  readonly #slowTimer: NodeJS.Timeout;
   #exchanges = 0;
-  #draining = false;
+  #isDraining = false;
   #quietPolls = 0;
 
-  private constructor(address: ListenerAddress, options: RouterOptions) {
+  private constructor({ limits }: ListenerAddress, options: RouterOptions, transport: Transport) {
     this.#options = options;
-    const onRequest = (request: IncomingMessage, response: ServerResponse): void => this.#exchange(request, response);
-    const { tls } = address;
-    const limits = connectionLimits(address.limits);
-    if (tls === undefined) {
-      this.#server = createServer(limits, onRequest);
-      this.#certificates = undefined;
-    } else {
-      const certificates = watchCertificates(tls, {
-        log: options.log,
-        onChange: (renewed) => server.setSecureContext(renewed),
-      });
-      const clients = tls.clientCaFile !== undefined;
-      const server = createTlsServer(
-        { ...limits, ...certificates.value, requestCert: clients, rejectUnauthorized: clients },
-        onRequest,
-      );
-      this.#server = server;
-      this.#certificates = certificates;
-    }
+    this.#server = transport.server;
+    this.#certificates = transport.certificates;
     this.#server.maxConnections = connectionsMax;
+    this.#server.on(transport.connected, (socket: Socket) => this.#connect(socket, limits));
+    const { headersTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs } = limits;
+    // Often enough that a limit is what it says.
+    const lookMs = Math.min(headersTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs, slowLookMs);
+    this.#slowTimer = setInterval(() => this.#expire(), lookMs).unref();
   }
 
   /**
@@ -83,7 +72,7 @@ export class Listener implements AsyncDisposable {
    * @throws {FerryError} PORT_IN_USE
    */
   static async start(address: ListenerAddress, options: RouterOptions): Promise<Listener> {
-    const listener = new Listener(address, options);
+    const listener = new Listener(address, options, await transportOf(address, options));
     try {
       listener.#server.listen({
         host: address.host,
@@ -116,19 +105,19 @@ export class Listener implements AsyncDisposable {
    * @returns whether all was answered in time
    */
   async drain(timeoutMs: number): Promise<boolean> {
-    this.#draining = true;
+    this.#isDraining = true;
     const startMs = performance.now();
     const endMs = startMs + timeoutMs;
     while (performance.now() < endMs && this.#quietPolls < quietPollsMin) {
-      // Of net, not of http: that would cut connections whose request is on its way.
-      if (performance.now() > startMs + lastConnectionsMs) NetServer.prototype.close.call(this.#server);
+      if (performance.now() > startMs + lastConnectionsMs) this.#server.close();
       await sleep(drainPollMs);
       this.#quietPolls = this.#exchanges === 0 ? this.#quietPolls + 1 : 0;
     }
     const complete = this.#exchanges === 0;
     this.#certificates?.[Symbol.dispose]();
     this.#server.close();
-    this.#server.closeAllConnections();
+    clearInterval(this.#slowTimer);
+    for (const connection of this.#connections) connection.destroy();
     return complete;
   }
 
@@ -136,24 +125,30 @@ export class Listener implements AsyncDisposable {
     await this.drain(0);
   }
 
-  #exchange(request: IncomingMessage, response: ServerResponse): void {
-    const exchange = new Exchange(request, response);
-    const { observer, bodies } = this.#options;
+  #connect(socket: Socket, limits: RequestLimits): void {
+    const connection = new Connection(socket, {
+      limits,
+      isDraining: () => this.#isDraining,
+      events: {
+        onRequest: (exchange) => this.#begin(exchange),
+        onEnd: (exchange) => this.#end(exchange),
+        onClose: () => this.#connections.delete(connection),
+      },
+    });
+    this.#connections.add(connection);
+  }
+
+  #begin(exchange: Exchange): void {
+    const { observer } = this.#options;
     this.#exchanges += 1;
     this.#quietPolls = 0;
     if (observer !== undefined) {
-      const traceparent = request.headers['traceparent'];
+      const { method, headers } = exchange.request;
       exchange.span = observer.begin({
-        name: `${request.method} ${exchange.path.slice(0, pathLengthMax)}`,
-        traceparent: typeof traceparent === 'string' ? traceparent : undefined,
+        name: `${method} ${exchange.path.slice(0, pathLengthMax)}`,
+        traceparent: headers.get('traceparent'),
       });
     }
-    response.once('close', () => {
-      this.#exchanges -= 1;
-      bodies.budget.give(exchange.heldBytes);
-      observer?.end(exchange.span, answeredOf(exchange));
-    });
-    if (this.#draining) exchange.closeAfter();
     if (this.#exchanges > exchangesMax) {
       exchange.json(503, { message: `Too many requests at once: at most ${exchangesMax}` }, ['retry-after', '1']);
       return;
@@ -164,22 +159,41 @@ export class Listener implements AsyncDisposable {
       exchange.json(500, { message: 'An unexpected internal error occurred. Check the logs for more info.' });
     });
   }
+
+  #end(exchange: Exchange): void {
+    const { observer, bodies } = this.#options;
+    this.#exchanges -= 1;
+    bodies.budget.give(exchange.heldBytes);
+    // What failed or was left may still be on its way to a worker.
+    if (exchange.status === 200 && exchange.room !== undefined) bodies.rooms.give(exchange.room);
+    observer?.end(exchange.span, answeredOf(exchange));
+  }
+
+  #expire(): void {
+    const nowMs = performance.now();
+    for (const connection of this.#connections) connection.expire(nowMs);
+  }
 }
 
-function connectionLimits(limits: RequestLimits): ServerOptions {
-  const { headersTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs } = limits;
-  return {
-    headersTimeout: headersTimeoutMs,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
-    // Node looks for connections that are too slow once in a while: often enough that a limit is what it says.
-    connectionsCheckingInterval: Math.min(headersTimeoutMs, requestTimeoutMs, slowLookMs),
-    noDelay: true,
-  };
+/** What connections come over. */
+interface Transport {
+  readonly server: Server;
+  /** The event of a connection that is ready for HTTP. */
+  readonly connected: 'connection' | 'secureConnection';
+  readonly certificates: Disposable | undefined;
+}
+
+/** Makes the server; what TLS needs is loaded where TLS is on. */
+async function transportOf({ tls, limits }: ListenerAddress, { log }: RouterOptions): Promise<Transport> {
+  if (tls === undefined) {
+    return { server: createServer({ noDelay: true }), connected: 'connection', certificates: undefined };
+  }
+  const { tlsServer } = await import('./tls-server.ts');
+  return { ...tlsServer(tls, { handshakeTimeoutMs: limits.headersTimeoutMs, log }), connected: 'secureConnection' };
 }
 
 function answeredOf(exchange: Exchange): AnsweredRequest {
   const { request, path, status, requestId, clientRequestId, startMs, model, scored } = exchange;
-  const { method = 'GET' } = request;
+  const { method } = request;
   return { method, path, status, requestId, clientRequestId, totalMs: performance.now() - startMs, model, scored };
 }

@@ -29,8 +29,6 @@ export async function answerRepository(
   }
   try {
     checkAdmin(callers, exchange);
-    // Parameters of a load are not looked at.
-    exchange.request.resume();
     if (repository === undefined) {
       throw new FerryError(
         'IN_USE',
@@ -56,5 +54,5 @@ function checkAdmin(callers: Callers | undefined, { request }: Exchange): void {
       'Cannot change the models: the service has no file of keys, an "adminKey" in it was wanted',
     );
   }
-  callers.checkAdmin(request.headers.authorization);
+  callers.checkAdmin(request.headers.get('authorization'));
 }

@@ -1,7 +1,7 @@
 import type { Collector } from '../../collect/collector.ts';
 import type { StreamLedger } from '../../collect/ledger.ts';
 import type { Logger } from '../../../shared/log.ts';
-import { exposition, type Figures } from '../figures.ts';
+import type { Figures } from '../figures.ts';
 import type { ModelRepository } from '../model-repository.ts';
 import type { ScoringMetrics } from '../metrics.ts';
 import type { Scorer } from '../scorer.ts';
@@ -51,9 +51,8 @@ export interface RouterOptions {
 
 /** Finds what a request asks for, and answers it. */
 export async function route(exchange: Exchange, options: RouterOptions): Promise<void> {
-  const { url = '/' } = exchange.request;
   const path = withoutPrefix(exchange.path, options);
-  const query = url.slice(exchange.path.length + 1);
+  const query = exchange.request.target.slice(exchange.path.length + 1);
   if (exchange.idsAreTooLong) {
     exchange.json(431, { message: 'The request id is too long: at most 100 characters were wanted' });
   } else if (path === undefined || (options.healthOnly && !isHealth(path) && path !== '/metrics')) {
@@ -94,7 +93,7 @@ function mayPass(exchange: Exchange, path: string, { callers, healthOnly, models
   // What OPTIONS tells is no secret; a raw script answers it itself, which is nothing for strangers.
   if (exchange.method === 'OPTIONS' && models.script?.raw !== true) return true;
   try {
-    callers.check(exchange.request.headers.authorization);
+    callers.check(exchange.request.headers.get('authorization'));
     return true;
   } catch (error) {
     // What a stranger sends is not read.
@@ -126,6 +125,8 @@ async function about(exchange: Exchange, at: { path: string; query: string }, op
   } else if (exchange.method !== 'GET') methodNotAllowed(exchange, 'GET');
   else if (path === '/') exchange.reply({ status: 200, contentType: 'text/plain', body: 'Healthy' });
   else if (path === '/metrics') {
+    // Who is never asked for metrics does not load what writes them.
+    const { exposition } = await import('../figures.ts');
     const { contentType, text } = await exposition(await options.gather(), options.ledger());
     exchange.reply({ status: 200, contentType, body: Buffer.from(text) });
   } else {
@@ -150,8 +151,8 @@ function primaryModel(exchange: Exchange, { models }: RouterOptions): Scorer | u
 }
 
 function httpParts({ request, span }: Exchange, query: string): HttpParts {
-  const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
+  const headers = request.headers.toRecord();
   // What the script calls belongs below this server in the trace.
   if (span !== undefined) headers['traceparent'] = span.traceparent;
-  return { method: request.method ?? 'GET', query, headers };
+  return { method: request.method, query, headers };
 }

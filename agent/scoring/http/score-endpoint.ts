@@ -2,6 +2,7 @@ import type { Logger } from '../../../shared/log.ts';
 import { FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { Wanted } from '../model/batcher.ts';
 import type { ScoringMetrics } from '../metrics.ts';
+import { millisecondsText } from '../milliseconds.ts';
 import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer, StageTimes } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
@@ -52,7 +53,7 @@ const jsonTypes = /^(?:application\/(?:[\w.-]+\+)?json|application\/x-www-form-u
  * @throws {FerryError} REQUEST_TYPE_UNSUPPORTED
  */
 function checkContentType({ request }: Exchange, { protocol, scorer }: Omit<ScoreRequest, 'body'>): void {
-  const said = request.headers['content-type'];
+  const said = request.headers.get('content-type');
   if (said === undefined || protocol !== 'score' || scorer.model.signature.inputs.length === 0) return;
   if (said === 'application/json' || jsonTypes.test(said)) return;
   throw new FerryError(
@@ -108,7 +109,7 @@ function replyScored(exchange: Exchange, { answer, times, correlationId }: Score
     failedHeader,
     'False',
     'x-ms-run-fn-exec-ms',
-    times.runMs.toFixed(3),
+    millisecondsText(times.runMs),
     'server-timing',
     serverTiming(times),
   ];
@@ -120,7 +121,8 @@ function replyScored(exchange: Exchange, { answer, times, correlationId }: Score
 
 /** @see https://www.w3.org/TR/server-timing/ */
 export function serverTiming({ parseMs, queueMs, runMs, writeMs }: StageTimes): string {
-  return `parse;dur=${parseMs.toFixed(3)},queue;dur=${queueMs.toFixed(3)},run;dur=${runMs.toFixed(3)},write;dur=${writeMs.toFixed(3)}`;
+  const [parse, queue] = [millisecondsText(parseMs), millisecondsText(queueMs)];
+  return `parse;dur=${parse},queue;dur=${queue},run;dur=${millisecondsText(runMs)},write;dur=${millisecondsText(writeMs)}`;
 }
 
 /** Tells a failure as the protocol has it: `{"message"}` of Azure ML, `{"error"}` of the Open Inference Protocol. */
@@ -132,12 +134,12 @@ export function replyFailure(exchange: Exchange, error: unknown, protocol: Proto
 }
 
 function jsonBytesSaid({ request }: Exchange): number | undefined {
-  const header = request.headers['inference-header-content-length'];
+  const header = request.headers.get('inference-header-content-length');
   if (header === undefined) return undefined;
-  if (typeof header === 'string' && /^\d{1,9}$/.test(header)) return Number(header);
+  if (/^\d{1,9}$/.test(header)) return Number(header);
   throw new FerryError(
     'REQUEST_INVALID',
-    `Cannot read the request: Inference-Header-Content-Length is "${String(header)}", a number was wanted`,
+    `Cannot read the request: Inference-Header-Content-Length is "${header}", a number was wanted`,
   );
 }
 

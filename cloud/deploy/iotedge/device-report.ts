@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { ledgersProperty, reportedLedgersSchema } from '../../../shared/collect/reported-ledger.ts';
+import { type AgentFacts, agentFactsSchema, agentProperty } from '../../../shared/edge/reported-agent.ts';
+import { reportedScoringSchema, type ScoringFigures, scoringProperty } from '../../../shared/edge/reported-scoring.ts';
 import type { HubTwin } from '../../azure/hub-resources.ts';
 
 /** What a device says of one module. */
@@ -25,6 +28,12 @@ export interface DeviceReport {
   readonly modules: Readonly<Record<string, ModuleReport>>;
   /** Architecture of the device as it calls it, such as `x86_64`. */
   readonly architecture: string | undefined;
+  /** What the scoring server of each module has done since it started, as far as the device tells. */
+  readonly scoring: Readonly<Record<string, ScoringFigures>>;
+  /** What the agent tells of itself. */
+  readonly facts: AgentFacts;
+  /** Rows that modules have collected and that are still on the device. */
+  readonly bufferedRows: number;
   /** Deployments that mean the device, by id: `Applied` or `Targeted`. */
   readonly deployments: Readonly<Record<string, string>>;
 }
@@ -46,6 +55,9 @@ const reportedSchema = z.object({
     .optional()
     .catch(undefined),
   modules: z.record(z.string(), z.unknown()).catch({}),
+  [scoringProperty]: reportedScoringSchema.catch({}),
+  [agentProperty]: agentFactsSchema.catch({}),
+  [ledgersProperty]: reportedLedgersSchema.catch({}),
 });
 
 const desiredSchema = z.object({
@@ -68,6 +80,11 @@ export function deviceReportOf(twin: HubTwin): DeviceReport {
     outcome: status && { code: status.code, description: status.description ?? '' },
     modules: modulesOf(reported.modules),
     architecture: reported.runtime?.platform?.architecture,
+    scoring: reported[scoringProperty],
+    facts: reported[agentProperty],
+    bufferedRows: Object.values(reported[ledgersProperty])
+      .flatMap(({ streams }) => Object.values(streams))
+      .reduce((rows, { buffered }) => rows + buffered, 0),
     deployments: Object.fromEntries(Object.entries(twin.configurations ?? {}).map(([id, { status }]) => [id, status])),
   };
 }

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { FerryError, isFerryError } from '../../../shared/errors.ts';
 import { HubClient, type NewDeployment } from '../../azure/hub-client.ts';
-import type { HubTwin } from '../../azure/hub-resources.ts';
 import type { Deployer, DeployerContext, DeployOptions, DeployPlan, Deployment, DesiredService } from '../deployer.ts';
 import { findPublishedImage } from '../published-image.ts';
 import type { ServiceRecord } from '../service-records.ts';
@@ -11,6 +10,7 @@ import { checkDevices } from './edge-conflicts.ts';
 import { conditionOf, edgeAddress, edgeDeployment } from './edge-deployment.ts';
 import { planDevice } from './edge-plan.ts';
 import { edgeServiceState } from './edge-state.ts';
+import { withoutModule } from './without-module.ts';
 
 /** Where a service on IoT Edge is in its hub. */
 const placeSchema = z.object({ hub: z.string(), id: z.string(), image: z.string() });
@@ -147,14 +147,6 @@ async function checkCondition(hub: HubClient, { id, targetCondition }: NewDeploy
     'DEPLOYMENT_INVALID',
     `Cannot make the deployment "${id}": the hub does not understand the target condition "${targetCondition}": ${problem}`,
   );
-}
-
-/** The manifest that gives a device what it has, but for one module: desired properties without the hub's own notes. */
-function withoutModule(twin: HubTwin, name: string): Record<string, unknown> {
-  const { $version: _version, $metadata: _metadata, modules, ...desired } = twin.properties.desired;
-  const left = { ...(modules as Record<string, unknown> | undefined) };
-  delete left[name];
-  return { $edgeAgent: { 'properties.desired': { ...desired, modules: left } } };
 }
 
 /** For `catch`: makes nothing of one failure, and leaves all others. */

@@ -1,7 +1,7 @@
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { clearImages } from '../../../agent/images/clear-images.ts';
+import { clearImages, makeRoom } from '../../../agent/images/clear-images.ts';
 import { ImageStore } from '../../../agent/images/image-store.ts';
 import { ImageUsage } from '../../../agent/images/image-usage.ts';
 import { imageDigestLabel } from '../../../agent/labels.ts';
@@ -40,6 +40,41 @@ test('clearImages() removes what no container was made from for seven days, from
   expect(await roots()).toEqual([used.replace(':', '-')]);
   expect(await layout.resolve('test', unused)).toBeUndefined();
   expect(await layout.resolve('test', used)).toBeDefined();
+});
+
+test('makeRoom() removes the images that were not used for longest until there is room, and none of the last hour', async () => {
+  await using folder = await temporaryFolder();
+  const images = await ImageStore.open(join(folder.path, 'images'), { clock: systemClock, log });
+  const { layout } = images;
+  const engine = await ProcessEngine.open({ layout, folder: join(folder.path, 'engine'), log });
+  const [used, old, older, recent] = await Promise.all(
+    ['used', 'old', 'older', 'recent'].map((script) => putTestImage(layout, { script })),
+  );
+  if (used === undefined || old === undefined || older === undefined || recent === undefined) throw new Error('four');
+  const dataFolder = join(folder.path, 'data');
+  await mkdir(dataFolder);
+  const labels = { [imageDigestLabel]: used };
+  await engine.create({ name: 'm', image: used, environment: {}, settings: {}, dataFolder, labels });
+  const usage = await ImageUsage.open(join(folder.path, 'usage.json'));
+  for (const [image, atMs] of [
+    [used, 0],
+    [older, 1_000],
+    [old, 2_000],
+    [recent, dayMs - 3_599_999],
+  ] as const)
+    await usage.note([image], atMs);
+  const clock = { ...systemClock, nowMs: () => dayMs };
+  const kept = async (): Promise<string[]> => {
+    const names = { used, old, older, recent };
+    const found = await Promise.all(
+      Object.entries(names).map(async ([name, image]) => ((await layout.resolve('test', image)) ? [name] : [])),
+    );
+    return found.flat();
+  };
+  await makeRoom({ engine, images, usage, clock, log }, async () => !(await kept()).includes('older'));
+  expect(await kept()).toEqual(['used', 'old', 'recent']);
+  await makeRoom({ engine, images, usage, clock, log }, async () => false);
+  expect(await kept()).toEqual(['used', 'recent']);
 });
 
 test('ImageUsage outlives a restart, and a damaged file makes nothing old', async () => {

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { BandwidthLimit, bytesPerSecondMin } from '../../../agent/images/bandwidth-limit.ts';
 import { ImageStore } from '../../../agent/images/image-store.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { type Digest, digestOf } from '../../../shared/digest.ts';
@@ -290,6 +291,48 @@ test('ImageStore.ensure() ends at once when it is told to', async () => {
   await until(() => registry.requests.some((request) => request.includes('bytes=')));
   ending.abort(new Error('enough'));
   await expect(pull).rejects.toThrow('enough');
+});
+
+test('pain 18, transfers saturate the link: pulls at the same time share one limit of bytes a second', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const images = [randomBytes(500_000), randomBytes(500_000)].map(
+    (layer) => `${registry.host}/app@${registry.putImage(layer)}`,
+  );
+  // Waiting makes the time go on, nothing else does.
+  let nowMs = 0;
+  const sleep = async (ms: number): Promise<void> => void (nowMs += ms);
+  const clock = { ...systemClock, monotonicMs: () => nowMs, sleep };
+  const limit = new BandwidthLimit(100_000, clock);
+  const store = await ImageStore.open(join(folder.path, 'images'), { clock, log, limit });
+  await Promise.all(images.map((image) => store.ensure(image, options)));
+  // All of it but what the bucket held at first, at 100 bytes a millisecond.
+  expect(nowMs).toBeGreaterThan(9_000);
+  expect(registry.sentBytes).toBeGreaterThan(1_000_000);
+});
+
+test('ImageStore.ensure() ends at once while the limit of the link holds it up', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const image = `${registry.host}/app@${registry.putImage(randomBytes(500_000))}`;
+  const ending = new AbortController();
+  const limit = new BandwidthLimit(bytesPerSecondMin, systemClock);
+  const store = await ImageStore.open(join(folder.path, 'images'), { clock: systemClock, log, limit });
+  const pull = store.ensure(image, { ...options, signal: ending.signal });
+  await until(() => (store.pulls[0]?.gotBytes ?? 0) > 0);
+  ending.abort(new Error('enough'));
+  await expect(pull).rejects.toThrow('enough');
+});
+
+test('pain 15, a disk that is full: ImageStore.ensure() asks for room before it gives up', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const image = `${registry.host}/app@${registry.putImage(Buffer.from('x'), thisPlatform, 2 ** 50)}`;
+  const asked: boolean[] = [];
+  const makeRoom = async (isEnough: () => Promise<boolean>): Promise<void> => void asked.push(await isEnough());
+  const pull = (await openStore(folder.path)).ensure(image, { ...options, makeRoom });
+  await expect(pull).rejects.toMatchObject({ code: 'DISK_FULL' });
+  expect(asked).toEqual([false]);
 });
 
 test('pain 15, a disk that is full: ImageStore.ensure() does not begin to get what will not fit', async () => {

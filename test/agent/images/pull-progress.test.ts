@@ -25,6 +25,7 @@ test('Reporting tells of a pull of a thousand pieces in eleven reports that diff
     agentStartedAt: '2026-01-01T00:00:00Z',
     agentVersion: '1',
     pulls: () => (gotBytes > 1000 ? [] : [{ image, gotBytes, totalBytes: 1000 }]),
+    facts: () => ({}),
     send: (report) => {
       last = report;
       reports.add(JSON.stringify(report));

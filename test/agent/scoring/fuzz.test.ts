@@ -102,9 +102,12 @@ function send(
 ): Promise<number> {
   const { body, jsonBytes } = payload;
   const binaryHeader = jsonBytes === undefined ? {} : { 'inference-header-content-length': jsonBytes };
+  const content = method === 'GET' || method === 'HEAD' ? undefined : body;
+  // Node's client does not say by itself how long the body of OPTIONS and DELETE is: it would be read as the next request.
+  const length = content === undefined ? {} : { 'content-length': content.byteLength };
   return new Promise((resolve, reject) => {
     const options = { agent, port: rig.server.port, host: '127.0.0.1', method, path };
-    const request = httpRequest({ ...options, headers: { ...headers, ...binaryHeader } }, (response) => {
+    const request = httpRequest({ ...options, headers: { ...headers, ...binaryHeader, ...length } }, (response) => {
       response.resume();
       response.on('end', () => resolve(response.statusCode ?? 0));
     });
@@ -112,7 +115,7 @@ function send(
     request.on('error', (error: NodeJS.ErrnoException) =>
       ['EPIPE', 'ECONNRESET'].includes(error.code ?? '') ? resolve(0) : reject(error),
     );
-    request.end(method === 'GET' || method === 'HEAD' ? undefined : body);
+    request.end(content);
   });
 }
 

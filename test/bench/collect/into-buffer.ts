@@ -65,7 +65,8 @@ async function collectInto(requests: ReturnType<typeof scoredRequests>): Promise
   const collector = new Collector({
     channel: {
       post: ({ blocks, drops }) => {
-        buffer.append(blocks, drops);
+        // A transaction each, as large as those it is compared with.
+        for (const block of blocks) buffer.append([block], drops);
         settle({ rows: 0, bytes: blocks.reduce((sum, { packed }) => sum + packed.byteLength, 0) });
       },
       onReceipt: (listener) => (settle = listener),

@@ -19,6 +19,9 @@ const report: DeviceReport = {
   outcome: { code: 200, description: '' },
   modules: { digits: module },
   architecture: undefined,
+  scoring: {},
+  facts: {},
+  bufferedRows: 0,
   deployments: { 'digits-1': 'Applied' },
 };
 

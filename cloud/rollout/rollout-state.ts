@@ -1,0 +1,43 @@
+import { z } from 'zod';
+
+/**
+ * Where a rollout is.
+ *
+ * - `rolling`: the devices of the stage take the new version
+ * - `baking`: they have it, and are watched
+ * - `waiting`: they were watched long enough; a person says when to go on
+ * - `done`: all devices of the scope are meant, for good
+ * - `halted`, `aborted`: no device is meant any more; each has what it had before
+ */
+export const phases = ['rolling', 'baking', 'waiting', 'done', 'halted', 'aborted'] as const;
+
+/** What changes while a rollout runs. */
+export const rolloutStateSchema = z.strictObject({
+  /** Index of the stage that is under way, or was at the end. */
+  stage: z.number().int().min(0),
+  phase: z.enum(phases),
+  /** Whether the next stage is not to begin; what is wrong still halts it. */
+  paused: z.boolean(),
+  /** When the phase began, and the rollout, in milliseconds since 1970. */
+  phaseSinceMs: z.number(),
+  startedMs: z.number(),
+  /** Why it was halted or aborted. */
+  reason: z.string().optional(),
+  /** Devices that failed, the first few of them. */
+  failed: z.array(z.string()).default([]),
+  /** Devices that were given the new version. */
+  touched: z.number().int().min(0).default(0),
+});
+
+/** What changes while a rollout runs. */
+export type RolloutState = z.infer<typeof rolloutStateSchema>;
+
+/** Whether nothing more happens by itself. */
+export function isOver({ phase }: RolloutState): boolean {
+  return phase === 'done' || phase === 'halted' || phase === 'aborted';
+}
+
+/** The state that a rollout begins in. */
+export function firstState(nowMs: number): RolloutState {
+  return { stage: 0, phase: 'rolling', paused: false, phaseSinceMs: nowMs, startedMs: nowMs, failed: [], touched: 0 };
+}

@@ -1,0 +1,28 @@
+import { isFerryError } from '../../shared/errors.ts';
+import type { HubClient } from '../azure/hub-client.ts';
+import { deviceReportOf } from '../deploy/iotedge/device-report.ts';
+import { withoutModule } from '../deploy/iotedge/without-module.ts';
+import type { Rollout } from './rollout.ts';
+
+/**
+ * Takes the new version off the devices that have nothing to go back to. A hub gives devices that a deployment no longer means the next one that
+ * does; those without one it leaves as they are, so the module is taken out of their desired properties. Doing it again does nothing.
+ * @returns the devices that it was taken from
+ */
+export async function takeBack(hub: HubClient, { id, request, state }: Rollout): Promise<string[]> {
+  if (state.phase !== 'halted' && state.phase !== 'aborted') return [];
+  const cleared: string[] = [];
+  for (const twin of await hub.listEdgeAgents()) {
+    const { desiredImages, deployments } = deviceReportOf(twin);
+    const others = Object.keys(deployments).filter((other) => other !== id);
+    if (desiredImages[request.service] !== request.reference || others.length > 0) continue;
+    try {
+      await hub.applyToDevice(twin.deviceId, withoutModule(twin, request.service));
+      cleared.push(twin.deviceId);
+    } catch (error) {
+      // Removed in the meantime.
+      if (!isFerryError(error, 'DEVICE_NOT_FOUND')) throw error;
+    }
+  }
+  return cleared;
+}

@@ -1,0 +1,176 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { runFerry } from '../../ferry.ts';
+import { killedFerry } from '../killed-ferry.ts';
+import { Random } from '../../random.ts';
+import { type Behaviour, openRolloutRig, type RolloutRig } from './rollout-rig.ts';
+
+const good: Behaviour = () => ({ code: 200 });
+
+/** Adds devices with a tag `ring` each: as many as are wanted of each ring. */
+async function addDevices(rig: RolloutRig, rings: Readonly<Record<string, number>>): Promise<string[]> {
+  const rows = Object.entries(rings).flatMap(([ring, count]) =>
+    Array.from({ length: count }, (_, index) => `${ring}-${index},${ring}`),
+  );
+  const file = join(rig.folder, 'devices.csv');
+  await writeFile(file, `deviceId,ring\n${rows.join('\n')}\n`);
+  const run = await runFerry(['edge', 'device', 'import', file, '--json'], { cwd: rig.folder });
+  expect(run.stderr).toBe('');
+  expect(JSON.parse(run.stdout)).toMatchObject({ added: rows.length });
+  return rows.map((row) => row.slice(0, row.indexOf(',')));
+}
+
+function start(rig: RolloutRig, version: number, ...more: readonly string[]) {
+  const stages = more.includes('--stage') ? [] : ['--stage', 'ring=canary bake=0s', '--stage', '100% bake=0s name=all'];
+  const scope = "tags.ring IN ['canary', 'rest']";
+  return runFerry(
+    [
+      'edge',
+      'rollout',
+      'start',
+      'digits',
+      '--image',
+      `digits:${version}`,
+      '--target-condition',
+      scope,
+      ...stages,
+      ...more,
+    ],
+    { cwd: rig.folder },
+  );
+}
+
+test('ferry edge rollout brings an image to all devices, ring by ring, and leaves one deployment', async () => {
+  await using rig = await openRolloutRig();
+  const ids = await addDevices(rig, { canary: 2, rest: 4 });
+  await rig.connect(ids, good);
+  const first = await start(rig, 1);
+  expect(first).toMatchObject({ code: 0 });
+  expect(first.stderr).toContain('stage 2 of 2 "all"');
+  expect(new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(1)]));
+  const second = await start(rig, 2, '--json');
+  expect(JSON.parse(second.stdout)).toMatchObject({ phase: 'done', image: 'digits:2', touched: 6 });
+  expect(Object.keys(rig.running()).toSorted()).toEqual(ids.toSorted());
+  expect(new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(2)]));
+  expect(await rig.client.listDeployments()).toHaveLength(1);
+  const service = await runFerry(['service', 'list', '--json'], { cwd: rig.folder });
+  expect(JSON.parse(service.stdout)).toMatchObject([{ name: 'digits', image: 'digits:2', state: 'Healthy' }]);
+});
+
+test.each<[string, Behaviour, readonly string[]]>([
+  ['crashes', () => ({ code: 500, description: 'module digits: exit code 137 after 2 s' }), []],
+  ['is slow', () => ({ code: 200, scoring: { requests: 50, errors: 0, p95Ms: 900 } }), ['--latency-ms-max', '100']],
+  ['fails requests', () => ({ code: 200, scoring: { requests: 50, errors: 9 } }), ['--error-rate-max', '0.05']],
+  ['restarts', () => ({ code: 200, restartCount: 5 }), []],
+])('a version that %s is halted in its first stage and taken back by itself', async (_what, bad, gate) => {
+  await using rig = await openRolloutRig();
+  const ids = await addDevices(rig, { canary: 2, rest: 3 });
+  await rig.connect(ids, (image) => (image === rig.reference(2) ? bad(image) : { code: 200 }));
+  expect((await start(rig, 1)).code).toBe(0);
+  const run = await start(rig, 2, ...gate);
+  expect(run.code).toBe(1);
+  expect(run.stderr).toContain('error ROLLOUT_HALTED');
+  expect(run.stdout).toMatch(/devices touched +2/);
+  expect(run.stdout).toMatch(/took +\d+\.\d s/);
+  await expect.poll(() => new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(1)]));
+  const touched = ids.filter((id) => rig.everRan.get(id)?.has(rig.reference(2)));
+  expect(touched).toEqual(['canary-0', 'canary-1']);
+});
+
+test('the first version of all is taken off the devices again when it fails', async () => {
+  await using rig = await openRolloutRig();
+  await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), () => ({ code: 500, description: 'no' }));
+  expect((await start(rig, 1)).code).toBe(1);
+  await expect.poll(() => rig.running()).toEqual({});
+});
+
+test('ferry edge rollout says with --plan who gets what, and changes nothing', async () => {
+  await using rig = await openRolloutRig();
+  await addDevices(rig, { canary: 1, rest: 2 });
+  const run = await start(rig, 1, '--plan', '--json');
+  expect(JSON.parse(run.stdout)).toMatchObject({
+    devices: [
+      { deviceId: 'canary-0', stage: 'canary', has: 'nothing', gets: 'digits:1' },
+      { deviceId: 'rest-0', stage: 'all' },
+      { deviceId: 'rest-1', stage: 'all' },
+    ],
+  });
+  expect(await rig.client.listDeployments()).toEqual([]);
+  const empty = await start(rig, 1, '--plan', '--stage', 'ring=nobody', '--stage', '100%');
+  expect(empty.stderr).toContain('the stage "nobody", one at least was wanted');
+});
+
+test('ferry edge rollout refuses a priority that another deployment has, and a second rollout beside one under way', async () => {
+  await using rig = await openRolloutRig();
+  await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), good);
+  await rig.client.addDeployment({
+    id: 'other',
+    content: { modulesContent: { $edgeAgent: { 'properties.desired': {} } } },
+    targetCondition: "tags.ring = 'nobody'",
+    priority: 7,
+    labels: {},
+  });
+  expect((await start(rig, 1, '--priority', '7')).stderr).toContain('the deployment "other" has it');
+  expect((await start(rig, 1, '--no-wait')).code).toBe(0);
+  const second = await start(rig, 2);
+  expect(second.stderr).toContain('a rollout of "digits:1" is rolling');
+});
+
+test('a rollout waits for a person where that is wanted, pauses, goes on, and can be aborted', async () => {
+  await using rig = await openRolloutRig();
+  await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), good);
+  const by = (...words: string[]) => runFerry(['edge', 'rollout', ...words, 'digits', '--json'], { cwd: rig.folder });
+  const stages = ['--stage', 'ring=canary bake=0s manual', '--stage', '100% bake=0s name=all manual'];
+  const first = await start(rig, 1, ...stages);
+  expect(first.stdout).toContain('waiting');
+  expect(first.stderr).toContain('ferry edge rollout next digits');
+  expect(rig.running()).toEqual({ 'canary-0': rig.reference(1) });
+  expect(JSON.parse((await by('pause')).stdout)).toMatchObject({ paused: true, phase: 'waiting' });
+  expect(JSON.parse((await by('next')).stdout)).toMatchObject({ phase: 'waiting', stage: { number: 2 } });
+  expect(JSON.parse((await by('abort')).stdout)).toMatchObject({ phase: 'aborted' });
+  await expect.poll(() => rig.running()).toEqual({});
+  expect((await by('pause')).stderr).toContain('it is aborted, one under way was wanted');
+});
+
+test('a device that was away gets what is right when it is back, in whatever stage the rollout is', async () => {
+  await using rig = await openRolloutRig();
+  const ids = await addDevices(rig, { canary: 2, rest: 2 });
+  await rig.connect(['canary-0', 'rest-0'], good);
+  expect((await start(rig, 1)).code).toBe(0);
+  expect((await start(rig, 2)).code).toBe(0);
+  await rig.connect(['canary-1', 'rest-1'], good);
+  await expect.poll(() => Object.keys(rig.running()).toSorted()).toEqual(ids.toSorted());
+  expect(rig.everRan.get('rest-1')).toEqual(new Set([rig.reference(2)]));
+});
+
+test('a rollout that is killed again and again ends as one that was not', { timeout: 120_000 }, async () => {
+  await using rig = await openRolloutRig(4);
+  const seed = Number(process.env['KILL_SEED'] ?? 7);
+  const random = new Random(seed);
+  const kills = Number(process.env['KILL_POINTS'] ?? 6);
+  const ids = await addDevices(rig, { canary: 1, rest: 2 });
+  await rig.connect(ids, (image) => (image === rig.reference(3) ? { code: 500, description: 'no' } : { code: 200 }));
+  expect((await start(rig, 1)).code).toBe(0);
+  for (const [version, wanted] of [
+    [2, 2],
+    [3, 2],
+    [4, 4],
+  ] as const) {
+    const args = ['edge', 'rollout', 'start', 'digits', '--image', `digits:${version}`];
+    const stages = ['--stage', 'ring=canary bake=0s', '--stage', '100% bake=0s name=all'];
+    const scope = ['--target-condition', "tags.ring IN ['canary', 'rest']"];
+    for (let kill = 0; kill < kills / 3; kill += 1) {
+      const delayMs = random.below(4000);
+      await killedFerry([...args, ...scope, ...stages], { cwd: rig.folder, delayMs });
+    }
+    const found = await runFerry(['edge', 'rollout', 'list', '--json'], { cwd: rig.folder });
+    const latest = (JSON.parse(found.stdout) as { image: string }[])[0];
+    const begun = latest?.image === `digits:${version}`;
+    const end = begun
+      ? await runFerry(['edge', 'rollout', 'resume', 'digits'], { cwd: rig.folder })
+      : await start(rig, version);
+    expect([version, end.code, seed]).toEqual([version, version === 3 ? 1 : 0, seed]);
+    await expect.poll(() => new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(wanted)]));
+  }
+});
