@@ -41,7 +41,7 @@ export function addPush(verb: Command): void {
     .option('--timeout <seconds>', 'how long it may take until it is Healthy', positiveInteger, 120)
     .option('--replace', 'let modules go that devices run by another deployment');
   addWork<PushFlags>(addSettingFlags(push), async (session, flags, [path = '']) => {
-    const workspace = await session.openWorkspace();
+    const workspace = await session.openWorkspace({ orCreate: flags.to.kind === 'local' });
     const { name, service = name, to: target, sample, script, platform, tag: tags } = flags;
     const outcome = await pushService(
       workspace,

@@ -1,6 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { join } from 'node:path';
-import { isFerryError } from '../../shared/errors.ts';
 import { fields } from '../../shared/text-layout.ts';
 import { addWork, positiveInteger, type Session } from '../cli/session.ts';
 import {
@@ -11,7 +10,7 @@ import {
   type WorldPart,
   worldParts,
 } from '../local-world.ts';
-import { defaultName, Workspace } from '../workspace/workspace.ts';
+import type { Workspace } from '../workspace/workspace.ts';
 
 /** Where the local world's resources are said to be. */
 const localRegion = 'westeurope';
@@ -38,7 +37,7 @@ export function addUp(verb: Command): void {
     ).choices(worldEngines),
   );
   addWork<UpFlags>(verb, async (session, { only, evaluateEvery, engine }) => {
-    using workspace = await openOrCreate(session);
+    const workspace = await session.openWorkspace({ orCreate: true });
     await using world = await LocalWorld.start({
       folder: join(workspace.folder, 'world'),
       layoutFolder: workspace.layoutFolder,
@@ -87,16 +86,6 @@ async function keepEndpoints(
       ...(arm === undefined ? {} : { azureClientSecret: arm.clientSecret }),
     },
   );
-}
-
-/** The first step of a new user is this command, so it makes the workspace that it needs. */
-async function openOrCreate(session: Session): Promise<Workspace> {
-  try {
-    return await Workspace.open(session.workspaceFolder);
-  } catch (error) {
-    if (!isFerryError(error, 'WORKSPACE_NOT_FOUND')) throw error;
-    return Workspace.create(session.workspaceFolder, { name: defaultName(session.workspaceFolder) });
-  }
 }
 
 /** Prints at once, not at the end: whoever started it waits for this to go on. */
