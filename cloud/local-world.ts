@@ -28,13 +28,14 @@ const endpointsSchema = z.object({
       clientSecret: z.string(),
     })
     .optional(),
+  kubernetes: z.object({ server: z.string(), kubeconfigFile: z.string() }).optional(),
   caFile: z.string(),
 });
 
 export type WorldEndpoints = z.infer<typeof endpointsSchema>;
 
 /** What the local world consists of. */
-export const worldParts = ['registry', 'hub', 'storage', 'arm'] as const;
+export const worldParts = ['registry', 'hub', 'storage', 'arm', 'kubernetes'] as const;
 
 /** A part of the local world. */
 export type WorldPart = (typeof worldParts)[number];

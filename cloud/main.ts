@@ -34,6 +34,14 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'images that run, on whatever target',
     load: async () => (await import('./commands/service.ts')).addServiceVerbs,
   },
+  push: {
+    summary: 'a model file to a running service, in one command',
+    load: async () => (await import('./commands/push.ts')).addPush,
+  },
+  apply: {
+    summary: 'what a file says of a service',
+    load: async () => (await import('./commands/apply.ts')).addApply,
+  },
   compute: {
     summary: 'clusters and the like that services run on, by name',
     load: async () => (await import('./commands/compute.ts')).addComputeVerbs,

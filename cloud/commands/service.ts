@@ -22,6 +22,7 @@ import type { Workspace } from '../workspace/workspace.ts';
 import { addLabelFilters, type ListOptions } from './label-options.ts';
 import { addCreate, addScale, addUpdate, deployOptions } from './service-change.ts';
 import { addWaitFlags, readTarget, type WaitFlags } from './service-flags.ts';
+import { addImport } from './service-import.ts';
 import { addKeys, addToken } from './service-keys.ts';
 import { addLogs, addOperations } from './service-logs.ts';
 import { describeService, serviceDocument } from './service-text.ts';
@@ -52,6 +53,7 @@ export function addServiceVerbs(noun: Command): void {
   addToken(noun);
   addLogs(noun);
   addOperations(noun);
+  addImport(noun);
   addDelete(noun);
 }
 

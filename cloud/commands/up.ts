@@ -101,13 +101,14 @@ async function openOrCreate(session: Session): Promise<Workspace> {
 
 /** Prints at once, not at the end: whoever started it waits for this to go on. */
 function printEndpoints(session: Session, workspace: Workspace, endpoints: WorldEndpoints): void {
-  const { registry, hub, storage, arm, caFile } = endpoints;
+  const { registry, hub, storage, arm, kubernetes, caFile } = endpoints;
   const text = fields({
     workspace: workspace.folder,
     registry,
     hub: hub?.hostName,
     storage: storage && `${storage.blobEndpoint}/${storage.container}`,
     azure: arm?.endpoint,
+    kubernetes: kubernetes && `${kubernetes.server}  (KUBECONFIG=${kubernetes.kubeconfigFile})`,
     CA: caFile,
     '': 'Ready. Connection strings: --json, or secrets.json in the workspace. Ctrl-C stops it.',
   });

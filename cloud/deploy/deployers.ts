@@ -16,6 +16,7 @@ interface Target {
 
 /** The deployers that there are, one a target. */
 const targets: { readonly [K in TargetKind]?: Target } = {
+  local: { open: async (context) => (await import('./local/local.ts')).openLocal(context) },
   aci: {
     compute: 'containerInstances',
     hasOwnPlace: true,

@@ -8,11 +8,12 @@ import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { isLocalRegistry } from '../../shared/oci/registry-address.ts';
 import type { StreamedUpload } from '../../shared/oci/streamed-upload.ts';
-import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
+import { tarLayer } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { WorkspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { modelArtifact } from './artifact.ts';
+import { layerEntries } from './layer-entries.ts';
 import { type InferredShapes, type Loaded, loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
 import { addExternalFiles, findModelFiles, mainFile, type ModelFiles, refuseChanged } from './model-files.ts';
@@ -229,10 +230,7 @@ async function packModel(
   ).then((loaded) => ({ signature: check(loaded), outputs: loaded.outputs }));
   loading.catch((error: unknown) => ended.abort(error));
   await using upload = openUpload(name, options, signal);
-  const entries = model.files.map(({ path, file, sizeBytes }): LayerEntry => {
-    const content = { file, size: sizeBytes };
-    return { kind: 'file', path: `/models/${name}/${path}`, content };
-  });
+  const entries = layerEntries(name, model.files);
   async function* packed(): AsyncGenerator<Uint8Array> {
     let done = 0;
     for await (const piece of tarLayer(entries)) {

@@ -26,7 +26,12 @@ export class ClusterState {
   }
 
   /** Writes an object's status, unless it is that already; does nothing when the object is gone. */
-  setStatus(resource: Resource, object: { readonly metadata: Metadata }, status: object, manager = 'kube-controller-manager'): void {
+  setStatus(
+    resource: Resource,
+    object: { readonly metadata: Metadata },
+    status: object,
+    manager = 'kube-controller-manager',
+  ): void {
     const before = this.store.find(resource, object.metadata.namespace, object.metadata.name);
     if (before === undefined || before.metadata.uid !== object.metadata.uid || isSame(before['status'], status)) return;
     // Values that are undefined are no fields.
@@ -41,7 +46,12 @@ export class ClusterState {
   }
 
   /** Changes an object as one of the cluster's own parts does. */
-  change(resource: Resource, object: { readonly metadata: Metadata }, edit: (copy: KubeObject) => void, manager = 'kube-controller-manager'): void {
+  change(
+    resource: Resource,
+    object: { readonly metadata: Metadata },
+    edit: (copy: KubeObject) => void,
+    manager = 'kube-controller-manager',
+  ): void {
     const before = this.store.find(resource, object.metadata.namespace, object.metadata.name);
     if (before === undefined) return;
     const copy = structuredClone(before);
@@ -50,19 +60,25 @@ export class ClusterState {
   }
 
   /** Tells what happened to an object; the same again counts on. */
-  event(object: Involved, of: { type?: 'Normal' | 'Warning'; reason: string; message: string; component: string }): void {
+  event(
+    object: Involved,
+    of: { type?: 'Normal' | 'Warning'; reason: string; message: string; component: string },
+  ): void {
     const { metadata, apiVersion, kind } = object;
     const namespace = metadata.namespace ?? 'default';
     const { type = 'Normal', reason, message, component } = of;
-    const key = createHash('sha256').update([metadata.uid, type, reason, message].join('\n')).digest('hex').slice(0, 16);
+    const key = createHash('sha256')
+      .update([metadata.uid, type, reason, message].join('\n'))
+      .digest('hex')
+      .slice(0, 16);
     const name = `${metadata.name.slice(0, 230)}.${key}`;
     const time = now();
-    const before = this.store.find<KubeObject>(kinds.event, namespace, name);
+    const before = this.store.find(kinds.event, namespace, name);
     if (before !== undefined) {
       this.store.replace(kinds.event, { ...before, count: Number(before['count']) + 1, lastTimestamp: time });
       return;
     }
-    const events = this.store.list<KubeObject>(kinds.event);
+    const events = this.store.list(kinds.event);
     if (events.length >= eventsMax) {
       const oldest = events.toSorted((a, b) => (String(a['lastTimestamp']) < String(b['lastTimestamp']) ? -1 : 1))[0];
       if (oldest !== undefined) this.store.remove(kinds.event, oldest);

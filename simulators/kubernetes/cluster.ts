@@ -72,13 +72,17 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const state = new ClusterState(store, new Writer(store));
   const images = await Images.open(join(folder, 'images'));
   const token = await readToken(join(folder, 'token'));
-  const owner = `kube${token.slice(0, 8).toLowerCase().replace(/[^a-z0-9]/g, '0')}`;
+  const owner = `kube${token
+    .slice(0, 8)
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '0')}`;
   const engine = parts.use(await openEngine({ engine: choice, layout: images.layout, folder, owner, log }));
   const usage = new UsageMeter();
   const times = { ...nodeTimes, ...options.times };
   const kubelet = new Kubelet({ state, engine, images, folder: join(folder, 'pods'), times, usage, log });
   await kubelet.start();
-  for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease']) makeOwn(state, kinds.namespace, { metadata: { name } });
+  for (const name of ['default', 'kube-system', 'kube-public', 'kube-node-lease'])
+    makeOwn(state, kinds.namespace, { metadata: { name } });
   makeOwn(state, kinds.node, firstNode());
   const proxy = parts.use(new ServiceProxy(state));
   parts.use(kubelet);
@@ -88,7 +92,17 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   parts.use(every(measureEveryMs, () => usage.measure()));
   parts.use(every(options.autoscaleEveryMs ?? 15_000, async () => autoscaler.sync()));
   const server = parts.use(
-    await startServer({ store, writer: state.writer, kubelet, engine, certificates, token, host, port: options.port, log }),
+    await startServer({
+      store,
+      writer: state.writer,
+      kubelet,
+      engine,
+      certificates,
+      token,
+      host,
+      port: options.port,
+      log,
+    }),
   );
   const address = `https://localhost:${server.port}`;
   const kubeconfigFile = join(folder, 'kubeconfig');
@@ -156,7 +170,10 @@ class ControlLoop implements Disposable {
   #timer: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
 
-  constructor(state: ClusterState, parts: { kubelet: Kubelet; proxy: ServiceProxy; certificates: Certificates; log: Logger }) {
+  constructor(
+    state: ClusterState,
+    parts: { kubelet: Kubelet; proxy: ServiceProxy; certificates: Certificates; log: Logger },
+  ) {
     this.#state = state;
     this.#parts = parts;
   }

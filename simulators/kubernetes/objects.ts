@@ -1,11 +1,8 @@
 import type { IDeployment } from 'kubernetes-models/apps/v1/Deployment';
 import type { IReplicaSet } from 'kubernetes-models/apps/v1/ReplicaSet';
 import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler';
-import type { IEndpointSlice } from 'kubernetes-models/discovery.k8s.io/v1/EndpointSlice';
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1/PodDisruptionBudget';
 import type { IConfigMap } from 'kubernetes-models/v1/ConfigMap';
-import type { IEndpoints } from 'kubernetes-models/v1/Endpoints';
-import type { IEvent } from 'kubernetes-models/v1/Event';
 import type { ILimitRange } from 'kubernetes-models/v1/LimitRange';
 import type { INamespace } from 'kubernetes-models/v1/Namespace';
 import type { INode } from 'kubernetes-models/v1/Node';
@@ -73,7 +70,6 @@ export type PodSpec = Pod['spec'];
 export type Container = PodSpec['containers'][number];
 export type PodStatus = NonNullable<IPod['status']>;
 export type ContainerStatus = NonNullable<PodStatus['containerStatuses']>[number];
-export type Condition = NonNullable<PodStatus['conditions']>[number];
 export type Probe = NonNullable<Container['livenessProbe']>;
 export type Deployment = Stored<IDeployment> & { spec: NonNullable<IDeployment['spec']> };
 export type ReplicaSet = Stored<IReplicaSet> & { spec: NonNullable<IReplicaSet['spec']> };
@@ -86,9 +82,6 @@ export type Secret = Stored<ISecret>;
 export type ConfigMap = Stored<IConfigMap>;
 export type Quota = Stored<IResourceQuota>;
 export type LimitRange = Stored<ILimitRange>;
-export type Endpoints = Stored<IEndpoints>;
-export type EndpointSlice = Stored<IEndpointSlice>;
-export type ClusterEvent = Stored<IEvent>;
 
 /** Says that a value is a JSON object, no list and not null. */
 export function isJson(value: unknown): value is Json {
@@ -98,6 +91,12 @@ export function isJson(value: unknown): value is Json {
 /** Gives what is at a path of fields, or undefined. */
 export function valueAt(value: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((at, field) => (isJson(at) ? at[field] : undefined), value);
+}
+
+/** Writes any JSON value as people read it; what is not there as the other text. */
+export function textOf(value: unknown, otherwise = ''): string {
+  if (value === undefined || value === null) return otherwise;
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 /** Compares two JSON values, whatever the order of their fields; a field that is undefined is none. */

@@ -12,7 +12,9 @@ export interface RemoveOptions {
   readonly propagation?: Propagation | undefined;
   /** How long a pod may take to end. @default what the pod says */
   readonly graceSeconds?: number | undefined;
-  readonly preconditions?: { readonly uid?: string | undefined; readonly resourceVersion?: string | undefined } | undefined;
+  readonly preconditions?:
+    | { readonly uid?: string | undefined; readonly resourceVersion?: string | undefined }
+    | undefined;
   readonly dryRun?: boolean;
 }
 
@@ -23,21 +25,36 @@ export const foregroundFinalizer = 'foregroundDeletion';
  * @returns what is left of it, or nothing when it is gone
  * @throws {ApiError} 409 when it is not the one that was meant
  */
-export function remove(store: Store, resource: Resource, object: KubeObject, options: RemoveOptions = {}): KubeObject | undefined {
+export function remove(
+  store: Store,
+  resource: Resource,
+  object: KubeObject,
+  options: RemoveOptions = {},
+): KubeObject | undefined {
   const { metadata } = object;
   const { uid, resourceVersion } = options.preconditions ?? {};
   if (uid !== undefined && uid !== metadata.uid) {
-    throw conflict(resource, metadata.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${metadata.uid}`);
+    throw conflict(
+      resource,
+      metadata.name,
+      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${metadata.uid}`,
+    );
   }
   if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion) {
-    throw conflict(resource, metadata.name, `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${metadata.resourceVersion})`);
+    throw conflict(
+      resource,
+      metadata.name,
+      `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${metadata.resourceVersion})`,
+    );
   }
   if (options.dryRun === true) return undefined;
   if (options.propagation === 'Orphan') orphan(store, object);
   const grace = resource === kinds.pod ? graceOf(object as unknown as Pod, options.graceSeconds) : 0;
   const finalizers = [
     ...(metadata.finalizers ?? []),
-    ...(options.propagation === 'Foreground' && !metadata.finalizers?.includes(foregroundFinalizer) ? [foregroundFinalizer] : []),
+    ...(options.propagation === 'Foreground' && !metadata.finalizers?.includes(foregroundFinalizer)
+      ? [foregroundFinalizer]
+      : []),
   ];
   if (grace === 0 && finalizers.length === 0 && resource !== kinds.namespace) {
     store.remove(resource, object);
@@ -45,7 +62,11 @@ export function remove(store: Store, resource: Resource, object: KubeObject, opt
   }
   const deletionTimestamp = metadata.deletionTimestamp ?? seconds(Date.now() + grace * 1000);
   const isShorter = metadata.deletionGracePeriodSeconds !== undefined && grace < metadata.deletionGracePeriodSeconds;
-  if (metadata.deletionTimestamp !== undefined && !isShorter && finalizers.length === (metadata.finalizers ?? []).length) {
+  if (
+    metadata.deletionTimestamp !== undefined &&
+    !isShorter &&
+    finalizers.length === (metadata.finalizers ?? []).length
+  ) {
     return object;
   }
   return store.replace(resource, {

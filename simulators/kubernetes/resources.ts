@@ -21,7 +21,10 @@ export interface Resource {
   readonly definition: Definition;
 }
 
-type Row = Partial<Omit<Resource, 'definition' | 'model' | 'check'>> & { readonly kind: string; readonly plural: string };
+type Row = Partial<Omit<Resource, 'definition' | 'model' | 'check'>> & {
+  readonly kind: string;
+  readonly plural: string;
+};
 
 function rows(group: string, version: string, list: readonly Row[]): Resource[] {
   return list.map((row) => {

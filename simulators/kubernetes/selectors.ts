@@ -1,4 +1,4 @@
-import { type Json, valueAt } from './objects.ts';
+import { type Json, valueAt, textOf } from './objects.ts';
 import { badRequest } from './status.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -84,7 +84,10 @@ function splitOutside(text: string): string[] {
  * Reads `fieldSelector` of a request: `status.phase=Running,metadata.name!=x`.
  * @throws {ApiError} 400 when a field is not one that this kind may be selected by
  */
-export function fieldFilter(text: string, kind: { readonly kind: string; readonly fieldLabels: readonly string[] }): Filter {
+export function fieldFilter(
+  text: string,
+  kind: { readonly kind: string; readonly fieldLabels: readonly string[] },
+): Filter {
   const conditions = text
     .split(',')
     .filter((part) => part.trim() !== '')
@@ -97,5 +100,5 @@ export function fieldFilter(text: string, kind: { readonly kind: string; readonl
       return { path, isEqual: word !== '!=', value };
     });
   return (object) =>
-    conditions.every(({ path, isEqual, value }) => (String(valueAt(object, path) ?? '') === value) === isEqual);
+    conditions.every(({ path, isEqual, value }) => (textOf(valueAt(object, path)) === value) === isEqual);
 }

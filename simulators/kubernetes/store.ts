@@ -58,7 +58,8 @@ export class Store {
     const objects = this.#of(resource);
     const key = keyOf(resource, object.metadata.namespace, object.metadata.name);
     if (objects.has(key)) throw alreadyExists(resource, object.metadata.name);
-    if (objects.size >= objectsMax) throw new ApiError(507, '', `the simulator holds ${objectsMax} objects of a kind at most`);
+    if (objects.size >= objectsMax)
+      throw new ApiError(507, '', `the simulator holds ${objectsMax} objects of a kind at most`);
     return this.#change('ADDED', resource, object);
   }
 

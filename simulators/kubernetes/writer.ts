@@ -4,7 +4,7 @@ import { allocate, releaseAllocated } from './admission/allocate.ts';
 import { checkChange, checkObject } from './admission/check.ts';
 import { setDefaults } from './admission/defaults.ts';
 import { applyConfiguration, type Manager, noteUpdate } from './apply/managers.ts';
-import { isJson, isSame, type Json, type KubeObject, type ManagedFields, type Service } from './objects.ts';
+import { isJson, isSame, type Json, type KubeObject, type ManagedFields, type Service, textOf } from './objects.ts';
 import { apiVersionOf, kinds, type Resource } from './resources.ts';
 import { checkSchema, withoutNulls, withoutUnknown } from './schema/validate.ts';
 import { badRequest, cause, conflict, invalid } from './status.ts';
@@ -40,7 +40,11 @@ export class Writer {
   }
 
   /** @throws {ApiError} 400, 403, 404, 409, 422 */
-  create(resource: Resource, input: Json, options: WriteOptions & { readonly namespace?: string | undefined }): Written {
+  create(
+    resource: Resource,
+    input: Json,
+    options: WriteOptions & { readonly namespace?: string | undefined },
+  ): Written {
     const { value, warnings } = decode(resource, input, options.fieldValidation);
     return this.#make(resource, value, { ...options, warnings });
   }
@@ -81,9 +85,14 @@ export class Writer {
     const before = this.#store.find(resource, name.namespace, name.name);
     const version = metadata['resourceVersion'];
     if (version !== undefined && version !== before?.metadata.resourceVersion) {
-      throw conflict(resource, name.name, 'the object has been modified; please apply your changes to the latest version and try again');
+      throw conflict(
+        resource,
+        name.name,
+        'the object has been modified; please apply your changes to the latest version and try again',
+      );
     }
-    if (before === undefined && options.manager.subresource !== undefined) this.#store.get(resource, name.namespace, name.name);
+    if (before === undefined && options.manager.subresource !== undefined)
+      this.#store.get(resource, name.namespace, name.name);
     const { object, managedFields } = applyConfiguration(resource, before, value, {
       manager: options.manager.name,
       force: options.force,
@@ -101,7 +110,11 @@ export class Writer {
   #make(
     resource: Resource,
     value: Json,
-    options: WriteOptions & { namespace?: string | undefined; managedFields?: ManagedFields[]; warnings: readonly string[] },
+    options: WriteOptions & {
+      namespace?: string | undefined;
+      managedFields?: ManagedFields[];
+      warnings: readonly string[];
+    },
   ): Written {
     const object = structuredClone(value) as KubeObject;
     const given = (value['metadata'] ?? {}) as Partial<KubeObject['metadata']>;
@@ -118,9 +131,7 @@ export class Writer {
     };
     delete object.metadata.deletionTimestamp;
     if (given.namespace !== undefined && resource.namespaced && given.namespace !== object.metadata.namespace) {
-      throw badRequest(
-        `the namespace of the provided object does not match the namespace sent on the request`,
-      );
+      throw badRequest(`the namespace of the provided object does not match the namespace sent on the request`);
     }
     if (resource.subresources.includes('status') && !statusOnCreate.has(resource.kind)) delete object['status'];
     if (resource === kinds.namespace) {
@@ -131,9 +142,11 @@ export class Writer {
     this.#check(resource, object, undefined);
     const warnings = [...options.warnings, ...admit(this.#store, resource, object)];
     object.metadata.managedFields =
-      options.managedFields ?? noteUpdate(resource, { before: undefined, after: object, manager: options.manager, time });
+      options.managedFields ??
+      noteUpdate(resource, { before: undefined, after: object, manager: options.manager, time });
     if (options.dryRun === true) {
-      if (this.#store.find(resource, object.metadata.namespace, object.metadata.name)) this.#store.add(resource, object);
+      if (this.#store.find(resource, object.metadata.namespace, object.metadata.name))
+        this.#store.add(resource, object);
       return { object, warnings };
     }
     return { object: this.#store.add(resource, object), warnings };
@@ -249,12 +262,12 @@ function decode(
   const { kind, definition } = resource;
   const apiVersion = apiVersionOf(resource);
   if (isApply && (input['kind'] === undefined || input['apiVersion'] === undefined)) {
-    throw badRequest('Object \'Kind\' or \'apiVersion\' is missing in the applied configuration');
+    throw badRequest("Object 'Kind' or 'apiVersion' is missing in the applied configuration");
   }
   const given = { apiVersion: input['apiVersion'] ?? apiVersion, kind: input['kind'] ?? kind };
   if (given.kind !== kind || given.apiVersion !== apiVersion) {
     throw badRequest(
-      `${kind} in version "${resource.version}" cannot be handled as a ${kind}: no kind "${String(given.kind)}" is registered for version "${String(given.apiVersion)}" here`,
+      `${kind} in version "${resource.version}" cannot be handled as a ${kind}: no kind "${textOf(given.kind)}" is registered for version "${textOf(given.apiVersion)}" here`,
     );
   }
   const { value, unknown } = withoutUnknown(definition, withoutNulls({ ...input, ...given }) as Json);
@@ -262,12 +275,14 @@ function decode(
   const told = unknown.map((field) => `unknown field "${field}"`);
   if (isApply) {
     const metadata = (input['metadata'] ?? {}) as Json;
-    const what = `(${String(metadata['namespace'] ?? '')}/${String(metadata['name'] ?? '')}; ${apiVersion}, Kind=${kind})`;
+    const what = `(${textOf(metadata['namespace'])}/${textOf(metadata['name'])}; ${apiVersion}, Kind=${kind})`;
     const fields = unknown.map((field) => `.${field}: field not declared in schema`).join('\n');
     throw badRequest(`failed to create typed patch object ${what}: errors:\n  ${fields}`);
   }
   if (validation === 'Strict') {
-    throw badRequest(`${kind} in version "${resource.version}" cannot be handled as a ${kind}: strict decoding error: ${told.join(', ')}`);
+    throw badRequest(
+      `${kind} in version "${resource.version}" cannot be handled as a ${kind}: strict decoding error: ${told.join(', ')}`,
+    );
   }
   return { value, warnings: validation === 'Warn' ? told : [] };
 }

@@ -6,6 +6,7 @@ import { type Arm, startArm } from '../arm/arm.ts';
 import { openCertificates } from '../certificates.ts';
 import { type Hub, startHub } from '../hub/hub.ts';
 import type { StorageAccount } from '../hub/uploads.ts';
+import { type Cluster, startCluster } from '../kubernetes/cluster.ts';
 import { type Registry, startRegistry } from '../registry/registry.ts';
 import { type Storage, startStorage } from './azurite.ts';
 import { readKept, writeKept } from './kept.ts';
@@ -51,7 +52,12 @@ export interface WorldEndpoints {
     readonly clientSecret: string;
   };
   readonly storage?: { readonly blobEndpoint: string; readonly container: string; readonly connectionString: string };
-  /** PEM file of the authority that the hub's and the storage's certificates are signed by. */
+  readonly kubernetes?: {
+    readonly server: string;
+    /** File (0600) for `KUBECONFIG`. */
+    readonly kubeconfigFile: string;
+  };
+  /** PEM file of the authority that all their certificates are signed by. */
   readonly caFile: string;
 }
 
@@ -95,6 +101,9 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       log,
     }),
   );
+  const kubernetes = await start('kubernetes', (port) =>
+    startCluster({ folder: join(folder, 'kubernetes'), certificates, port, log }),
+  );
   const arm = await start('arm', (port) =>
     startArm({
       folder: join(folder, 'arm'),
@@ -105,7 +114,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
         ...(hub === undefined ? {} : { hub: { ...hub, name: hubName } }),
       },
       engine: options.engine ?? 'auto',
-      kubeconfigFile: join(folder, 'kubeconfig'),
+      ...(kubernetes === undefined ? {} : { kubeconfigFile: kubernetes.kubeconfigFile }),
       log,
     }),
   );
@@ -116,12 +125,13 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       storage: storage?.port ?? kept.ports.storage,
       hub: hub?.port ?? kept.ports.hub,
       arm: arm?.port ?? kept.ports.arm,
+      kubernetes: kubernetes?.port ?? kept.ports.kubernetes,
     },
     storage: storage === undefined ? kept.storage : { accountKey: storage.accountKey },
   });
   const running = parts.move();
   return {
-    endpoints: { ...endpointsOf({ registry, storage, hub, arm }), caFile: certificates.caFile },
+    endpoints: { ...endpointsOf({ registry, storage, hub, arm, kubernetes }), caFile: certificates.caFile },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -135,8 +145,9 @@ function endpointsOf(of: {
   readonly storage: Storage | undefined;
   readonly hub: Hub | undefined;
   readonly arm: Arm | undefined;
+  readonly kubernetes: Cluster | undefined;
 }): Omit<WorldEndpoints, 'caFile'> {
-  const { registry, storage, hub, arm } = of;
+  const { registry, storage, hub, arm, kubernetes } = of;
   return {
     ...(registry === undefined ? {} : { registry: registry.host }),
     ...(hub === undefined
@@ -160,6 +171,9 @@ function endpointsOf(of: {
             clientSecret: arm.clientSecret,
           },
         }),
+    ...(kubernetes === undefined
+      ? {}
+      : { kubernetes: { server: kubernetes.server, kubeconfigFile: kubernetes.kubeconfigFile } }),
     ...(storage === undefined
       ? {}
       : {

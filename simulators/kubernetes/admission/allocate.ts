@@ -19,7 +19,13 @@ export function allocate(store: Store, service: Service, before: Service | undef
   const taken = new Set(others.map((other) => other.spec.clusterIP));
   const wanted = spec.clusterIP ?? before?.spec.clusterIP;
   if (wanted !== undefined && wanted !== 'None' && wanted !== before?.spec.clusterIP && !isFree(wanted, taken)) {
-    return [cause.invalid('spec.clusterIPs', [wanted], 'failed to allocate IP: the provided IP is not in the range 127.96.0.0/16, or is taken')];
+    return [
+      cause.invalid(
+        'spec.clusterIPs',
+        [wanted],
+        'failed to allocate IP: the provided IP is not in the range 127.96.0.0/16, or is taken',
+      ),
+    ];
   }
   spec.clusterIP = wanted ?? freeAddress(taken);
   spec.clusterIPs = [spec.clusterIP];

@@ -18,7 +18,11 @@ export function checkPodSpec(path: string, spec: PodSpec, options: { readonly is
     ...repeated(`${path}.volumes`, spec.volumes ?? []),
     ...(spec.volumes ?? []).flatMap(({ name }, index) => checkLabel(`${path}.volumes[${index}].name`, name)),
     ...claims.map(({ name }) =>
-      cause.invalid(`${path}.volumes`, name, 'persistent volumes are not simulated: use an emptyDir, a secret or a config map'),
+      cause.invalid(
+        `${path}.volumes`,
+        name,
+        'persistent volumes are not simulated: use an emptyDir, a secret or a config map',
+      ),
     ),
     ...containers.flatMap((container, index) => checkContainer(`${path}.containers[${index}]`, container, volumes)),
     ...(spec.initContainers ?? []).flatMap((container, index) =>
@@ -60,7 +64,9 @@ function checkContainer(path: string, container: Container, volumes: ReadonlySet
       const at = `${path}.volumeMounts[${index}]`;
       const twice = volumeMounts.findIndex((other) => other.mountPath === mount.mountPath) < index;
       return [
-        ...(volumes.has(mount.name) ? [] : [{ reason: 'FieldValueNotFound', message: `Not found: "${mount.name}"`, field: `${at}.name` }]),
+        ...(volumes.has(mount.name)
+          ? []
+          : [{ reason: 'FieldValueNotFound', message: `Not found: "${mount.name}"`, field: `${at}.name` }]),
         ...(twice ? [cause.invalid(`${at}.mountPath`, mount.mountPath, 'must be unique')] : []),
       ];
     }),
@@ -75,7 +81,9 @@ function checkContainer(path: string, container: Container, volumes: ReadonlySet
 
 /** What a cluster would take and this one cannot carry out is refused, not passed over. */
 function notSimulated(field: string, value: unknown): Cause[] {
-  return value === undefined ? [] : [cause.forbidden(field, 'this is not simulated: nothing can be run inside of a container')];
+  return value === undefined
+    ? []
+    : [cause.forbidden(field, 'this is not simulated: nothing can be run inside of a container')];
 }
 
 function portOf(field: string, port: number): Cause[] {
@@ -93,7 +101,8 @@ function checkResources(path: string, resources: Container['resources']): Cause[
       }
       // Extended resources are counted in whole pieces, and never lent twice.
       if (!name.includes('/')) return [];
-      if (limit === undefined) return [cause.required(`${path}.limits`, 'Limit must be set for non overcommitable resources')];
+      if (limit === undefined)
+        return [cause.required(`${path}.limits`, 'Limit must be set for non overcommitable resources')];
       return amountOf(amount) === amountOf(limit)
         ? []
         : [cause.invalid(field, String(amount), `must be equal to ${name} limit of ${limit}`)];
@@ -104,8 +113,15 @@ function checkResources(path: string, resources: Container['resources']): Cause[
         : [],
     ),
     ...Object.keys({ ...limits, ...requests })
-      .filter((name) => !name.includes('/') && !['cpu', 'memory', 'ephemeral-storage'].includes(name) && !name.startsWith('hugepages-'))
-      .map((name) => cause.invalid(`${path}.limits[${name}]`, name, 'must be a standard resource type or fully qualified')),
+      .filter(
+        (name) =>
+          !name.includes('/') &&
+          !['cpu', 'memory', 'ephemeral-storage'].includes(name) &&
+          !name.startsWith('hugepages-'),
+      )
+      .map((name) =>
+        cause.invalid(`${path}.limits[${name}]`, name, 'must be a standard resource type or fully qualified'),
+      ),
   ];
 }
 
@@ -114,7 +130,9 @@ function checkProbe(path: string, probe: Probe | undefined, { mustBeOne }: { mus
   const handlers = (['httpGet', 'tcpSocket', 'exec', 'grpc'] as const).filter((name) => probe[name] !== undefined);
   return [
     ...(handlers.length === 0 ? [cause.required(path, 'must specify a handler type')] : []),
-    ...(handlers.length > 1 ? [cause.forbidden(`${path}.${handlers[1]}`, 'may not specify more than 1 handler type')] : []),
+    ...(handlers.length > 1
+      ? [cause.forbidden(`${path}.${handlers[1]}`, 'may not specify more than 1 handler type')]
+      : []),
     ...notSimulated(`${path}.exec`, probe.exec),
     ...notSimulated(`${path}.grpc`, probe.grpc),
     ...(mustBeOne && (probe.successThreshold ?? 1) !== 1
@@ -142,6 +160,7 @@ export function checkPodChange(before: Pod, after: Pod): Cause[] {
   };
   const isMoved = before.spec.nodeName !== undefined && before.spec.nodeName !== after.spec.nodeName;
   if (!isMoved && isSame(fixed(before), fixed(after))) return [];
-  const fields = 'spec.containers[*].image,spec.initContainers[*].image,spec.activeDeadlineSeconds,spec.tolerations (only additions to existing tolerations),spec.terminationGracePeriodSeconds (allow it to be set to 1 if it was previously negative)';
+  const fields =
+    'spec.containers[*].image,spec.initContainers[*].image,spec.activeDeadlineSeconds,spec.tolerations (only additions to existing tolerations),spec.terminationGracePeriodSeconds (allow it to be set to 1 if it was previously negative)';
   return [cause.forbidden('spec', `pod updates may not change fields other than \`${fields.replaceAll(',', '`,`')}\``)];
 }

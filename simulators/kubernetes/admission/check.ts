@@ -5,13 +5,12 @@ import {
   isSame,
   type KubeObject,
   type Pod,
-  type PodSpec,
   type ReplicaSet,
   type Service,
   valueAt,
 } from '../objects.ts';
 import type { Resource } from '../resources.ts';
-import { type LabelSelector, matches } from '../selectors.ts';
+import { matches } from '../selectors.ts';
 import { cause, type Cause } from '../status.ts';
 import { checkPodChange, checkPodSpec } from './check-pod.ts';
 import { checkAnnotations, checkLabels, checkName } from './names.ts';
@@ -56,14 +55,21 @@ function specOf<T>(object: KubeObject, check: (object: T) => Cause[]): Cause[] {
 function checkDeployment(deployment: Deployment): Cause[] {
   const { strategy, progressDeadlineSeconds = 600, minReadySeconds = 0 } = deployment.spec;
   const { maxSurge, maxUnavailable } = strategy?.rollingUpdate ?? {};
-  const isZero = (value: string | number | undefined): boolean => value !== undefined && Number.parseInt(String(value), 10) === 0;
+  const isZero = (value: string | number | undefined): boolean =>
+    value !== undefined && Number.parseInt(String(value), 10) === 0;
   return [
     ...checkTemplate(deployment),
     ...(strategy?.type === 'Recreate' && strategy.rollingUpdate !== undefined
       ? [cause.forbidden('spec.strategy.rollingUpdate', "may not be specified when strategy `type` is 'Recreate'")]
       : []),
     ...(isZero(maxSurge) && isZero(maxUnavailable)
-      ? [cause.invalid('spec.strategy.rollingUpdate.maxUnavailable', maxUnavailable, 'may not be 0 when `maxSurge` is 0')]
+      ? [
+          cause.invalid(
+            'spec.strategy.rollingUpdate.maxUnavailable',
+            maxUnavailable,
+            'may not be 0 when `maxSurge` is 0',
+          ),
+        ]
       : []),
     ...(progressDeadlineSeconds <= minReadySeconds
       ? [cause.invalid('spec.progressDeadlineSeconds', progressDeadlineSeconds, 'must be greater than minReadySeconds')]
@@ -75,17 +81,20 @@ function checkTemplate({ spec }: Deployment | ReplicaSet): Cause[] {
   const { replicas = 1, selector, template } = spec;
   const labels = template?.metadata?.labels;
   const isEmpty =
-    Object.keys(selector?.matchLabels ?? {}).length + (selector?.matchExpressions ?? []).length === 0 && selector !== undefined;
+    Object.keys(selector?.matchLabels ?? {}).length + (selector?.matchExpressions ?? []).length === 0 &&
+    selector !== undefined;
   return [
     ...(replicas < 0 ? [cause.invalid('spec.replicas', replicas, 'must be greater than or equal to 0')] : []),
     ...(isEmpty ? [cause.invalid('spec.selector', selector, 'empty selector is invalid for deployment')] : []),
-    ...(isEmpty || selector === undefined || matches(selector as LabelSelector, labels)
+    ...(isEmpty || selector === undefined || matches(selector, labels)
       ? []
-      : [cause.invalid('spec.template.metadata.labels', labels ?? null, '`selector` does not match template `labels`')]),
+      : [
+          cause.invalid('spec.template.metadata.labels', labels ?? null, '`selector` does not match template `labels`'),
+        ]),
     ...checkLabels('spec.template.metadata.labels', labels),
     ...(template?.spec === undefined
       ? [cause.required('spec.template.spec')]
-      : checkPodSpec('spec.template.spec', template.spec as PodSpec, { isTemplate: true })),
+      : checkPodSpec('spec.template.spec', template.spec, { isTemplate: true })),
   ];
 }
 
@@ -99,13 +108,21 @@ function checkService({ spec }: Service): Cause[] {
       const at = `spec.ports[${index}]`;
       const same = ports.findIndex((other) => other.port === port.port && other.protocol === port.protocol) < index;
       return [
-        ...(port.port > 0 && port.port < 65_536 ? [] : [cause.invalid(`${at}.port`, port.port, 'must be between 1 and 65535, inclusive')]),
+        ...(port.port > 0 && port.port < 65_536
+          ? []
+          : [cause.invalid(`${at}.port`, port.port, 'must be between 1 and 65535, inclusive')]),
         ...(ports.length > 1 && port.name === undefined ? [cause.required(`${at}.name`)] : []),
         ...(port.nodePort !== undefined && spec.type === 'ClusterIP'
           ? [cause.forbidden(`${at}.nodePort`, "may not be used when `type` is 'ClusterIP'")]
           : []),
         ...(port.nodePort !== undefined && (port.nodePort < 30_000 || port.nodePort > 32_767)
-          ? [cause.invalid(`${at}.nodePort`, port.nodePort, 'provided port is not in the valid range. The range of valid ports is 30000-32767')]
+          ? [
+              cause.invalid(
+                `${at}.nodePort`,
+                port.nodePort,
+                'provided port is not in the valid range. The range of valid ports is 30000-32767',
+              ),
+            ]
           : []),
         ...(same ? [cause.duplicate(at, { port: port.port, protocol: port.protocol })] : []),
       ];
@@ -119,7 +136,9 @@ function checkAutoscaler({ spec }: Autoscaler): Cause[] {
   const windows = (['scaleUp', 'scaleDown'] as const).flatMap((way) => {
     const seconds = behavior?.[way]?.stabilizationWindowSeconds ?? 0;
     const field = `spec.behavior.${way}.stabilizationWindowSeconds`;
-    return seconds < 0 || seconds > 3600 ? [cause.invalid(field, seconds, 'must be greater than or equal to zero and less than or equal to 3600')] : [];
+    return seconds < 0 || seconds > 3600
+      ? [cause.invalid(field, seconds, 'must be greater than or equal to zero and less than or equal to 3600')]
+      : [];
   });
   return [
     ...(minReplicas < 1 ? [cause.invalid('spec.minReplicas', minReplicas, 'must be greater than or equal to 1')] : []),
@@ -145,7 +164,11 @@ function checkKeys(object: KubeObject): Cause[] {
     ...Object.keys(data)
       .filter((key) => !/^[-._a-zA-Z0-9]+$/.test(key) || key === '..' || key.length > 253)
       .map((key) =>
-        cause.invalid(`data[${key}]`, key, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"),
+        cause.invalid(
+          `data[${key}]`,
+          key,
+          "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+        ),
       ),
     ...(object.kind === 'Secret' && object['type'] === 'kubernetes.io/tls'
       ? ['tls.crt', 'tls.key'].filter((key) => !(key in data)).map((key) => cause.required(`data[${key}]`))
@@ -167,7 +190,9 @@ const fixedFields: Readonly<Record<string, readonly string[]>> = {
 
 /** Checks a change of an object. */
 export function checkChange(resource: Resource, before: KubeObject, after: KubeObject): Cause[] {
-  const fixed = (fixedFields[resource.kind] ?? []).filter((path) => !isSame(valueAt(before, path), valueAt(after, path)));
+  const fixed = (fixedFields[resource.kind] ?? []).filter(
+    (path) => !isSame(valueAt(before, path), valueAt(after, path)),
+  );
   const ip = valueAt(before, 'spec.clusterIP');
   return [
     ...fixed.map((path) => cause.invalid(path, valueAt(after, path), 'field is immutable')),

@@ -140,7 +140,12 @@ function setAutoscalerDefaults(spec: Json): void {
   set(spec, { minReplicas: 1, metrics: [{ type: 'Resource', resource: { name: 'cpu', target } }] });
   if (!isJson(spec['behavior'])) return;
   const behavior = spec['behavior'];
-  const up = { policies: [{ type: 'Pods', value: 4, periodSeconds: 15 }, { type: 'Percent', value: 100, periodSeconds: 15 }] };
+  const up = {
+    policies: [
+      { type: 'Pods', value: 4, periodSeconds: 15 },
+      { type: 'Percent', value: 100, periodSeconds: 15 },
+    ],
+  };
   behavior['scaleUp'] = { stabilizationWindowSeconds: 0, selectPolicy: 'Max', ...up, ...(behavior['scaleUp'] as Json) };
   const down = { policies: [{ type: 'Percent', value: 100, periodSeconds: 15 }] };
   behavior['scaleDown'] = { selectPolicy: 'Max', ...down, ...(behavior['scaleDown'] as Json) };

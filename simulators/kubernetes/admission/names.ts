@@ -27,7 +27,8 @@ export function checkName(kind: string, text: string): Cause[] {
   if (kind === 'Service') return checkText(field, text, { pattern: service, why: serviceText, max: 63 });
   if (kind === 'Namespace') return checkLabel(field, text);
   // Names of roles are parts of paths only.
-  if (/Role/.test(kind)) return /[/%]|^\.\.?$/.test(text) ? [cause.invalid(field, text, `may not contain '/' or '%'`)] : [];
+  if (/Role/.test(kind))
+    return /[/%]|^\.\.?$/.test(text) ? [cause.invalid(field, text, `may not contain '/' or '%'`)] : [];
   return checkText(field, text, { pattern: subdomain, why: subdomainText, max: 253 });
 }
 
@@ -44,7 +45,10 @@ export function checkAnnotations(annotations: Readonly<Record<string, string>> =
   const field = 'metadata.annotations';
   const bytes = Object.entries(annotations).reduce((sum, [key, text]) => sum + key.length + Buffer.byteLength(text), 0);
   const tooLong = { reason: 'FieldValueTooLong', message: 'Too long: may not be more than 262144 bytes', field };
-  return [...Object.keys(annotations).flatMap((key) => checkKey(field, key.toLowerCase())), ...(bytes > 262_144 ? [tooLong] : [])];
+  return [
+    ...Object.keys(annotations).flatMap((key) => checkKey(field, key.toLowerCase())),
+    ...(bytes > 262_144 ? [tooLong] : []),
+  ];
 }
 
 function checkKey(field: string, key: string): Cause[] {

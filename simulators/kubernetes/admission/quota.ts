@@ -50,9 +50,15 @@ export function checkQuota(store: Store, resource: Resource, object: KubeObject,
   for (const quota of store.list<Quota>(kinds.quota, object.metadata.namespace)) {
     const hard = quota.spec?.hard ?? {};
     const asked = usageOf(resource, object);
-    const missing = Object.keys(hard).filter((name) => /^(?:requests|limits)\.|^cpu$|^memory$/.test(name) && !(name in asked));
+    const missing = Object.keys(hard).filter(
+      (name) => /^(?:requests|limits)\.|^cpu$|^memory$/.test(name) && !(name in asked),
+    );
     if (resource === kinds.pod && missing.length > 0) {
-      throw forbidden(resource, object.metadata.name, `failed quota: ${quota.metadata.name}: must specify ${missing.join(',')}`);
+      throw forbidden(
+        resource,
+        object.metadata.name,
+        `failed quota: ${quota.metadata.name}: must specify ${missing.join(',')}`,
+      );
     }
     const used = usedOf(store, quota, all);
     const over = Object.keys(asked).filter(
@@ -101,13 +107,19 @@ export function applyLimitRanges(store: Store, pod: Pod): void {
  */
 export function checkNamespace(store: Store, resource: Resource, object: KubeObject): void {
   const { name, namespace } = object.metadata;
-  const found = store.get<KubeObject>(kinds.namespace, undefined, namespace ?? '');
+  const found = store.get(kinds.namespace, undefined, namespace ?? '');
   if (found.metadata.deletionTimestamp === undefined) return;
   const why = `unable to create new content in namespace ${namespace} because it is being terminated`;
   const { details, message } = forbidden(resource, name, why);
   throw new ApiError(403, 'Forbidden', message, {
     ...details,
-    causes: [{ reason: 'NamespaceTerminating', message: `namespace ${namespace} is being terminated`, field: 'metadata.namespace' }],
+    causes: [
+      {
+        reason: 'NamespaceTerminating',
+        message: `namespace ${namespace} is being terminated`,
+        field: 'metadata.namespace',
+      },
+    ],
   });
 }
 

@@ -16,7 +16,8 @@ export function addressOf(path: string): Address | undefined {
   if (!isCore && parts[0] !== 'apis') return undefined;
   const [group = '', version = ''] = isCore ? ['', parts[1]] : parts.slice(1, 3);
   const rest = parts.slice(isCore ? 2 : 3);
-  const inNamespace = rest[0] === 'namespaces' && rest.length > 2 ? findResource(group, version, rest[2] ?? '') : undefined;
+  const inNamespace =
+    rest[0] === 'namespaces' && rest.length > 2 ? findResource(group, version, rest[2] ?? '') : undefined;
   if (inNamespace?.namespaced === true) {
     const [, namespace = '', , name, ...sub] = rest;
     return address(inNamespace, { namespace, name, sub });

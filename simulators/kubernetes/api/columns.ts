@@ -1,4 +1,4 @@
-import { isJson, type Json, valueAt } from '../objects.ts';
+import { isJson, type Json, valueAt, textOf } from '../objects.ts';
 import { age } from './age.ts';
 import { podColumns } from './pod-columns.ts';
 
@@ -36,34 +36,53 @@ function listAt(object: Json, path: string): Json[] {
 /** `app=web,tier=front`, as `kubectl` writes selectors. */
 function selectorText(value: unknown): string {
   if (!isJson(value)) return '<none>';
-  const labels = isJson(value['matchLabels']) || Array.isArray(value['matchExpressions']) ? value['matchLabels'] : value;
-  const text = Object.entries(isJson(labels) ? labels : {}).map(([key, text]) => `${key}=${String(text)}`);
+  const labels =
+    isJson(value['matchLabels']) || Array.isArray(value['matchExpressions']) ? value['matchLabels'] : value;
+  const text = Object.entries(isJson(labels) ? labels : {}).map(([key, text]) => `${key}=${textOf(text)}`);
   return text.length === 0 ? '<none>' : text.join(',');
 }
 
 /** The containers and images of a template, for `-o wide`. */
 const templateColumns: readonly Column[] = [
-  { name: 'Containers', isWide: true, cell: (object) => listAt(object, 'spec.template.spec.containers').map((one) => one['name']).join(',') },
-  { name: 'Images', isWide: true, cell: (object) => listAt(object, 'spec.template.spec.containers').map((one) => one['image']).join(',') },
+  {
+    name: 'Containers',
+    isWide: true,
+    cell: (object) =>
+      listAt(object, 'spec.template.spec.containers')
+        .map((one) => one['name'])
+        .join(','),
+  },
+  {
+    name: 'Images',
+    isWide: true,
+    cell: (object) =>
+      listAt(object, 'spec.template.spec.containers')
+        .map((one) => one['image'])
+        .join(','),
+  },
   { name: 'Selector', isWide: true, cell: (object) => selectorText(valueAt(object, 'spec.selector')) },
 ];
 
 function portsText(object: Json): string {
   const ports = listAt(object, 'spec.ports').map(({ port, nodePort, protocol }) =>
-    nodePort === undefined ? `${String(port)}/${String(protocol)}` : `${String(port)}:${String(nodePort)}/${String(protocol)}`,
+    nodePort === undefined
+      ? `${textOf(port)}/${textOf(protocol)}`
+      : `${textOf(port)}:${textOf(nodePort)}/${textOf(protocol)}`,
   );
   return ports.length === 0 ? '<none>' : ports.join(',');
 }
 
 function externalText(object: Json): string {
-  const given = listAt(object, 'status.loadBalancer.ingress').map(({ ip, hostname }) => String(ip ?? hostname));
+  const given = listAt(object, 'status.loadBalancer.ingress').map(({ ip, hostname }) => textOf(ip ?? hostname));
   if (given.length > 0) return given.join(',');
   return valueAt(object, 'spec.type') === 'LoadBalancer' ? '<pending>' : '<none>';
 }
 
 function endpointsText(object: Json): string {
   const all = listAt(object, 'subsets').flatMap((subset) =>
-    listAt(subset, 'addresses').flatMap(({ ip }) => listAt(subset, 'ports').map(({ port }) => `${String(ip)}:${String(port)}`)),
+    listAt(subset, 'addresses').flatMap(({ ip }) =>
+      listAt(subset, 'ports').map(({ port }) => `${textOf(ip)}:${textOf(port)}`),
+    ),
   );
   if (all.length === 0) return '<none>';
   return all.length <= 3 ? all.join(',') : `${all.slice(0, 3).join(',')} + ${all.length - 3} more...`;
@@ -77,8 +96,8 @@ function targetsText(object: Json): string {
     const percent = of(metric, 'target.averageUtilization');
     const current = of(now[index], percent === undefined ? 'current.averageValue' : 'current.averageUtilization');
     const sign = percent === undefined ? '' : '%';
-    const value = current === undefined ? '<unknown>' : `${String(current)}${sign}`;
-    return `${String(of(metric, 'name'))}: ${value}/${String(percent ?? of(metric, 'target.averageValue'))}${sign}`;
+    const value = current === undefined ? '<unknown>' : `${textOf(current)}${sign}`;
+    return `${textOf(of(metric, 'name'))}: ${value}/${textOf(percent ?? of(metric, 'target.averageValue'))}${sign}`;
   });
   return all.length === 0 ? '<none>' : all.join(', ');
 }
@@ -99,7 +118,7 @@ function quotaText(prefix: (resource: string) => boolean): Column['cell'] {
     const used = valueAt(object, 'status.used');
     return Object.entries(isJson(hard) ? hard : {})
       .filter(([resource]) => prefix(resource))
-      .map(([resource, amount]) => `${resource}: ${String(isJson(used) ? used[resource] : 0)}/${String(amount)}`)
+      .map(([resource, amount]) => `${resource}: ${textOf(isJson(used) ? used[resource] : 0)}/${textOf(amount)}`)
       .join(', ');
   };
 }
@@ -110,7 +129,8 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
   Deployment: [
     {
       name: 'Ready',
-      cell: (object) => `${String(valueAt(object, 'status.readyReplicas') ?? 0)}/${String(valueAt(object, 'spec.replicas') ?? 0)}`,
+      cell: (object) =>
+        `${textOf(valueAt(object, 'status.readyReplicas'), '0')}/${textOf(valueAt(object, 'spec.replicas'), '0')}`,
     },
     whole('Up-to-date', 'status.updatedReplicas'),
     whole('Available', 'status.availableReplicas'),
@@ -120,17 +140,28 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
   Endpoints: [{ name: 'Endpoints', cell: endpointsText }, ageColumn],
   EndpointSlice: [
     { name: 'AddressType', cell: at('addressType') },
-    { name: 'Ports', cell: (object) => listAt(object, 'ports').map(({ port }) => port).join(',') || '<unset>' },
+    {
+      name: 'Ports',
+      cell: (object) =>
+        listAt(object, 'ports')
+          .map(({ port }) => port)
+          .join(',') || '<unset>',
+    },
     {
       name: 'Endpoints',
-      cell: (object) => listAt(object, 'endpoints').flatMap(({ addresses }) => addresses as string[]).slice(0, 3).join(',') || '<unset>',
+      cell: (object) =>
+        listAt(object, 'endpoints')
+          .flatMap(({ addresses }) => addresses as string[])
+          .slice(0, 3)
+          .join(',') || '<unset>',
     },
     ageColumn,
   ],
   HorizontalPodAutoscaler: [
     {
       name: 'Reference',
-      cell: (object) => `${String(valueAt(object, 'spec.scaleTargetRef.kind'))}/${String(valueAt(object, 'spec.scaleTargetRef.name'))}`,
+      cell: (object) =>
+        `${textOf(valueAt(object, 'spec.scaleTargetRef.kind'))}/${textOf(valueAt(object, 'spec.scaleTargetRef.name'))}`,
     },
     { name: 'Targets', cell: targetsText },
     { name: 'MinPods', cell: at('spec.minReplicas', '<unset>') },
@@ -140,7 +171,10 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
   ],
   Lease: [{ name: 'Holder', cell: at('spec.holderIdentity', '') }, ageColumn],
   Namespace: [{ name: 'Status', cell: at('status.phase', 'Active') }, ageColumn],
-  NetworkPolicy: [{ name: 'Pod-Selector', cell: (object) => selectorText(valueAt(object, 'spec.podSelector')) }, ageColumn],
+  NetworkPolicy: [
+    { name: 'Pod-Selector', cell: (object) => selectorText(valueAt(object, 'spec.podSelector')) },
+    ageColumn,
+  ],
   Node: [
     { name: 'Status', cell: nodeStatus },
     { name: 'Roles', cell: () => '<none>' },
@@ -185,12 +219,16 @@ const columns: Readonly<Record<string, readonly Column[]>> = {
 
 /** Events have no name that anybody looks at. */
 const eventColumns: readonly Column[] = [
-  { name: 'Last Seen', cell: (object) => age(object['lastTimestamp'] ?? valueAt(object, 'metadata.creationTimestamp')) },
+  {
+    name: 'Last Seen',
+    cell: (object) => age(object['lastTimestamp'] ?? valueAt(object, 'metadata.creationTimestamp')),
+  },
   { name: 'Type', cell: at('type') },
   { name: 'Reason', cell: at('reason') },
   {
     name: 'Object',
-    cell: (object) => `${String(valueAt(object, 'involvedObject.kind')).toLowerCase()}/${String(valueAt(object, 'involvedObject.name'))}`,
+    cell: (object) =>
+      `${textOf(valueAt(object, 'involvedObject.kind')).toLowerCase()}/${textOf(valueAt(object, 'involvedObject.name'))}`,
   },
   { name: 'Source', isWide: true, cell: at('source.component', '') },
   { name: 'Message', cell: at('message', '') },

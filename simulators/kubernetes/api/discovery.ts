@@ -23,7 +23,9 @@ function groupVersions(): GroupVersion[] {
 
 /** Answers `/api`, `/apis`, `/api/v1`, `/apis/GROUP`, `/apis/GROUP/VERSION`, `/version`; undefined for other paths. */
 export function discover(path: string, accept: string): { readonly type: string; readonly body: Json } | undefined {
-  const aggregated = /application\/json;g=apidiscovery\.k8s\.io;v=(v2(?:beta1)?);as=APIGroupDiscoveryList/.exec(accept)?.[1];
+  const aggregated = /application\/json;g=apidiscovery\.k8s\.io;v=(v2(?:beta1)?);as=APIGroupDiscoveryList/.exec(
+    accept,
+  )?.[1];
   if (aggregated !== undefined && (path === '/api' || path === '/apis')) {
     const type = `application/json;g=apidiscovery.k8s.io;v=${aggregated};as=APIGroupDiscoveryList`;
     return { type, body: aggregatedList(path === '/api', aggregated) };
@@ -34,7 +36,14 @@ export function discover(path: string, accept: string): { readonly type: string;
 
 function plain(path: string): Json | undefined {
   if (path === '/api') return { kind: 'APIVersions', versions: ['v1'], serverAddressByClientCIDRs: [] };
-  if (path === '/apis') return { kind: 'APIGroupList', apiVersion: 'v1', groups: groupVersions().filter(({ group }) => group !== '').map(groupOf) };
+  if (path === '/apis')
+    return {
+      kind: 'APIGroupList',
+      apiVersion: 'v1',
+      groups: groupVersions()
+        .filter(({ group }) => group !== '')
+        .map(groupOf),
+    };
   if (path === '/version') return versionInfo();
   const found = groupVersions().find((one) => {
     const prefix = one.group === '' ? '/api' : '/apis';
@@ -74,7 +83,12 @@ interface Listed {
   readonly verbs: readonly string[];
   readonly shortNames: readonly string[];
   readonly categories: readonly string[];
-  readonly subresources: readonly { readonly name: string; readonly kind: string; readonly of: GroupVersion; readonly verbs: readonly string[] }[];
+  readonly subresources: readonly {
+    readonly name: string;
+    readonly kind: string;
+    readonly of: GroupVersion;
+    readonly verbs: readonly string[];
+  }[];
 }
 
 function listedOf({ group, version }: GroupVersion): Listed[] {
@@ -88,7 +102,16 @@ function listedOf({ group, version }: GroupVersion): Listed[] {
   if (group === authorizationGroup.group) {
     const kind = 'SelfSubjectAccessReview';
     const none = { shortNames: [], categories: [], subresources: [] };
-    return [{ plural: 'selfsubjectaccessreviews', singular: kind.toLowerCase(), kind, namespaced: false, verbs: ['create'], ...none }];
+    return [
+      {
+        plural: 'selfsubjectaccessreviews',
+        singular: kind.toLowerCase(),
+        kind,
+        namespaced: false,
+        verbs: ['create'],
+        ...none,
+      },
+    ];
   }
   return resources.filter((one) => one.group === group && one.version === version).map(ofResource);
 }
@@ -102,7 +125,9 @@ function ofResource(resource: Resource): Listed {
       const own = { name, kind: resource.kind, of: resource, verbs: ['get', 'patch', 'update'] };
       if (name === 'scale') return { ...own, kind: 'Scale', of: { group: 'autoscaling', version: 'v1' } };
       if (name === 'log') return { ...own, verbs: ['get'] };
-      return name === 'eviction' ? { ...own, kind: 'Eviction', of: { group: 'policy', version: 'v1' }, verbs: ['create'] } : own;
+      return name === 'eviction'
+        ? { ...own, kind: 'Eviction', of: { group: 'policy', version: 'v1' }, verbs: ['create'] }
+        : own;
     }),
   };
 }
@@ -112,25 +137,27 @@ function resourceList(of: GroupVersion): Json {
     kind: 'APIResourceList',
     apiVersion: 'v1',
     groupVersion: apiVersionOf(of),
-    resources: listedOf(of).flatMap(({ plural, singular, kind, namespaced, verbs, shortNames, categories, subresources }) => [
-      {
-        name: plural,
-        singularName: singular,
-        namespaced,
-        kind,
-        verbs,
-        ...(shortNames.length === 0 ? {} : { shortNames }),
-        ...(categories.length === 0 ? {} : { categories }),
-      },
-      ...subresources.map((sub) => ({
-        name: `${plural}/${sub.name}`,
-        singularName: '',
-        namespaced,
-        ...(sub.of.group === of.group ? {} : { group: sub.of.group, version: sub.of.version }),
-        kind: sub.kind,
-        verbs: sub.verbs,
-      })),
-    ]),
+    resources: listedOf(of).flatMap(
+      ({ plural, singular, kind, namespaced, verbs, shortNames, categories, subresources }) => [
+        {
+          name: plural,
+          singularName: singular,
+          namespaced,
+          kind,
+          verbs,
+          ...(shortNames.length === 0 ? {} : { shortNames }),
+          ...(categories.length === 0 ? {} : { categories }),
+        },
+        ...subresources.map((sub) => ({
+          name: `${plural}/${sub.name}`,
+          singularName: '',
+          namespaced,
+          ...(sub.of.group === of.group ? {} : { group: sub.of.group, version: sub.of.version }),
+          kind: sub.kind,
+          verbs: sub.verbs,
+        })),
+      ],
+    ),
   };
 }
 

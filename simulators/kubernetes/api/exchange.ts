@@ -47,7 +47,8 @@ export class Exchange {
   number(name: string): number | undefined {
     const text = this.query.get(name);
     if (text === null || text === '') return undefined;
-    if (!/^\d+$/.test(text)) throw badRequest(`strconv.ParseInt: parsing "${text}": invalid syntax of the parameter "${name}"`);
+    if (!/^\d+$/.test(text))
+      throw badRequest(`strconv.ParseInt: parsing "${text}": invalid syntax of the parameter "${name}"`);
     return Number(text);
   }
 

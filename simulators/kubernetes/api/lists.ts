@@ -26,7 +26,8 @@ export function formOf(exchange: Exchange): Form {
     if (as === undefined) return { kind: 'object', include: included };
     if (!parameters.includes('v=v1')) continue;
     if (as === 'Table') return { kind: 'table', include: included };
-    if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList') return { kind: 'metadata', include: included };
+    if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList')
+      return { kind: 'metadata', include: included };
   }
   throw new ApiError(406, 'NotAcceptable', 'only the following media types are accepted: application/json');
 }
@@ -70,7 +71,11 @@ export function listOf(store: Store, resource: Resource, exchange: Exchange, nam
   };
 }
 
-function pageOf(all: readonly KubeObject[], exchange: Exchange, revision: string): { items: KubeObject[]; metadata: Json } {
+function pageOf(
+  all: readonly KubeObject[],
+  exchange: Exchange,
+  revision: string,
+): { items: KubeObject[]; metadata: Json } {
   const limit = exchange.number('limit') ?? 0;
   const from = positionOf(exchange.query.get('continue'));
   const rest = from === undefined ? [...all] : all.filter((object) => keyOf(object) > from);

@@ -17,12 +17,16 @@ export async function answerLog(
   const { store, kubelet, engine, namespace, name } = of;
   const pod = store.get<Pod>(kinds.pod, namespace, name);
   const container = containerOf(pod, exchange.query.get('container'));
-  if (exchange.flag('timestamps')) throw badRequest('timestamps are not simulated: the lines of our own programs have their time in them');
+  if (exchange.flag('timestamps'))
+    throw badRequest('timestamps are not simulated: the lines of our own programs have their time in them');
   const which = exchange.flag('previous') ? 'previous' : 'current';
   const run = kubelet.engineName(pod, container, which);
   if (run === undefined) {
-    if (which === 'previous') throw badRequest(`previous terminated container "${container}" in pod "${name}" not found`);
-    const status = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])].find((one) => one.name === container);
+    if (which === 'previous')
+      throw badRequest(`previous terminated container "${container}" in pod "${name}" not found`);
+    const status = [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? [])].find(
+      (one) => one.name === container,
+    );
     const reason = status?.state?.waiting?.reason ?? 'ContainerCreating';
     throw badRequest(`container "${container}" in pod "${name}" is waiting to start: ${reason}`);
   }

@@ -10,18 +10,29 @@ const apiVersion = 'metrics.k8s.io/v1beta1';
 const root = '/apis/metrics.k8s.io/v1beta1';
 
 /** Answers what pods and nodes take now; undefined for other paths. @throws {ApiError} 404 of what nothing is known of */
-export function answerMetrics(exchange: Exchange, { store, kubelet }: { store: Store; kubelet: Kubelet }): Json | undefined {
+export function answerMetrics(
+  exchange: Exchange,
+  { store, kubelet }: { store: Store; kubelet: Kubelet },
+): Json | undefined {
   if (!exchange.path.startsWith(`${root}/`)) return undefined;
   const parts = exchange.path.slice(root.length + 1).split('/');
-  const [namespace, plural, name] = parts[0] === 'namespaces' ? [parts[1], parts[2], parts[3]] : [undefined, parts[0], parts[1]];
+  const [namespace, plural, name] =
+    parts[0] === 'namespaces' ? [parts[1], parts[2], parts[3]] : [undefined, parts[0], parts[1]];
   const filter = labelFilter(exchange.query.get('labelSelector') ?? '');
   const isMeant = (object: { metadata: { name: string } }): boolean =>
-    (name === undefined || object.metadata.name === name) && filter(object as unknown as Json);
+    (name === undefined || object.metadata.name === name) && filter(object);
   const items =
     plural === 'nodes'
-      ? store.list<Node>(kinds.node).filter(isMeant).map((node) => nodeMetrics(node, store, kubelet))
+      ? store
+          .list<Node>(kinds.node)
+          .filter(isMeant)
+          .map((node) => nodeMetrics(node, store, kubelet))
       : plural === 'pods'
-        ? store.list<Pod>(kinds.pod, namespace).filter(isMeant).map((pod) => podMetrics(pod, kubelet)).filter((one) => one !== undefined)
+        ? store
+            .list<Pod>(kinds.pod, namespace)
+            .filter(isMeant)
+            .map((pod) => podMetrics(pod, kubelet))
+            .filter((one) => one !== undefined)
         : undefined;
   if (items === undefined) return undefined;
   const kind = plural === 'nodes' ? 'NodeMetrics' : 'PodMetrics';

@@ -1,5 +1,5 @@
 import type { Manager } from '../apply/managers.ts';
-import { isJson, type Json, type KubeObject } from '../objects.ts';
+import { isJson, type Json, type KubeObject, textOf } from '../objects.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch, applyStrategicPatch } from '../patch/merge-patch.ts';
 import { remove, type RemoveOptions } from '../remover.ts';
@@ -38,7 +38,11 @@ export class ObjectsApi {
     const { resource, namespace, name, subresource } = address;
     if (name === undefined) return await this.#collection(exchange, resource, namespace);
     if (subresource !== undefined && !isPart(resource, subresource)) {
-      throw new ApiError(404, 'NotFound', `the server could not find the requested resource (${resource.plural}/${subresource})`);
+      throw new ApiError(
+        404,
+        'NotFound',
+        `the server could not find the requested resource (${resource.plural}/${subresource})`,
+      );
     }
     switch (exchange.method) {
       case 'GET':
@@ -73,7 +77,8 @@ export class ObjectsApi {
       case 'DELETE': {
         const options = await removeOptions(exchange);
         const filter = filterOf(exchange, resource);
-        for (const object of this.#store.list(resource, namespace).filter(filter)) remove(this.#store, resource, object, options);
+        for (const object of this.#store.list(resource, namespace).filter(filter))
+          remove(this.#store, resource, object, options);
         return exchange.answer(200, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' });
       }
       default:
@@ -87,7 +92,11 @@ export class ObjectsApi {
     const before = this.#store.find(resource, namespace, name);
     if (before === undefined) throw notFound(resource, name);
     const next = subresource === 'scale' ? fromScale(before, input) : input;
-    this.#written(exchange, { resource, name, ...ofSub(subresource) }, this.#writer.update(resource, before, next, options));
+    this.#written(
+      exchange,
+      { resource, name, ...ofSub(subresource) },
+      this.#writer.update(resource, before, next, options),
+    );
   }
 
   async #patch(exchange: Exchange, { resource, namespace, name = '', subresource }: Address): Promise<void> {
@@ -97,22 +106,37 @@ export class ObjectsApi {
     if (type === 'apply') {
       if (!isJson(patch)) throw badRequest('the applied configuration is no object');
       const had = this.#store.find(resource, namespace, name);
-      return this.#written(exchange, part, this.#apply(exchange, { resource, namespace, name, subresource }, patch), had === undefined);
+      return this.#written(
+        exchange,
+        part,
+        this.#apply(exchange, { resource, namespace, name, subresource }, patch),
+        had === undefined,
+      );
     }
     const before = this.#store.get(resource, namespace, name);
     const shown = subresource === 'scale' ? toScale(before) : before;
-    const patched = type === 'json' ? applyJsonPatch(shown, patch) : this.#merged(resource, shown, patch, type === 'strategic');
+    const patched =
+      type === 'json' ? applyJsonPatch(shown, patch) : this.#merged(resource, shown, patch, type === 'strategic');
     const next = subresource === 'scale' ? fromScale(before, patched) : patched;
     const options = optionsOf(exchange, { operation: 'Update', subresource });
     this.#written(exchange, part, this.#writer.update(resource, before, next, options));
   }
 
-  #apply(exchange: Exchange, { resource, namespace, name, subresource }: Name & { resource: Resource; subresource: string | undefined }, input: Json): Written {
+  #apply(
+    exchange: Exchange,
+    { resource, namespace, name, subresource }: Name & { resource: Resource; subresource: string | undefined },
+    input: Json,
+  ): Written {
     const manager = exchange.query.get('fieldManager');
     if (manager === null || manager === '') {
-      throw new ApiError(422, 'Invalid', 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch');
+      throw new ApiError(
+        422,
+        'Invalid',
+        'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
+      );
     }
-    if (subresource === 'scale') throw badRequest('the scale of an object cannot be applied here: patch it, or apply the object');
+    if (subresource === 'scale')
+      throw badRequest('the scale of an object cannot be applied here: patch it, or apply the object');
     const options = optionsOf(exchange, { operation: 'Apply', subresource });
     return this.#writer.apply(resource, { namespace, name }, input, { ...options, force: exchange.flag('force') });
   }
@@ -151,7 +175,11 @@ function isPart({ subresources }: Resource, name: string): boolean {
 }
 
 function notAllowed(method: string): ApiError {
-  return new ApiError(405, 'MethodNotAllowed', `the server does not allow this method on the requested resource: ${method}`);
+  return new ApiError(
+    405,
+    'MethodNotAllowed',
+    `the server does not allow this method on the requested resource: ${method}`,
+  );
 }
 
 /** Reads what a write is asked to do beside its object. @throws {ApiError} 400 */
@@ -161,10 +189,13 @@ export function optionsOf(
 ): WriteOptions {
   const { query } = exchange;
   const dryRun = query.get('dryRun');
-  if (dryRun !== null && dryRun !== 'All') throw badRequest(`dryRun: Unsupported value: "${dryRun}": supported values: "All"`);
+  if (dryRun !== null && dryRun !== 'All')
+    throw badRequest(`dryRun: Unsupported value: "${dryRun}": supported values: "All"`);
   const validation = query.get('fieldValidation') ?? 'Warn';
   if (!['Strict', 'Warn', 'Ignore', ''].includes(validation)) {
-    throw badRequest(`fieldValidation: Unsupported value: "${validation}": supported values: "Ignore", "Strict", "Warn"`);
+    throw badRequest(
+      `fieldValidation: Unsupported value: "${validation}": supported values: "Ignore", "Strict", "Warn"`,
+    );
   }
   const name = query.get('fieldManager') ?? exchange.userAgent;
   if (name.length > 128) throw badRequest('fieldManager: Too long: may not be more than 128 bytes');
@@ -180,8 +211,8 @@ export async function removeOptions(exchange: Exchange): Promise<RemoveOptions> 
   const body = (await exchange.body()) ?? {};
   if (!isJson(body)) throw badRequest('the options of a deletion are no object');
   const propagation = body['propagationPolicy'] ?? exchange.query.get('propagationPolicy') ?? undefined;
-  if (propagation !== undefined && !['Background', 'Foreground', 'Orphan'].includes(String(propagation))) {
-    const message = `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "${String(propagation)}"`;
+  if (propagation !== undefined && !['Background', 'Foreground', 'Orphan'].includes(textOf(propagation))) {
+    const message = `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "${textOf(propagation)}"`;
     throw new ApiError(422, 'Invalid', message);
   }
   const grace = body['gracePeriodSeconds'] ?? exchange.number('gracePeriodSeconds');

@@ -12,7 +12,10 @@ export function openapi(path: string): Json | undefined {
   if (path === '/openapi/v2') return document('v2', resources);
   if (path === '/openapi/v3') {
     const paths = [...new Set(resources.map(pathOf))].map((of) => {
-      const hash = createHash('sha256').update(JSON.stringify(third(of))).digest('hex').toUpperCase();
+      const hash = createHash('sha256')
+        .update(JSON.stringify(third(of)))
+        .digest('hex')
+        .toUpperCase();
       return [of, { serverRelativeURL: `/openapi/v3/${of}?hash=${hash}` }];
     });
     return { paths: Object.fromEntries(paths) as Json };
@@ -26,7 +29,10 @@ function pathOf(resource: Resource): string {
 }
 
 function third(of: string): Json {
-  return document(`v3/${of}`, resources.filter((resource) => pathOf(resource) === of));
+  return document(
+    `v3/${of}`,
+    resources.filter((resource) => pathOf(resource) === of),
+  );
 }
 
 /** Made once each: it is the same as long as the program runs. */
@@ -43,7 +49,11 @@ function build(major: 2 | 3, of: readonly Resource[]): Json {
   const schemas = Object.fromEntries(
     reached(of.map(({ definition }) => definition)).map((definition) => [
       definition.name,
-      schemaOf(definition, prefix, of.find((one) => one.definition === definition)),
+      schemaOf(
+        definition,
+        prefix,
+        of.find((one) => one.definition === definition),
+      ),
     ]),
   );
   const paths = Object.fromEntries(of.map((resource) => [addressOf(resource), operationsOf(resource, major)]));
@@ -58,7 +68,11 @@ function addressOf(resource: Resource): string {
 /** `kubectl` looks here whether the server checks fields by itself; where it does, it leaves that to it. */
 function operationsOf({ group, version, kind }: Resource, major: 2 | 3): Json {
   const text = major === 2 ? { type: 'string', uniqueItems: true } : { schema: { type: 'string', uniqueItems: true } };
-  const parameters = ['dryRun', 'fieldManager', 'fieldValidation', 'force'].map((name) => ({ name, in: 'query', ...text }));
+  const parameters = ['dryRun', 'fieldManager', 'fieldValidation', 'force'].map((name) => ({
+    name,
+    in: 'query',
+    ...text,
+  }));
   return {
     patch: {
       'x-kubernetes-action': 'patch',
@@ -98,7 +112,11 @@ function schemaOf(definition: Definition, prefix: string, resource: Resource | u
     ...(required.length === 0 ? {} : { required }),
     ...(resource === undefined
       ? {}
-      : { 'x-kubernetes-group-version-kind': [{ group: resource.group, version: resource.version, kind: resource.kind }] }),
+      : {
+          'x-kubernetes-group-version-kind': [
+            { group: resource.group, version: resource.version, kind: resource.kind },
+          ],
+        }),
   };
 }
 
@@ -144,7 +162,9 @@ function typeOf(type: FieldType, prefix: string): Json {
       return { type: 'object' };
     case 'number':
       return { type: 'integer' };
-    default:
-      return { type: type.kind };
+    case 'string':
+    case 'boolean':
+      break;
   }
+  return { type: type.kind };
 }

@@ -41,14 +41,21 @@ function statusText(pod: Pod): string {
   if (metadata.deletionTimestamp !== undefined) return 'Terminating';
   if (init !== undefined) return init;
   const scheduled = status?.conditions?.find(({ type }) => type === 'PodScheduled');
-  return reasons.at(-1) ?? status?.reason ?? (scheduled?.reason === 'SchedulingGated' ? 'SchedulingGated' : (status?.phase ?? 'Unknown'));
+  return (
+    reasons.at(-1) ??
+    status?.reason ??
+    (scheduled?.reason === 'SchedulingGated' ? 'SchedulingGated' : (status?.phase ?? 'Unknown'))
+  );
 }
 
 function reasonOf({ state }: ContainerStatus): string[] {
   if (state?.waiting?.reason !== undefined) return [state.waiting.reason];
   const { terminated } = state ?? {};
   if (terminated === undefined) return [];
-  return [terminated.reason ?? (terminated.signal === undefined ? `ExitCode:${terminated.exitCode}` : `Signal:${terminated.signal}`)];
+  return [
+    terminated.reason ??
+      (terminated.signal === undefined ? `ExitCode:${terminated.exitCode}` : `Signal:${terminated.signal}`),
+  ];
 }
 
 function initText({ spec, status }: Pod): string | undefined {

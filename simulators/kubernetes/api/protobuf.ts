@@ -94,7 +94,8 @@ const kinds: Readonly<Record<string, Message>> = {
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding
  */
 export function readProtobuf(bytes: Buffer): Json {
-  if (bytes.subarray(0, 4).toString('latin1') !== 'k8s\0') throw badRequest('provided data does not appear to be a protobuf message');
+  if (bytes.subarray(0, 4).toString('latin1') !== 'k8s\0')
+    throw badRequest('provided data does not appear to be a protobuf message');
   const envelope = fieldsOf(bytes.subarray(4));
   const type = fieldsOf(bytesOf(envelope, 1));
   const [apiVersion, kind] = [bytesOf(type, 1).toString(), bytesOf(type, 2).toString()];
@@ -172,7 +173,10 @@ function readMessage(bytes: Buffer, message: Message): Json {
   return object;
 }
 
-function readValue(value: Buffer | number, shape: Exclude<Shape, 'skip' | { map: unknown } | { list: unknown }>): unknown {
+function readValue(
+  value: Buffer | number,
+  shape: Exclude<Shape, 'skip' | { map: unknown } | { list: unknown }>,
+): unknown {
   if (!Buffer.isBuffer(value)) return shape === 'number' ? value : undefined;
   if (shape === 'text') return value.toString();
   if (shape === 'bytes') return value.toString('base64');

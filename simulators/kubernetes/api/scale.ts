@@ -19,7 +19,9 @@ export function toScale(object: KubeObject): Json {
 export function fromScale(object: KubeObject, scale: Json): Json {
   const replicas = valueAt(scale, 'spec.replicas') ?? 0;
   if (typeof replicas !== 'number' || !Number.isInteger(replicas) || replicas < 0) {
-    throw badRequest(`Scale.autoscaling "${object.metadata.name}" is invalid: spec.replicas: Invalid value: must be greater than or equal to 0`);
+    throw badRequest(
+      `Scale.autoscaling "${object.metadata.name}" is invalid: spec.replicas: Invalid value: must be greater than or equal to 0`,
+    );
   }
   const resourceVersion = valueAt(scale, 'metadata.resourceVersion');
   return {

@@ -11,7 +11,7 @@ import type { Kubelet } from '../node/kubelet.ts';
 import type { DisruptionBudget, Pod } from '../objects.ts';
 import { remove } from '../remover.ts';
 import { kinds } from '../resources.ts';
-import { type LabelSelector, matches } from '../selectors.ts';
+import { matches } from '../selectors.ts';
 import { ApiError } from '../status.ts';
 import type { Store } from '../store.ts';
 import type { Writer } from '../writer.ts';
@@ -47,9 +47,12 @@ const open = new Set(['/healthz', '/livez', '/readyz', '/version']);
 export async function startServer(options: ServerOptions): Promise<AsyncDisposable & { readonly port: number }> {
   const { certificates, host, log } = options;
   const objects = new ObjectsApi(options.store, options.writer);
-  const server = createServer({ cert: certificates.certPem, key: certificates.keyPem, minVersion: 'TLSv1.2' }, (request, response) => {
-    void serve(request, response, { ...options, objects });
-  });
+  const server = createServer(
+    { cert: certificates.certPem, key: certificates.keyPem, minVersion: 'TLSv1.2' },
+    (request, response) => {
+      void serve(request, response, { ...options, objects });
+    },
+  );
   // Watches and followed logs last as long as they are wanted.
   server.requestTimeout = 60_000;
   server.timeout = 0;
@@ -71,7 +74,11 @@ async function listen(server: Server, host: string, port: number): Promise<void>
     await once(server, 'listening');
   } catch (cause) {
     if (systemCodeOf(cause) !== 'EADDRINUSE') throw cause;
-    throw new FerryError('PORT_IN_USE', `Cannot listen on ${host}:${port}: something else does, a free port was wanted`, { cause });
+    throw new FerryError(
+      'PORT_IN_USE',
+      `Cannot listen on ${host}:${port}: something else does, a free port was wanted`,
+      { cause },
+    );
   }
 }
 
@@ -86,7 +93,9 @@ async function serve(request: IncomingMessage, response: ServerResponse, parts: 
     if (error instanceof ApiError) return exchange.refuse(error);
     if (request.destroyed) return;
     parts.log.error({ err: error, url: request.url }, 'request failed');
-    exchange.refuse(new ApiError(500, 'InternalError', 'Internal error occurred: the simulator failed, its log says why'));
+    exchange.refuse(
+      new ApiError(500, 'InternalError', 'Internal error occurred: the simulator failed, its log says why'),
+    );
   }
 }
 
@@ -124,24 +133,40 @@ async function answer(exchange: Exchange, parts: Parts): Promise<void> {
   const address = addressOf(path);
   if (address === undefined) throw new ApiError(404, 'NotFound', 'the server could not find the requested resource');
   const { resource, namespace = '', name = '', subresource } = address;
-  if (resource === kinds.pod && subresource === 'log' && method === 'GET') return await answerLog(exchange, { ...parts, namespace, name });
-  if (resource === kinds.pod && subresource === 'eviction' && method === 'POST') return await evict(exchange, parts.store, { namespace, name });
+  if (resource === kinds.pod && subresource === 'log' && method === 'GET')
+    return await answerLog(exchange, { ...parts, namespace, name });
+  if (resource === kinds.pod && subresource === 'eviction' && method === 'POST')
+    return await evict(exchange, parts.store, { namespace, name });
   if (resource === kinds.pod && ['exec', 'attach', 'portforward', 'proxy'].includes(subresource ?? '')) {
-    throw new ApiError(501, 'NotImplemented', `pods/${subresource} is not simulated: reach the pod at its address (kubectl get pods -o wide)`);
+    throw new ApiError(
+      501,
+      'NotImplemented',
+      `pods/${subresource} is not simulated: reach the pod at its address (kubectl get pods -o wide)`,
+    );
   }
   await parts.objects.answer(exchange, address);
 }
 
 /** Deletes a pod unless a budget says that it is needed. @throws {ApiError} 404, 429 */
-async function evict(exchange: Exchange, store: Store, { namespace, name }: { namespace: string; name: string }): Promise<void> {
+async function evict(
+  exchange: Exchange,
+  store: Store,
+  { namespace, name }: { namespace: string; name: string },
+): Promise<void> {
   const pod = store.get<Pod>(kinds.pod, namespace, name);
   await exchange.body();
   const budget = store
     .list<DisruptionBudget>(kinds.budget, namespace)
-    .find(({ spec }) => matches(spec?.selector as LabelSelector | undefined, pod.metadata.labels));
+    .find(({ spec }) => matches(spec?.selector, pod.metadata.labels));
   if (budget !== undefined && (budget.status?.disruptionsAllowed ?? 0) < 1) {
     throw new ApiError(429, 'TooManyRequests', "Cannot evict pod as it would violate the pod's disruption budget.", {
-      causes: [{ reason: 'DisruptionBudget', message: `The disruption budget ${budget.metadata.name} needs ${budget.status?.desiredHealthy ?? 0} healthy pods and has ${budget.status?.currentHealthy ?? 0} currently`, field: '' }],
+      causes: [
+        {
+          reason: 'DisruptionBudget',
+          message: `The disruption budget ${budget.metadata.name} needs ${budget.status?.desiredHealthy ?? 0} healthy pods and has ${budget.status?.currentHealthy ?? 0} currently`,
+          field: '',
+        },
+      ],
       retryAfterSeconds: 10,
     });
   }

@@ -17,7 +17,12 @@ const waitingBytesMax = 16 * 1024 * 1024;
  * Tells a client every change of a collection as it happens, one JSON document a line, until it goes or its time is over.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
-export function watch(store: Store, resource: Resource, exchange: Exchange, of: { namespace?: string | undefined; name?: string | undefined }): void {
+export function watch(
+  store: Store,
+  resource: Resource,
+  exchange: Exchange,
+  of: { namespace?: string | undefined; name?: string | undefined },
+): void {
   const form = formOf(exchange);
   const filter = filterOf(exchange, resource, of.name);
   const version = exchange.query.get('resourceVersion') ?? '';
@@ -53,7 +58,12 @@ export function watch(store: Store, resource: Resource, exchange: Exchange, of: 
 }
 
 /** An object that comes to be what is watched for is added, and one that stops to be is deleted, whatever it is elsewhere. */
-function tell(stream: EventStream, change: Change, resource: Resource, isWanted: (object: KubeObject) => boolean): void {
+function tell(
+  stream: EventStream,
+  change: Change,
+  resource: Resource,
+  isWanted: (object: KubeObject) => boolean,
+): void {
   if (change.resource !== resource) return;
   const { type, object, previous } = change;
   const was = previous !== undefined && isWanted(previous);

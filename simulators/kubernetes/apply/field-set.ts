@@ -16,10 +16,11 @@ const member: FieldSet = { isMember: true, children: new Map() };
 
 /** Fields of every object that nobody owns. */
 const unowned = new Set(['apiVersion', 'kind']);
-const unownedMetadata = new Set([
-  ...['name', 'namespace', 'uid', 'resourceVersion', 'creationTimestamp', 'generation', 'managedFields'],
-  ...['selfLink', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'generateName'],
-]);
+const unownedMetadata = new Set(
+  'name namespace uid resourceVersion creationTimestamp generation managedFields selfLink deletionTimestamp deletionGracePeriodSeconds generateName'.split(
+    ' ',
+  ),
+);
 
 /** Where in the schema a value stands: what it is, and how its items are told apart. */
 export interface Place {
@@ -138,7 +139,7 @@ export function isEmpty(set: FieldSet): boolean {
 export function toFieldsV1(set: FieldSet): Json {
   const inner = [...set.children].map(([segment, child]): [string, Json] => [segment, toFieldsV1(child)]);
   const isLeaf = inner.length === 0;
-  return Object.fromEntries(set.isMember && !isLeaf ? [['.', {}], ...inner] : inner) as Json;
+  return Object.fromEntries(set.isMember && !isLeaf ? [['.', {}], ...inner] : inner);
 }
 
 /** Reads `fieldsV1`. */
@@ -153,10 +154,7 @@ export function fromFieldsV1(fields: Json): FieldSet {
 /** Writes each field as people read it: `.spec.template.spec.containers[name="web"].image`. */
 export function pathsOf(set: FieldSet, path = ''): string[] {
   const own = set.isMember && set.children.size === 0 ? [path] : [];
-  return [
-    ...own,
-    ...[...set.children].flatMap(([segment, child]) => pathsOf(child, path + textOf(segment))),
-  ];
+  return [...own, ...[...set.children].flatMap(([segment, child]) => pathsOf(child, path + textOf(segment)))];
 }
 
 function textOf(segment: string): string {
@@ -184,7 +182,12 @@ function differing(place: Place, set: FieldSet, before: unknown, after: unknown)
   if (set.children.size === 0) return set.isMember && !isSame(before, after) ? member : nothing;
   const children = new Map<string, FieldSet>();
   for (const [segment, child] of set.children) {
-    const inner = differing(childPlace(place, segment), child, childAt(place, before, segment), childAt(place, after, segment));
+    const inner = differing(
+      childPlace(place, segment),
+      child,
+      childAt(place, before, segment),
+      childAt(place, after, segment),
+    );
     if (!isEmpty(inner)) children.set(segment, inner);
   }
   return { isMember: false, children };

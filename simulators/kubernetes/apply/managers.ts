@@ -29,7 +29,12 @@ const managersMax = 20;
 /** Notes what a write has changed, in the object that comes of it. */
 export function noteUpdate(
   resource: Resource,
-  of: { readonly before: KubeObject | undefined; readonly after: KubeObject; readonly manager: Manager; readonly time: string },
+  of: {
+    readonly before: KubeObject | undefined;
+    readonly after: KubeObject;
+    readonly manager: Manager;
+    readonly time: string;
+  },
 ): ManagedFields[] {
   const { before, after, manager, time } = of;
   const { set, removed } = changedFields(resource.definition, before ?? {}, after);

@@ -27,7 +27,8 @@ function merge(place: Place, live: unknown, applied: unknown): unknown {
     }
     return merged;
   }
-  if (place.merge.by !== 'atomic' && Array.isArray(live) && Array.isArray(applied)) return mergeLists(place, live, applied);
+  if (place.merge.by !== 'atomic' && Array.isArray(live) && Array.isArray(applied))
+    return mergeLists(place, live, applied);
   return applied;
 }
 
@@ -54,7 +55,9 @@ function without(place: Place, value: unknown, fields: FieldSet): unknown {
       else left[field] = kept;
     }
     // Objects that had nothing but what is taken away go with it.
-    return Object.keys(left).length === 0 && Object.keys(value).length > 0 && place.type.kind !== 'any' ? undefined : left;
+    return Object.keys(left).length === 0 && Object.keys(value).length > 0 && place.type.kind !== 'any'
+      ? undefined
+      : left;
   }
   if (!Array.isArray(value)) return value;
   const left = value.flatMap((item) => {

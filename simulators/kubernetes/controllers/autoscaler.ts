@@ -3,7 +3,7 @@ import { type ClusterState, withCondition } from '../cluster-state.ts';
 import type { Autoscaler, Deployment, Json, Pod } from '../objects.ts';
 import { amountOf, quantityOf } from '../quantity.ts';
 import { kinds } from '../resources.ts';
-import { type LabelSelector, matches } from '../selectors.ts';
+import { matches } from '../selectors.ts';
 import { now } from '../writer.ts';
 import { isReady } from './replica-set.ts';
 
@@ -44,17 +44,30 @@ export class AutoscalerController {
     const current = target.spec.replicas ?? 1;
     const pods = this.#state.store
       .list<Pod>(kinds.pod, metadata.namespace)
-      .filter((pod) => matches(target.spec.selector as LabelSelector, pod.metadata.labels) && pod.metadata.deletionTimestamp === undefined);
+      .filter(
+        (pod) => matches(target.spec.selector, pod.metadata.labels) && pod.metadata.deletionTimestamp === undefined,
+      );
     if (current === 0) {
       const message = 'scaling is disabled since the replica count of the target is zero';
-      this.#report(autoscaler, { current, desired: 0, conditions: [['ScalingActive', false, 'ScalingDisabled', message]] });
+      this.#report(autoscaler, {
+        current,
+        desired: 0,
+        conditions: [['ScalingActive', false, 'ScalingDisabled', message]],
+      });
       return;
     }
     const measured = (spec.metrics ?? []).map((metric) => this.#measure(metric, pods, current));
     const wishes = measured.flatMap(({ wish }) => wish ?? []);
     if (wishes.length === 0) {
       const message = `the HPA was unable to compute the replica count: ${measured[0]?.why ?? 'no metrics are given'}`;
-      this.#report(autoscaler, { current, desired: current, conditions: [['AbleToScale', true, 'SucceededGetScale', ''], ['ScalingActive', false, 'FailedGetResourceMetric', message]] });
+      this.#report(autoscaler, {
+        current,
+        desired: current,
+        conditions: [
+          ['AbleToScale', true, 'SucceededGetScale', ''],
+          ['ScalingActive', false, 'FailedGetResourceMetric', message],
+        ],
+      });
       return;
     }
     const wish = Math.max(...wishes);
@@ -65,22 +78,50 @@ export class AutoscalerController {
       metrics: measured.map(({ status }) => status).filter((one) => one !== undefined),
       conditions: [
         ['AbleToScale', true, replicas === current ? 'ReadyForNewScale' : 'SucceededRescale', ''],
-        ['ScalingActive', true, 'ValidMetricFound', 'the HPA was able to successfully calculate a replica count from cpu resource utilization'],
-        ['ScalingLimited', limit !== undefined, limit ?? 'DesiredWithinRange', limit === undefined ? 'the desired count is within the acceptable range' : 'the desired replica count is limited'],
+        [
+          'ScalingActive',
+          true,
+          'ValidMetricFound',
+          'the HPA was able to successfully calculate a replica count from cpu resource utilization',
+        ],
+        [
+          'ScalingLimited',
+          limit !== undefined,
+          limit ?? 'DesiredWithinRange',
+          limit === undefined
+            ? 'the desired count is within the acceptable range'
+            : 'the desired replica count is limited',
+        ],
       ],
     });
-    if (replicas === current) return;
-    const key = metadata.uid;
-    this.#changes.set(key, [...(this.#changes.get(key) ?? []), { atMs: Date.now(), by: replicas - current }].slice(-100));
+    if (replicas !== current) this.#rescale(autoscaler, target, replicas);
+  }
+
+  #rescale(autoscaler: Autoscaler, target: Deployment, replicas: number): void {
+    const current = target.spec.replicas ?? 1;
+    const key = autoscaler.metadata.uid;
+    this.#changes.set(
+      key,
+      [...(this.#changes.get(key) ?? []), { atMs: Date.now(), by: replicas - current }].slice(-100),
+    );
     const before = this.#state.store.get(kinds.deployment, target.metadata.namespace, target.metadata.name);
     const next = { ...before, spec: { ...(before['spec'] as Json), replicas } };
     const manager = { name: 'kube-controller-manager', operation: 'Update', subresource: 'scale' } as const;
     this.#state.writer.update(kinds.deployment, before, next, { manager });
-    const why = replicas > current ? 'cpu resource utilization (percentage of request) above target' : 'All metrics below target';
-    this.#state.event(autoscaler, { reason: 'SuccessfulRescale', message: `New size: ${replicas}; reason: ${why}`, component: 'horizontal-pod-autoscaler' });
+    const why =
+      replicas > current ? 'cpu resource utilization (percentage of request) above target' : 'All metrics below target';
+    this.#state.event(autoscaler, {
+      reason: 'SuccessfulRescale',
+      message: `New size: ${replicas}; reason: ${why}`,
+      component: 'horizontal-pod-autoscaler',
+    });
   }
 
-  #measure(metric: NonNullable<Autoscaler['spec']['metrics']>[number], pods: readonly Pod[], current: number): { wish?: number; status?: Json; why?: string } {
+  #measure(
+    metric: NonNullable<Autoscaler['spec']['metrics']>[number],
+    pods: readonly Pod[],
+    current: number,
+  ): { wish?: number; status?: Json; why?: string } {
     const { resource } = metric;
     if (resource === undefined) return { why: `metrics of type ${metric.type} are not simulated, Resource was wanted` };
     const { name, target } = resource;
@@ -88,10 +129,14 @@ export class AutoscalerController {
       const usage = this.#usageOf(pod)?.[name];
       return usage === undefined ? [] : [{ usage, request: requestsOf(pod.spec)[name] ?? 0 }];
     });
-    if (known.length === 0) return { why: `failed to get ${name} utilization: no metrics returned from resource metrics API` };
+    if (known.length === 0)
+      return { why: `failed to get ${name} utilization: no metrics returned from resource metrics API` };
     const usage = known.reduce((sum, one) => sum + one.usage, 0);
     const average = quantityOf(name, usage / known.length);
-    const status = (value: Json): Json => ({ type: 'Resource', resource: { name, current: { averageValue: average, ...value } } });
+    const status = (value: Json): Json => ({
+      type: 'Resource',
+      resource: { name, current: { averageValue: average, ...value } },
+    });
     if (target.averageUtilization === undefined) {
       const ratio = usage / known.length / amountOf(target.averageValue ?? target.value);
       return { wish: wishOf(ratio, current, known.length), status: status({}) };
@@ -128,7 +173,13 @@ export class AutoscalerController {
   /** How many pods may come or go now, by the policies of that direction. */
   #room(key: string, rules: Rules, current: number, way: 1 | -1): number {
     if (rules.selectPolicy === 'Disabled') return 0;
-    const fallback = way === 1 ? [{ type: 'Pods', value: 4, periodSeconds: 15 }, { type: 'Percent', value: 100, periodSeconds: 15 }] : [{ type: 'Percent', value: 100, periodSeconds: 15 }];
+    const fallback =
+      way === 1
+        ? [
+            { type: 'Pods', value: 4, periodSeconds: 15 },
+            { type: 'Percent', value: 100, periodSeconds: 15 },
+          ]
+        : [{ type: 'Percent', value: 100, periodSeconds: 15 }];
     const rooms = (rules.policies ?? fallback).map(({ type, value, periodSeconds }) => {
       const done = (this.#changes.get(key) ?? [])
         .filter(({ atMs, by }) => Math.sign(by) === way && Date.now() - atMs <= periodSeconds * 1000)
@@ -142,7 +193,12 @@ export class AutoscalerController {
 
   #report(
     { metadata }: Autoscaler,
-    of: { current?: number; desired?: number; metrics?: Json[]; conditions: readonly (readonly [type: string, isTrue: boolean, reason: string, message: string])[] },
+    of: {
+      current?: number;
+      desired?: number;
+      metrics?: Json[];
+      conditions: readonly (readonly [type: string, isTrue: boolean, reason: string, message: string])[];
+    },
   ): void {
     const autoscaler = this.#state.store.find<Autoscaler>(kinds.autoscaler, metadata.namespace, metadata.name);
     if (autoscaler === undefined) return;
@@ -151,7 +207,8 @@ export class AutoscalerController {
     for (const [type, isTrue, reason, message] of of.conditions) {
       conditions = withCondition(conditions, { type, status: isTrue ? 'True' : 'False', reason, message });
     }
-    const isScaled = before?.desiredReplicas !== undefined && of.desired !== undefined && before.desiredReplicas !== of.desired;
+    const isScaled =
+      before?.desiredReplicas !== undefined && of.desired !== undefined && before.desiredReplicas !== of.desired;
     this.#state.setStatus(kinds.autoscaler, autoscaler, {
       ...before,
       ...(of.current === undefined ? {} : { currentReplicas: of.current }),

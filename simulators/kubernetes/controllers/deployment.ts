@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type ClusterState, withCondition } from '../cluster-state.ts';
-import { controllerOf, type Deployment, isSame, type Json, type KubeObject, type ReplicaSet } from '../objects.ts';
+import { controllerOf, type Deployment, isSame, type Json, type ReplicaSet } from '../objects.ts';
 import { remove } from '../remover.ts';
 import { kinds } from '../resources.ts';
 import { now } from '../writer.ts';
@@ -55,7 +55,7 @@ function templateOf(set: ReplicaSet): unknown {
 }
 
 function plainTemplate(deployment: Deployment): unknown {
-  return plain(structuredClone(deployment.spec.template) as object);
+  return plain(structuredClone(deployment.spec.template));
 }
 
 function plain(template: object): unknown {
@@ -73,7 +73,14 @@ function makeSet(state: ClusterState, deployment: Deployment, all: readonly Repl
       labels,
       annotations: { ...annotationsOf(deployment), [revisionAnnotation]: revision },
       ownerReferences: [
-        { apiVersion: 'apps/v1', kind: 'Deployment', name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: true },
+        {
+          apiVersion: 'apps/v1',
+          kind: 'Deployment',
+          name: metadata.name,
+          uid: metadata.uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
       ],
     },
     spec: {
@@ -86,11 +93,19 @@ function makeSet(state: ClusterState, deployment: Deployment, all: readonly Repl
   try {
     const { object } = state.writer.create(kinds.replicaSet, set, { manager, namespace: metadata.namespace });
     setRevision(state, deployment, revision);
-    progress(state, deployment, { reason: 'NewReplicaSetCreated', message: `Created new replica set "${object.metadata.name}"` });
+    progress(state, deployment, {
+      reason: 'NewReplicaSetCreated',
+      message: `Created new replica set "${object.metadata.name}"`,
+    });
     return object as unknown as ReplicaSet;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    state.event(deployment, { type: 'Warning', reason: 'ReplicaSetCreateError', message, component: 'deployment-controller' });
+    state.event(deployment, {
+      type: 'Warning',
+      reason: 'ReplicaSetCreateError',
+      message,
+      component: 'deployment-controller',
+    });
     return undefined;
   }
 }
@@ -98,12 +113,18 @@ function makeSet(state: ClusterState, deployment: Deployment, all: readonly Repl
 /** Ten letters that no digest would be taken for a word by. */
 function hashOf(template: unknown, salt: string): string {
   const letters = 'bcdf456789ghjklmnpqrstvwxz2';
-  const bytes = createHash('sha256').update(salt + JSON.stringify(template)).digest();
+  const bytes = createHash('sha256')
+    .update(salt + JSON.stringify(template))
+    .digest();
   return [...bytes.subarray(0, 10)].map((byte) => letters[byte % letters.length]).join('');
 }
 
 function annotationsOf({ metadata }: Deployment): Record<string, string> {
-  const { [revisionAnnotation]: _revision, 'kubectl.kubernetes.io/last-applied-configuration': _applied, ...rest } = metadata.annotations ?? {};
+  const {
+    [revisionAnnotation]: _revision,
+    'kubectl.kubernetes.io/last-applied-configuration': _applied,
+    ...rest
+  } = metadata.annotations ?? {};
   return rest;
 }
 
@@ -113,9 +134,16 @@ function renumber(state: ClusterState, deployment: Deployment, set: ReplicaSet, 
   const revision = String(revisionOf(set) < newest ? newest + 1 : newest);
   if (set.metadata.annotations?.[revisionAnnotation] !== revision) {
     state.change(kinds.replicaSet, set, (copy) => {
-      copy.metadata.annotations = { ...copy.metadata.annotations, ...annotationsOf(deployment), [revisionAnnotation]: revision };
+      copy.metadata.annotations = {
+        ...copy.metadata.annotations,
+        ...annotationsOf(deployment),
+        [revisionAnnotation]: revision,
+      };
     });
-    progress(state, deployment, { reason: 'FoundNewReplicaSet', message: `Found new replica set "${set.metadata.name}"` });
+    progress(state, deployment, {
+      reason: 'FoundNewReplicaSet',
+      message: `Found new replica set "${set.metadata.name}"`,
+    });
   }
   setRevision(state, deployment, revision);
 }
@@ -201,13 +229,18 @@ function scaleDownOld(
 function forgetOld(state: ClusterState, deployment: Deployment, olds: readonly ReplicaSet[]): void {
   const empty = olds.filter(({ spec, status }) => spec.replicas === 0 && (status?.replicas ?? 0) === 0);
   const surplus = empty.length - (deployment.spec.revisionHistoryLimit ?? 10);
-  for (const set of empty.slice(0, Math.max(0, surplus))) remove(state.store, kinds.replicaSet, set as unknown as KubeObject);
+  for (const set of empty.slice(0, Math.max(0, surplus))) remove(state.store, kinds.replicaSet, set);
 }
 
 function progress(state: ClusterState, { metadata }: Deployment, of: { reason: string; message: string }): void {
   const deployment = state.store.find<Deployment>(kinds.deployment, metadata.namespace, metadata.name);
   if (deployment === undefined) return;
-  const conditions = withCondition(deployment.status?.conditions, { type: 'Progressing', status: 'True', ...of, lastUpdateTime: now() });
+  const conditions = withCondition(deployment.status?.conditions, {
+    type: 'Progressing',
+    status: 'True',
+    ...of,
+    lastUpdateTime: now(),
+  });
   state.setStatus(kinds.deployment, deployment, { ...deployment.status, conditions });
 }
 
@@ -225,7 +258,10 @@ function report(state: ClusterState, { metadata }: Deployment): void {
     updatedReplicas: current?.status?.replicas ?? 0,
     readyReplicas: sum('readyReplicas'),
     availableReplicas: sum('availableReplicas'),
-    unavailableReplicas: Math.max(0, all.reduce((total, { spec }) => total + (spec.replicas ?? 0), 0) - sum('availableReplicas')),
+    unavailableReplicas: Math.max(
+      0,
+      all.reduce((total, { spec }) => total + (spec.replicas ?? 0), 0) - sum('availableReplicas'),
+    ),
   };
   const before = deployment.status ?? {};
   const mayMiss = share(deployment.spec.strategy?.rollingUpdate?.maxUnavailable, wanted, Math.floor);
@@ -250,7 +286,14 @@ function failureCondition(conditions: NonNullable<Conditions>, sets: readonly Re
   const others = conditions.filter(({ type }) => type !== 'ReplicaFailure');
   if (failure === undefined) return others;
   const before = conditions.find(({ type }) => type === 'ReplicaFailure');
-  return [...others, { ...failure, lastUpdateTime: before?.lastUpdateTime ?? now(), lastTransitionTime: before?.lastTransitionTime ?? now() }];
+  return [
+    ...others,
+    {
+      ...failure,
+      lastUpdateTime: before?.lastUpdateTime ?? now(),
+      lastTransitionTime: before?.lastTransitionTime ?? now(),
+    },
+  ];
 }
 
 function progressing(
@@ -270,7 +313,8 @@ function progressing(
     (counts['updatedReplicas'] ?? 0) > (status.updatedReplicas ?? 0) ||
     (counts['readyReplicas'] ?? 0) > (status.readyReplicas ?? 0) ||
     (counts['availableReplicas'] ?? 0) > (status.availableReplicas ?? 0) ||
-    (counts['replicas'] ?? 0) - (counts['updatedReplicas'] ?? 0) < (status.replicas ?? 0) - (status.updatedReplicas ?? 0);
+    (counts['replicas'] ?? 0) - (counts['updatedReplicas'] ?? 0) <
+      (status.replicas ?? 0) - (status.updatedReplicas ?? 0);
   if (moved || before === undefined) return next('True', 'ReplicaSetUpdated', `ReplicaSet "${set}" is progressing.`);
   if (before.reason === 'NewReplicaSetAvailable') return conditions;
   const sinceMs = Date.now() - Date.parse(before.lastUpdateTime ?? now());

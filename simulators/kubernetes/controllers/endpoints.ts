@@ -1,5 +1,5 @@
 import type { ClusterState } from '../cluster-state.ts';
-import { isSame, type Json, type KubeObject, type Pod, type Service } from '../objects.ts';
+import { isSame, type Json, type Pod, type Service } from '../objects.ts';
 import { remove } from '../remover.ts';
 import { kinds, type Resource } from '../resources.ts';
 import { matches } from '../selectors.ts';
@@ -13,7 +13,11 @@ export interface Target {
 }
 
 /** Gives the pods that a port of a service leads to: those that are ready, or would be. */
-export function targetsOf({ store }: ClusterState, service: Service, port: NonNullable<Service['spec']['ports']>[number]): Target[] {
+export function targetsOf(
+  { store }: ClusterState,
+  service: Service,
+  port: NonNullable<Service['spec']['ports']>[number],
+): Target[] {
   const { selector } = service.spec;
   if (selector === undefined) return [];
   return store
@@ -42,7 +46,7 @@ export function syncEndpoints(state: ClusterState): void {
     keep(state, kinds.endpoints, endpointsOf(state, service), service);
     keep(state, kinds.endpointSlice, sliceOf(state, service), service);
   }
-  for (const endpoints of state.store.list<KubeObject>(kinds.endpoints)) {
+  for (const endpoints of state.store.list(kinds.endpoints)) {
     const { name, namespace } = endpoints.metadata;
     if (state.store.find(kinds.service, namespace, name) === undefined) remove(state.store, kinds.endpoints, endpoints);
   }
@@ -50,7 +54,7 @@ export function syncEndpoints(state: ClusterState): void {
 
 function keep(state: ClusterState, resource: Resource, wanted: Json, { metadata }: Service): void {
   const { name } = wanted['metadata'] as { name: string };
-  const before = state.store.find<KubeObject>(resource, metadata.namespace, name);
+  const before = state.store.find(resource, metadata.namespace, name);
   const manager = { name: 'kube-controller-manager', operation: 'Update' } as const;
   if (before === undefined) {
     state.writer.create(resource, wanted, { manager, namespace: metadata.namespace });
@@ -80,19 +84,29 @@ function endpointsOf(state: ClusterState, service: Service): Json {
       {
         ...(ready.length === 0 ? {} : { addresses: listed(ready) }),
         ...(waiting.length === 0 ? {} : { notReadyAddresses: listed(waiting) }),
-        ports: [{ ...(port.name === undefined ? {} : { name: port.name }), port: first.port, protocol: port.protocol ?? 'TCP' }],
+        ports: [
+          {
+            ...(port.name === undefined ? {} : { name: port.name }),
+            port: first.port,
+            protocol: port.protocol ?? 'TCP',
+          },
+        ],
       },
     ];
   });
   const { name, labels } = service.metadata;
-  return { metadata: { name, ...(labels === undefined ? {} : { labels }) }, ...(subsets.length === 0 ? {} : { subsets }) };
+  return {
+    metadata: { name, ...(labels === undefined ? {} : { labels }) },
+    ...(subsets.length === 0 ? {} : { subsets }),
+  };
 }
 
 function sliceOf(state: ClusterState, service: Service): Json {
   const { metadata, spec } = service;
   const ports = spec.ports ?? [];
   const byPod = new Map<string, Target>();
-  for (const port of ports) for (const target of targetsOf(state, service, port)) byPod.set(target.pod.metadata.uid, target);
+  for (const port of ports)
+    for (const target of targetsOf(state, service, port)) byPod.set(target.pod.metadata.uid, target);
   const endpoints = [...byPod.values()].map(({ pod, address }) => ({
     addresses: [address],
     conditions: {
@@ -107,9 +121,20 @@ function sliceOf(state: ClusterState, service: Service): Json {
   return {
     metadata: {
       name: `${metadata.name}-${metadata.uid.slice(0, 5)}`,
-      labels: { ...metadata.labels, 'kubernetes.io/service-name': metadata.name, 'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io' },
+      labels: {
+        ...metadata.labels,
+        'kubernetes.io/service-name': metadata.name,
+        'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
+      },
       ownerReferences: [
-        { apiVersion: 'v1', kind: 'Service', name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: true },
+        {
+          apiVersion: 'v1',
+          kind: 'Service',
+          name: metadata.name,
+          uid: metadata.uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
       ],
     },
     addressType: 'IPv4',

@@ -1,16 +1,24 @@
 import { countedBy, usedOf } from '../admission/quota.ts';
 import { type ClusterState, withCondition } from '../cluster-state.ts';
-import { controllerOf, type DisruptionBudget, isSame, type KubeObject, type Namespace, type Pod, type Quota, type ReplicaSet } from '../objects.ts';
+import {
+  controllerOf,
+  type DisruptionBudget,
+  isSame,
+  type Namespace,
+  type Pod,
+  type Quota,
+  type ReplicaSet,
+} from '../objects.ts';
 import { dependentsOf, foregroundFinalizer, remove } from '../remover.ts';
 import { kinds, resources } from '../resources.ts';
-import { type LabelSelector, matches } from '../selectors.ts';
+import { matches } from '../selectors.ts';
 import { isReady } from './replica-set.ts';
 
 const manager = { name: 'kube-controller-manager', operation: 'Update' } as const;
 
 /** Deletes what belongs to an object that is gone, and lets go of objects that waited for what belongs to them. */
 export function collectGarbage({ store }: ClusterState): void {
-  const all = resources.flatMap((resource) => store.list<KubeObject>(resource).map((object) => ({ resource, object })));
+  const all = resources.flatMap((resource) => store.list(resource).map((object) => ({ resource, object })));
   const uids = new Set(all.map(({ object }) => object.metadata.uid));
   for (const { resource, object } of all) {
     const { ownerReferences = [], deletionTimestamp, finalizers = [] } = object.metadata;
@@ -19,7 +27,8 @@ export function collectGarbage({ store }: ClusterState): void {
     if (deletionTimestamp === undefined || !finalizers.includes(foregroundFinalizer)) continue;
     const dependents = dependentsOf(store, object.metadata.uid);
     for (const one of dependents) {
-      if (one.object.metadata.deletionTimestamp === undefined) remove(store, one.resource, one.object, { propagation: 'Foreground' });
+      if (one.object.metadata.deletionTimestamp === undefined)
+        remove(store, one.resource, one.object, { propagation: 'Foreground' });
     }
     if (dependents.length > 0) continue;
     const left = finalizers.filter((name) => name !== foregroundFinalizer);
@@ -42,11 +51,13 @@ export function syncNamespaces({ store, writer }: ClusterState, caPem: string): 
       }
       continue;
     }
-    const content = resources.filter(({ namespaced }) => namespaced).flatMap((resource) => store.list<KubeObject>(resource, name).map((object) => ({ resource, object })));
+    const content = resources
+      .filter(({ namespaced }) => namespaced)
+      .flatMap((resource) => store.list(resource, name).map((object) => ({ resource, object })));
     for (const { resource, object } of content) {
       if (object.metadata.deletionTimestamp === undefined) remove(store, resource, object);
     }
-    if (content.length === 0) store.remove(kinds.namespace, namespace as unknown as KubeObject);
+    if (content.length === 0) store.remove(kinds.namespace, namespace);
   }
 }
 
@@ -64,14 +75,13 @@ export function syncBudgets(state: ClusterState): void {
     const pods = state.store
       .list<Pod>(kinds.pod, budget.metadata.namespace)
       .filter(
-        (pod) =>
-          matches(budget.spec?.selector as LabelSelector | undefined, pod.metadata.labels) &&
-          pod.metadata.deletionTimestamp === undefined,
+        (pod) => matches(budget.spec?.selector, pod.metadata.labels) && pod.metadata.deletionTimestamp === undefined,
       );
     const expected = expectedOf(state, pods);
     const healthy = pods.filter(isReady).length;
     const { minAvailable, maxUnavailable } = budget.spec ?? {};
-    const desired = minAvailable === undefined ? expected - count(maxUnavailable ?? 0, expected) : count(minAvailable, expected);
+    const desired =
+      minAvailable === undefined ? expected - count(maxUnavailable ?? 0, expected) : count(minAvailable, expected);
     const allowed = Math.max(0, healthy - Math.max(0, desired));
     const conditions = withCondition(budget.status?.conditions, {
       type: 'DisruptionAllowed',

@@ -1,5 +1,5 @@
 import { type ClusterState, withCondition } from '../cluster-state.ts';
-import { controllerOf, type Json, type KubeObject, type Pod, type ReplicaSet } from '../objects.ts';
+import { controllerOf, type Json, type Pod, type ReplicaSet } from '../objects.ts';
 import { remove } from '../remover.ts';
 import { kinds } from '../resources.ts';
 
@@ -13,7 +13,9 @@ export function syncReplicaSets(state: ClusterState): void {
 }
 
 function podsOf({ store }: ClusterState, set: ReplicaSet): Pod[] {
-  return store.list<Pod>(kinds.pod, set.metadata.namespace).filter((pod) => controllerOf(pod)?.uid === set.metadata.uid);
+  return store
+    .list<Pod>(kinds.pod, set.metadata.namespace)
+    .filter((pod) => controllerOf(pod)?.uid === set.metadata.uid);
 }
 
 /** Says whether a pod counts: one that is going, or has ended, does not. */
@@ -27,7 +29,7 @@ function syncReplicaSet(state: ClusterState, set: ReplicaSet): void {
   let failure: string | undefined;
   for (let made = active.length; made < wanted && failure === undefined; made += 1) failure = makePod(state, set);
   for (const pod of active.toSorted(leastMissed).slice(0, Math.max(0, active.length - wanted))) {
-    remove(state.store, kinds.pod, pod as unknown as KubeObject);
+    remove(state.store, kinds.pod, pod);
     state.event(set, { reason: 'SuccessfulDelete', message: `Deleted pod: ${pod.metadata.name}`, component });
   }
   report(state, set, failure);
@@ -36,7 +38,14 @@ function syncReplicaSet(state: ClusterState, set: ReplicaSet): void {
 /** @returns why it cannot be made */
 function makePod(state: ClusterState, set: ReplicaSet): string | undefined {
   const { metadata, spec } = set;
-  const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: metadata.name, uid: metadata.uid, controller: true, blockOwnerDeletion: true };
+  const owner = {
+    apiVersion: 'apps/v1',
+    kind: 'ReplicaSet',
+    name: metadata.name,
+    uid: metadata.uid,
+    controller: true,
+    blockOwnerDeletion: true,
+  };
   const template = spec.template as unknown as { metadata?: Json; spec?: Json };
   const pod: Json = {
     metadata: {
@@ -56,7 +65,10 @@ function makePod(state: ClusterState, set: ReplicaSet): string | undefined {
     return undefined;
   } catch (error) {
     // The name is a new one at each attempt, and would make each a new event.
-    const message = (error instanceof Error ? error.message : String(error)).replace(/"[^"]*-[b-z2-9]{5}"/, `"${metadata.name}-"`);
+    const message = (error instanceof Error ? error.message : String(error)).replace(
+      /"[^"]*-[b-z2-9]{5}"/,
+      `"${metadata.name}-"`,
+    );
     state.event(set, { type: 'Warning', reason: 'FailedCreate', message: `Error creating: ${message}`, component });
     return message;
   }
@@ -89,7 +101,12 @@ function report(state: ClusterState, { metadata }: ReplicaSet, failure: string |
   const conditions =
     failure === undefined
       ? others
-      : withCondition(set.status?.conditions, { type: 'ReplicaFailure', status: 'True', reason: 'FailedCreate', message: failure });
+      : withCondition(set.status?.conditions, {
+          type: 'ReplicaFailure',
+          status: 'True',
+          reason: 'FailedCreate',
+          message: failure,
+        });
   state.setStatus(kinds.replicaSet, set, {
     observedGeneration: metadata.generation,
     replicas: pods.length,

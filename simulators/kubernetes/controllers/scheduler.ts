@@ -71,7 +71,12 @@ function isSelected({ spec }: Pod, node: Node): boolean {
 function refuse(state: ClusterState, pod: Pod, count: number, reasons: ReadonlyMap<string, number>): void {
   const list = [...reasons].map(([reason, times]) => `${times} ${reason}`).join(', ');
   const message = `0/${count} nodes are available${list === '' ? '' : `: ${list}`}.`;
-  const conditions = withCondition(pod.status?.conditions, { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message });
+  const conditions = withCondition(pod.status?.conditions, {
+    type: 'PodScheduled',
+    status: 'False',
+    reason: 'Unschedulable',
+    message,
+  });
   const before = pod.status?.conditions?.find(({ type }) => type === 'PodScheduled')?.message;
   state.setStatus(kinds.pod, pod, { ...pod.status, conditions }, 'kube-scheduler');
   if (before !== message) {

@@ -30,7 +30,14 @@ const messageLengthMax = 2048;
 /** Who a pod's files belong to. */
 export function ownerOf({ spec }: Pod, container?: Container): Account {
   const uid = container?.securityContext?.runAsUser ?? spec.securityContext?.runAsUser ?? containerAccount.uid;
-  return { uid, gid: spec.securityContext?.fsGroup ?? container?.securityContext?.runAsGroup ?? spec.securityContext?.runAsGroup ?? uid };
+  return {
+    uid,
+    gid:
+      spec.securityContext?.fsGroup ??
+      container?.securityContext?.runAsGroup ??
+      spec.securityContext?.runAsGroup ??
+      uid,
+  };
 }
 
 /** One container of a pod, over all its restarts: image, start, probes, end, pause. */
@@ -47,7 +54,15 @@ export class ContainerRunner {
     this.#options = options;
     const { name, image = '' } = options.container;
     const reason = options.pod.spec.initContainers === undefined ? 'ContainerCreating' : 'PodInitializing';
-    this.#status = { name, image, imageID: '', ready: false, restartCount: 0, started: false, state: { waiting: { reason } } };
+    this.#status = {
+      name,
+      image,
+      imageID: '',
+      ready: false,
+      restartCount: 0,
+      started: false,
+      state: { waiting: { reason } },
+    };
   }
 
   get status(): ContainerStatus {
@@ -102,7 +117,10 @@ export class ContainerRunner {
         const name = await this.#create(image);
         await this.#node.engine.start(name);
         this.#event('Normal', 'Started', `Started container ${this.#status.name}`);
-        this.#set({ state: { running: { startedAt: now() } }, started: this.#options.container.startupProbe === undefined });
+        this.#set({
+          state: { running: { startedAt: now() } },
+          started: this.#options.container.startupProbe === undefined,
+        });
         return name;
       } catch (error) {
         if (signal.aborted) return undefined;
@@ -112,7 +130,10 @@ export class ContainerRunner {
         this.#set({ state: { waiting: { reason, message } } });
         this.#event('Warning', 'Failed', `Error: ${message}`);
         // What is missing may come at any time; what the engine refuses is left alone for longer.
-        await pause(isConfig ? Math.min(2000, this.#node.times.backoffMs) : backoffOf(this.#node.times, failures), signal);
+        await pause(
+          isConfig ? Math.min(2000, this.#node.times.backoffMs) : backoffOf(this.#node.times, failures),
+          signal,
+        );
       }
     }
     return undefined;
@@ -138,7 +159,14 @@ export class ContainerRunner {
         this.#set({ state: { waiting: { reason: isName ? 'InvalidImageName' : 'ErrImagePull', message } } });
         await pause(Math.min(2000, this.#node.times.backoffMs), signal);
         this.#event('Normal', 'BackOff', `Back-off pulling image "${image}"`);
-        this.#set({ state: { waiting: { reason: isName ? 'InvalidImageName' : 'ImagePullBackOff', message: `Back-off pulling image "${image}": ${message}` } } });
+        this.#set({
+          state: {
+            waiting: {
+              reason: isName ? 'InvalidImageName' : 'ImagePullBackOff',
+              message: `Back-off pulling image "${image}": ${message}`,
+            },
+          },
+        });
         await pause(backoffOf(this.#node.times, failures), signal);
       }
     }
@@ -155,7 +183,9 @@ export class ContainerRunner {
     if (isRoot()) await giveFolder(scratchFolder, ownerOf(pod, container));
     const mounts = mountsOf(container, volumesFolder);
     const { engine } = this.#node;
-    await engine.create(containerSpec(pod, container, { engine: engine.kind, name, image, podIp, environment, mounts, scratchFolder }));
+    await engine.create(
+      containerSpec(pod, container, { engine: engine.kind, name, image, podIp, environment, mounts, scratchFolder }),
+    );
     this.#names.push(name);
     // The run before is kept for its output; older ones go.
     const old = this.#names.length > 2 ? this.#names.shift() : undefined;
@@ -173,7 +203,9 @@ export class ContainerRunner {
     const user = String(own?.runAsUser ?? all?.runAsUser ?? (await this.#node.images.userOf(image)).split(':')[0]);
     if (user === '' || user === '0') throw new ConfigError('container has runAsNonRoot and image will run as root');
     if (!/^\d+$/.test(user)) {
-      throw new ConfigError(`container has runAsNonRoot and image has non-numeric user (${user}), cannot verify user is non-root`);
+      throw new ConfigError(
+        `container has runAsNonRoot and image has non-numeric user (${user}), cannot verify user is non-root`,
+      );
     }
   }
 
@@ -204,19 +236,17 @@ export class ContainerRunner {
       this.#set({ started: true });
     }
     if (readinessProbe === undefined) this.#set({ ready: true });
-    await Promise.all([
-      readinessProbe === undefined
-        ? undefined
-        : this.#probe(readinessProbe, 'Readiness', signal, (isGood) => {
-            if (isGood !== undefined && isGood !== this.#status.ready) this.#set({ ready: isGood });
-            return false;
-          }),
-      livenessProbe === undefined
-        ? undefined
-        : this.#probe(livenessProbe, 'Liveness', signal, (isGood) => isGood === false).then(async () => {
-            if (!signal.aborted) await this.#kill(name, 'liveness');
-          }),
-    ]);
+    const watching = async (probe: Probe): Promise<void> => {
+      await this.#probe(probe, 'Readiness', signal, (isGood) => {
+        if (isGood !== undefined && isGood !== this.#status.ready) this.#set({ ready: isGood });
+        return false;
+      });
+    };
+    const guarding = async (probe: Probe): Promise<void> => {
+      await this.#probe(probe, 'Liveness', signal, (isGood) => isGood === false);
+      if (!signal.aborted) await this.#kill(name, 'liveness');
+    };
+    await Promise.all([readinessProbe && watching(readinessProbe), livenessProbe && guarding(livenessProbe)]);
   }
 
   /** Probes until somebody has heard enough; tells them what it is each time that its thresholds say so. Gives the last word. */
@@ -244,7 +274,9 @@ export class ContainerRunner {
 
   async #kill(name: string, probe: string): Promise<void> {
     this.#event('Normal', 'Killing', `Container ${this.#status.name} failed ${probe} probe, will be restarted`);
-    await this.#node.engine.stop(name, { graceMs: (this.#options.pod.spec.terminationGracePeriodSeconds ?? 30) * 1000 });
+    await this.#node.engine.stop(name, {
+      graceMs: (this.#options.pod.spec.terminationGracePeriodSeconds ?? 30) * 1000,
+    });
   }
 
   /** Notes how a run has ended. */

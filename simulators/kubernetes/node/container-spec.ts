@@ -41,7 +41,9 @@ export function containerSpec(pod: Pod, container: Container, options: SpecOptio
     labels: { pod: pod.metadata.uid, container: container.name },
     dataFolder: data?.source ?? options.scratchFolder,
     settings: {
-      ...(container.command === undefined ? {} : { Entrypoint: container.command.map((text) => expand(text, environment)) }),
+      ...(container.command === undefined
+        ? {}
+        : { Entrypoint: container.command.map((text) => expand(text, environment)) }),
       ...(container.args === undefined ? {} : { Cmd: container.args.map((text) => expand(text, environment)) }),
       ...(container.workingDir === undefined ? {} : { WorkingDir: container.workingDir }),
       ...(runAsUser === undefined ? {} : { User: `${runAsUser}:${runAsGroup ?? runAsUser}` }),
@@ -51,7 +53,10 @@ export function containerSpec(pod: Pod, container: Container, options: SpecOptio
         NanoCpus: Math.round(amountOf(limits['cpu']) * 1e9),
         Binds: others.map(({ source, path, isReadOnly }) => `${source}:${path}${isReadOnly ? ':ro' : ''}`),
         PortBindings: Object.fromEntries(
-          ports.map(({ containerPort }) => [`${containerPort}/tcp`, [{ HostIp: podIp, HostPort: String(containerPort) }]]),
+          ports.map(({ containerPort }) => [
+            `${containerPort}/tcp`,
+            [{ HostIp: podIp, HostPort: String(containerPort) }],
+          ]),
         ),
         ReadonlyRootfs: own.readOnlyRootFilesystem === true,
         ...(own.capabilities?.drop === undefined ? {} : { CapDrop: own.capabilities.drop }),

@@ -34,7 +34,11 @@ export function environmentOf(store: Store, pod: Pod, container: Container, podI
         : secretKeyRef !== undefined
           ? keyOf('secret', secretKeyRef, secretData(store, namespace, secretKeyRef.name ?? '', secretKeyRef.optional))
           : configMapKeyRef !== undefined
-            ? keyOf('configmap', configMapKeyRef, configData(store, namespace, configMapKeyRef.name ?? '', configMapKeyRef.optional))
+            ? keyOf(
+                'configmap',
+                configMapKeyRef,
+                configData(store, namespace, configMapKeyRef.name ?? '', configMapKeyRef.optional),
+              )
             : undefined;
     if (found !== undefined) environment[name] = found;
   }
@@ -47,20 +51,33 @@ function keyOf(
   data: Readonly<Record<string, Buffer>> | undefined,
 ): string | undefined {
   const found = data?.[key];
-  if (found === undefined && optional !== true) throw new ConfigError(`couldn't find key ${key} in ${kind} ${name ?? ''}`);
+  if (found === undefined && optional !== true)
+    throw new ConfigError(`couldn't find key ${key} in ${kind} ${name ?? ''}`);
   return found?.toString();
 }
 
 /** A secret's files; undefined where it may be missing and is. @throws {ConfigError} */
-export function secretData(store: Store, namespace: string, name: string, optional = false): Record<string, Buffer> | undefined {
+export function secretData(
+  store: Store,
+  namespace: string,
+  name: string,
+  optional = false,
+): Record<string, Buffer> | undefined {
   const secret = store.find<Secret>(kinds.secret, namespace, name);
   if (secret === undefined && !optional) throw new ConfigError(`secret "${name}" not found`);
   if (secret === undefined) return undefined;
-  return Object.fromEntries(Object.entries(secret.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64')]));
+  return Object.fromEntries(
+    Object.entries(secret.data ?? {}).map(([key, value]) => [key, Buffer.from(value, 'base64')]),
+  );
 }
 
 /** A config map's files; undefined where it may be missing and is. @throws {ConfigError} */
-export function configData(store: Store, namespace: string, name: string, optional = false): Record<string, Buffer> | undefined {
+export function configData(
+  store: Store,
+  namespace: string,
+  name: string,
+  optional = false,
+): Record<string, Buffer> | undefined {
   const map = store.find<ConfigMap>(kinds.configMap, namespace, name);
   if (map === undefined && !optional) throw new ConfigError(`configmap "${name}" not found`);
   if (map === undefined) return undefined;

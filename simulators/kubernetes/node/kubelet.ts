@@ -3,7 +3,7 @@ import { availableParallelism, arch, hostname, release, totalmem } from 'node:os
 import type { ContainerEngine, ContainerState } from '../../../shared/containers/engine.ts';
 import type { Logger } from '../../../shared/log.ts';
 import { type ClusterState, withCondition } from '../cluster-state.ts';
-import { type Json, type KubeObject, type Node, type Pod } from '../objects.ts';
+import { type Json, type Node, type Pod } from '../objects.ts';
 import { kinds } from '../resources.ts';
 import type { Images } from './images.ts';
 import type { NodeServices, NodeTimes } from './node-services.ts';
@@ -90,16 +90,22 @@ export class Kubelet implements AsyncDisposable {
     if (this.#leaving.has(uid)) return;
     const { state, log } = this.#options;
     const worker = this.#workers.get(uid);
-    const ending = (worker === undefined ? Promise.resolve() : worker.end(graceSeconds))
-      .catch((error: unknown) => log.error({ err: error, pod: uid }, 'a pod did not end as it should'))
-      .then(() => {
-        this.#workers.delete(uid);
-        this.#leaving.delete(uid);
-        const now = pod && state.store.find<KubeObject>(kinds.pod, pod.metadata.namespace, pod.metadata.name);
-        const isFree = (now?.metadata.finalizers ?? []).length === 0;
-        if (now !== undefined && now.metadata.uid === uid && isFree) state.store.remove(kinds.pod, now);
-      });
-    this.#leaving.set(uid, ending);
+    const ending = async (): Promise<void> => {
+      try {
+        await worker?.end(graceSeconds);
+      } catch (error) {
+        log.error({ err: error, pod: uid }, 'a pod did not end as it should');
+      }
+      this.#workers.delete(uid);
+      this.#leaving.delete(uid);
+      const now = pod && state.store.find(kinds.pod, pod.metadata.namespace, pod.metadata.name);
+      const isFree = (now?.metadata.finalizers ?? []).length === 0;
+      if (now !== undefined && now.metadata.uid === uid && isFree) state.store.remove(kinds.pod, now);
+    };
+    // Noted before it begins, as it may end at once.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#leaving.set(uid, promise);
+    void ending().finally(resolve);
   }
 
   /** Each pod has an address of its own, so that all may listen at the same port. */

@@ -100,7 +100,11 @@ export class PodWorker {
   }
 
   #write(): Promise<void> {
-    return writeVolumes(this.#node.state.store, this.#pod, { folder: this.#folder, owner: ownerOf(this.#pod), podIp: this.#podIp });
+    return writeVolumes(this.#node.state.store, this.#pod, {
+      folder: this.#folder,
+      owner: ownerOf(this.#pod),
+      podIp: this.#podIp,
+    });
   }
 
   #finish(phase: 'Succeeded' | 'Failed'): void {
@@ -115,7 +119,11 @@ export class PodWorker {
     const leftMs = Math.max(0, graceSeconds * 1000 - (performance.now() - startMs));
     for (const { status } of this.#main) {
       if (status.state?.running === undefined) continue;
-      this.#node.state.event(this.#pod, { reason: 'Killing', message: `Stopping container ${status.name}`, component: 'kubelet' });
+      this.#node.state.event(this.#pod, {
+        reason: 'Killing',
+        message: `Stopping container ${status.name}`,
+        component: 'kubelet',
+      });
     }
     await this.#running;
     await Promise.all([...this.#main, ...this.#init].map((runner) => runner.stop(leftMs)));
@@ -143,7 +151,11 @@ export class PodWorker {
     let { conditions } = pod.status ?? {};
     for (const [type, isTrue, otherwise] of [
       ['PodReadyToStartContainers', true, {}],
-      ['Initialized', isInitialized, { reason: 'ContainersNotInitialized', message: 'containers with incomplete status' }],
+      [
+        'Initialized',
+        isInitialized,
+        { reason: 'ContainersNotInitialized', message: 'containers with incomplete status' },
+      ],
       ['Ready', isReady, why],
       ['ContainersReady', isReady, why],
     ] as const) {

@@ -45,7 +45,14 @@ async function httpProbe(of: {
   const { scheme = 'HTTP', path = '/', host, port, timeoutMs } = of;
   const { promise, resolve } = Promise.withResolvers<ProbeResult>();
   const headers = Object.fromEntries((of.httpHeaders ?? []).map(({ name, value }) => [name, value]));
-  const options = { host, port, path, timeout: timeoutMs, agent: false, headers: { 'user-agent': 'kube-probe/1.33', ...headers } };
+  const options = {
+    host,
+    port,
+    path,
+    timeout: timeoutMs,
+    agent: false,
+    headers: { 'user-agent': 'kube-probe/1.33', ...headers },
+  };
   // A node does not check the certificate of what it probes.
   const request = scheme === 'HTTPS' ? httpsRequest({ ...options, rejectUnauthorized: false }) : httpRequest(options);
   const limit = setTimeout(() => request.destroy(new Error('context deadline exceeded')), timeoutMs);

@@ -63,20 +63,28 @@ export class ServiceProxy implements AsyncDisposable {
 
   /** Its status says it once it listens there. */
   #balancerAddress({ metadata: { uid } }: Service): string {
-    const address = this.#addresses.get(uid) ?? `127.97.${this.#addresses.size >> 8}.${(this.#addresses.size & 0xff) + 1}`;
+    const address =
+      this.#addresses.get(uid) ?? `127.97.${this.#addresses.size >> 8}.${(this.#addresses.size & 0xff) + 1}`;
     this.#addresses.set(uid, address);
     return address;
   }
 
   #listen(key: string, service: Service, place: Place): void {
     const { namespace, name } = service.metadata;
-    const server = createServer({ pauseOnConnect: true }, (socket) => this.#forward(socket, { namespace, name, port: place.of }));
+    const server = createServer({ pauseOnConnect: true }, (socket) =>
+      this.#forward(socket, { namespace, name, port: place.of }),
+    );
     this.#listening.set(key, server);
     server.on('error', (error) => {
       // Kept, so that it is not tried again at each change; the service says why it does not listen there.
       const code = systemCodeOf(error) ?? error.message;
       const message = `cannot listen on ${place.host}:${place.port}: ${code}`;
-      this.#state.event(service, { type: 'Warning', reason: 'SyncLoadBalancerFailed', message, component: 'service-controller' });
+      this.#state.event(service, {
+        type: 'Warning',
+        reason: 'SyncLoadBalancerFailed',
+        message,
+        component: 'service-controller',
+      });
     });
     server.listen(place.port, place.host, () => {
       if (service.spec.type !== 'LoadBalancer' || place.host !== this.#addresses.get(service.metadata.uid)) return;
@@ -84,7 +92,11 @@ export class ServiceProxy implements AsyncDisposable {
       const now = this.#state.store.find<Service>(kinds.service, namespace, name);
       if (now === undefined || isSame(now.status?.loadBalancer, loadBalancer)) return;
       this.#state.setStatus(kinds.service, now, { ...now.status, loadBalancer }, 'cloud-controller-manager');
-      this.#state.event(now, { reason: 'EnsuredLoadBalancer', message: 'Ensured load balancer', component: 'service-controller' });
+      this.#state.event(now, {
+        reason: 'EnsuredLoadBalancer',
+        message: 'Ensured load balancer',
+        component: 'service-controller',
+      });
     });
   }
 
@@ -92,7 +104,10 @@ export class ServiceProxy implements AsyncDisposable {
     this.#keep(socket);
     const service = this.#state.store.find<Service>(kinds.service, of.namespace, of.name);
     const port = service?.spec.ports?.find((one) => one.port === of.port);
-    const ready = service === undefined || port === undefined ? [] : targetsOf(this.#state, service, port).filter(({ pod }) => takesRequests(pod));
+    const ready =
+      service === undefined || port === undefined
+        ? []
+        : targetsOf(this.#state, service, port).filter(({ pod }) => takesRequests(pod));
     const key = `${of.namespace}/${of.name}:${of.port}`;
     const turn = this.#turns.get(key) ?? 0;
     this.#turns.set(key, turn + 1);

@@ -22,7 +22,11 @@ interface Item {
  * Makes a pod's volumes in a folder, or brings those up to date that are there: secrets and config maps as files, empty folders.
  * @throws {ConfigError} when a secret or config map is not there and is not optional
  */
-export async function writeVolumes(store: Store, pod: Pod, options: { folder: string; owner: Account; podIp: string }): Promise<void> {
+export async function writeVolumes(
+  store: Store,
+  pod: Pod,
+  options: { folder: string; owner: Account; podIp: string },
+): Promise<void> {
   const { folder, owner, podIp } = options;
   const { namespace = '' } = pod.metadata;
   for (const volume of pod.spec.volumes ?? []) {
@@ -53,7 +57,11 @@ export async function writeVolumes(store: Store, pod: Pod, options: { folder: st
   }
 }
 
-function pick(files: Map<string, Buffer>, data: Readonly<Record<string, Buffer>> | undefined, items?: readonly Item[]): void {
+function pick(
+  files: Map<string, Buffer>,
+  data: Readonly<Record<string, Buffer>> | undefined,
+  items?: readonly Item[],
+): void {
   for (const [key, bytes] of Object.entries(data ?? {})) {
     const path = items === undefined ? key : items.find((item) => item.key === key)?.path;
     if (path !== undefined && !path.split('/').includes('..')) files.set(path, bytes);

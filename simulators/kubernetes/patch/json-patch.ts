@@ -64,7 +64,8 @@ function add(root: Json, path: string, value: unknown): void {
   const { holder, last } = holderOf(root, path);
   if (Array.isArray(holder)) {
     const index = last === '-' ? holder.length : Number(last);
-    if (!Number.isInteger(index) || index < 0 || index > holder.length) throw failed(`"${path}" is outside of the list`);
+    if (!Number.isInteger(index) || index < 0 || index > holder.length)
+      throw failed(`"${path}" is outside of the list`);
     holder.splice(index, 0, value);
   } else if (isJson(holder)) holder[last] = value;
   else throw failed(`path "${path}" is not there`);

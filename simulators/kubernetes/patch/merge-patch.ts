@@ -1,4 +1,4 @@
-import { isJson, isSame, type Json } from '../objects.ts';
+import { isJson, isSame, type Json, textOf } from '../objects.ts';
 import { type Definition, definitionNamed, type FieldType } from '../schema/definitions.ts';
 import { listMerge } from '../schema/merge-keys.ts';
 import { badRequest } from '../status.ts';
@@ -27,9 +27,11 @@ export function applyStrategicPatch(definition: Definition, object: Json, patch:
 function mergeObject(definition: Definition | undefined, object: unknown, patch: Json): Json {
   const { $patch: directive, $retainKeys: retained, ...rest } = patch;
   if (directive === 'replace') return rest;
-  if (directive !== undefined && directive !== 'merge') throw badRequest(`unknown patch directive "${String(directive)}"`);
+  if (directive !== undefined && directive !== 'merge')
+    throw badRequest(`unknown patch directive "${textOf(directive)}"`);
   const merged: Json = isJson(object) ? { ...object } : {};
-  if (Array.isArray(retained)) for (const field of Object.keys(merged)) if (!retained.includes(field)) delete merged[field];
+  if (Array.isArray(retained))
+    for (const field of Object.keys(merged)) if (!retained.includes(field)) delete merged[field];
   for (const [field, value] of Object.entries(rest)) {
     if (field.startsWith('$setElementOrder/')) continue;
     const deleted = /^\$deleteFromPrimitiveList\/(.+)$/.exec(field)?.[1];

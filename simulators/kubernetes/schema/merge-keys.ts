@@ -80,7 +80,11 @@ const atomicObjects = new Set([
 ]);
 
 /** Maps that are one value. */
-const atomicMaps = new Set([`${core}.PodSpec.nodeSelector`, `${core}.ServiceSpec.selector`, `${core}.ResourceQuotaSpec.scopes`]);
+const atomicMaps = new Set([
+  `${core}.PodSpec.nodeSelector`,
+  `${core}.ServiceSpec.selector`,
+  `${core}.ResourceQuotaSpec.scopes`,
+]);
 
 /** How a list field is merged. */
 export function listMerge(definition: string, field: string): ListMerge {

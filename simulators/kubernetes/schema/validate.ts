@@ -1,5 +1,5 @@
 import { type Definition, definitionNamed, type FieldType } from './definitions.ts';
-import { isJson, type Json } from '../objects.ts';
+import { isJson, type Json, textOf } from '../objects.ts';
 import { isQuantity } from '../quantity.ts';
 import type { Resource } from '../resources.ts';
 import { badRequest, cause, type Cause } from '../status.ts';
@@ -105,7 +105,7 @@ function wrongType(
   of: { path: string; value: unknown; keyword: string; params: CheckError['params'] },
 ): Error {
   const { path, value, keyword, params } = of;
-  const wanted = String(params['type'] ?? params['format'] ?? 'number or string');
+  const wanted = textOf(params['type'] ?? params['format'], 'number or string');
   const found = Array.isArray(value) ? 'array' : typeof value;
   const why =
     keyword === 'format' && typeof value === 'string'
@@ -116,7 +116,10 @@ function wrongType(
 
 /** `/spec/containers/0/name` is `spec.containers[0].name`. */
 function fieldOf(pointer: string): string {
-  return pointer.split('/').slice(1).reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : join(path, unescape(part))), '');
+  return pointer
+    .split('/')
+    .slice(1)
+    .reduce((path, part) => (/^\d+$/.test(part) ? `${path}[${part}]` : join(path, unescape(part))), '');
 }
 
 function at(object: unknown, pointer: string): unknown {

@@ -43,7 +43,7 @@ test('ferry service create --wait follows the rollout on standard error until it
     state: 'Healthy',
     scoringAddress: 'http://127.0.0.1:5001',
     deployment: { image: rig.image },
-    settings: { collect: true, deviceTags: { site: 'lab' }, priority: 10 },
+    settings: { collect: true, deviceTags: { site: 'lab' } },
     instances: [{ name: 'gw-1', state: 'Healthy', connected: true }],
   });
   const listed = await runFerry(['service', 'list', '--json'], { cwd: rig.folder });

@@ -2,13 +2,13 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { createLogger } from '../../shared/log.ts';
-import { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { openCertificates } from '../../simulators/certificates.ts';
-import { type Cluster, startCluster } from '../../simulators/kubernetes/cluster.ts';
-import { startRegistry } from '../../simulators/registry/registry.ts';
-import { putTestImage } from '../shared/containers/test-image.ts';
-import { temporaryFolder } from '../temporary-folder.ts';
+import { createLogger } from '../../../shared/log.ts';
+import { LayoutStore } from '../../../shared/oci/layout-store.ts';
+import { openCertificates } from '../../../simulators/certificates.ts';
+import { type Cluster, startCluster } from '../../../simulators/kubernetes/cluster.ts';
+import { startRegistry } from '../../../simulators/registry/registry.ts';
+import { putTestImage } from '../../shared/containers/test-image.ts';
+import { temporaryFolder } from '../../temporary-folder.ts';
 
 /** A web server that says who it is, ends when it is told to, and does what its address says. */
 const script = `
@@ -112,10 +112,15 @@ export class ClusterRig implements AsyncDisposable {
 async function run(args: readonly string[], { kubeconfig = '/nowhere', input = '' }): Promise<KubectlRun> {
   const { promise, resolve } = Promise.withResolvers<KubectlRun>();
   const env = { ...process.env, KUBECONFIG: kubeconfig, HOME: '/nowhere', KUBECACHEDIR: `${kubeconfig}.cache` };
-  const child = execFile('kubectl', [...args], { env, timeout: 60_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
-    const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
-    resolve({ code, stdout, stderr });
-  });
+  const child = execFile(
+    'kubectl',
+    [...args],
+    { env, timeout: 60_000, maxBuffer: 2 ** 26 },
+    (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
+      resolve({ code, stdout, stderr });
+    },
+  );
   child.stdin?.end(input);
   // A program that is not there takes no input.
   child.stdin?.on('error', () => undefined);
@@ -123,7 +128,10 @@ async function run(args: readonly string[], { kubeconfig = '/nowhere', input = '
 }
 
 /** A deployment of the rig's image, as `kubectl create deployment` would not write it but an engineer does. */
-export function webDeployment(rig: ClusterRig, of: { name: string; replicas?: number; greeting?: string; more?: object; container?: object }): object {
+export function webDeployment(
+  rig: ClusterRig,
+  of: { name: string; replicas?: number; greeting?: string; more?: object; container?: object },
+): object {
   const { name, replicas = 1, greeting = 'hello' } = of;
   return {
     apiVersion: 'apps/v1',
