@@ -73,11 +73,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
 async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const limit =
-    options.pullBytesPerSecond === undefined
-      ? {}
-      : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
-  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
+  const images = await openImages(options, state);
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
   const usage = await ImageUsage.open(state.imageUsageFile);
@@ -162,6 +158,11 @@ function agentFacts(clockSkewMs: number | undefined, uploads: ReadonlyMap<string
     ...(clockSkewMs === undefined ? {} : { clockSkewSeconds: Math.round(clockSkewMs / 1000) }),
     ...(Number.isFinite(lastMs) ? { lastUploadUtc: new Date(lastMs).toISOString() } : {}),
   };
+}
+
+function openImages({ pullBytesPerSecond, log }: RunOptions, state: AgentState): Promise<ImageStore> {
+  const limit = pullBytesPerSecond === undefined ? {} : { limit: new BandwidthLimit(pullBytesPerSecond, systemClock) };
+  return ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
 }
 
 /** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
