@@ -14,6 +14,10 @@ interface Target {
 
 /** The deployers that there are, one a target. */
 const targets: { readonly [K in TargetKind]?: Target } = {
+  aks: {
+    compute: 'kubernetes',
+    open: async (context) => (await import('./kubernetes/kubernetes.ts')).openKubernetes(context),
+  },
   iotedge: { open: async (context) => (await import('./iotedge/iotedge.ts')).openIotEdge(context) },
 };
 
