@@ -4,10 +4,10 @@ import { openEngine } from '../shared/containers/open-engine.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
 import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { messageOf } from '../shared/errors.ts';
-import type { AgentFacts } from '../shared/edge/reported-agent.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askRequests } from './ask-requests.ts';
+import { agentFacts } from './agent-facts.ts';
 import { AgentState } from './agent-state.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
@@ -73,11 +73,7 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
 async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const limit =
-    options.pullBytesPerSecond === undefined
-      ? {}
-      : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
-  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
+  const images = await openImages(options, state);
   await using engine = await openOwnEngine(options, state, images.layout);
   const watch = await ModuleWatch.open(state.watchFile);
   const usage = await ImageUsage.open(state.imageUsageFile);
@@ -155,13 +151,10 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   });
 }
 
-/** What the hub is told of the agent itself. */
-function agentFacts(clockSkewMs: number | undefined, uploads: ReadonlyMap<string, UploadRecord>): AgentFacts {
-  const lastMs = Math.max(...[...uploads.values()].filter(({ error }) => error === undefined).map(({ atMs }) => atMs));
-  return {
-    ...(clockSkewMs === undefined ? {} : { clockSkewSeconds: Math.round(clockSkewMs / 1000) }),
-    ...(Number.isFinite(lastMs) ? { lastUploadUtc: new Date(lastMs).toISOString() } : {}),
-  };
+/** Opens the device's own images, pulled no faster than is allowed. */
+function openImages({ pullBytesPerSecond, log }: RunOptions, state: AgentState): Promise<ImageStore> {
+  const limit = pullBytesPerSecond === undefined ? {} : { limit: new BandwidthLimit(pullBytesPerSecond, systemClock) };
+  return ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
 }
 
 /** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */

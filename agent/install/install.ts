@@ -3,7 +3,14 @@ import { dirname, join } from 'node:path';
 import { writeDurably } from '../../shared/durable-file.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { programCommand } from '../../shared/programs.ts';
-import { type AgentConfig, type AgentConfigInput, configText, parseConfig, readConfig } from '../agent-config.ts';
+import {
+  type AgentConfig,
+  type AgentConfigInput,
+  configText,
+  parseConfig,
+  readCertificate,
+  readConfig,
+} from '../agent-config.ts';
 import { AgentState } from '../agent-state.ts';
 import { installedFiles, type InstalledFiles, unitName } from './installed-files.ts';
 import { isSystemdUp, systemctl } from './systemctl.ts';
@@ -53,14 +60,18 @@ export async function installAgent({ settings, root }: InstallOptions): Promise<
   }
   const config = parseConfig(wanted, 'the given settings');
   const unit = unitText({ command: [...programCommand('agent'), 'run', '--config', paths.config], config });
+  // All is read before anything is written, so that nothing is half installed.
+  await readCertificate(settings);
+  const given = await Promise.all(
+    copied.map(async ({ name, mode }) => ({ name, mode, content: await readGiven(settings[name] ?? '') })),
+  );
   const written: string[] = [];
   try {
     await mkdir(files.configFolder, { recursive: true });
     await mkdir(dirname(files.unit), { recursive: true });
     // The unit names it, and systemd starts nothing whose writable folder is not there.
     await AgentState.open(join(root, config.stateFolder));
-    for (const { name, mode } of copied) {
-      const content = await readGiven(settings[name] ?? '');
+    for (const { name, mode, content } of given) {
       if (await writeIfOther(files[name], content, mode)) written.push(files[name]);
     }
     if (await writeIfOther(files.config, configText(config), 0o600)) written.push(files.config);

@@ -89,8 +89,8 @@ function addRegister(noun: Command): void {
   addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
     using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
-    const { registryServesLayout = false } = workspace.config.endpoints;
-    const registry = options.push && !registryServesLayout ? workspaceRegistry(workspace) : undefined;
+    const { registry: place, layoutRegistry } = workspace.config.endpoints;
+    const registry = options.push && place !== layoutRegistry ? workspaceRegistry(workspace) : undefined;
     const model = await registerModel(workspace, await registrationOf(path, options), {
       load: options.load,
       ...(registry && { registry }),

@@ -10,6 +10,7 @@ const keptSchema = z.strictObject({
     registry: z.int(),
     storage: z.int(),
     hub: z.int(),
+    arm: z.int().default(0),
     // Worlds of before had no cluster.
     kubernetes: z.int().default(0),
   }),
@@ -18,7 +19,7 @@ const keptSchema = z.strictObject({
 
 type Kept = z.infer<typeof keptSchema>;
 
-const nothingYet: Kept = { ports: { registry: 0, storage: 0, hub: 0, kubernetes: 0 }, storage: {} };
+const nothingYet: Kept = { ports: { registry: 0, storage: 0, hub: 0, arm: 0, kubernetes: 0 }, storage: {} };
 
 /** Reads what an earlier run has kept; a first run finds free ports and no keys. */
 export async function readKept(folder: string): Promise<Kept> {

@@ -44,7 +44,7 @@ test('the agent tells the ledger of what modules collect: to the hub, in metrics
   const { stdout } = await runFerry(['agent', 'status', '--state', rig.stateFolder], { cwd: rig.folder });
   // Size, rows in the buffer, uploaded, quarantined, dropped.
   expect(stdout).toMatch(/^digits +0 B +0 +5 +0 +2$/m);
-});
+}, 60_000);
 
 test('ReleaseQuarantine sends what storage had refused', async () => {
   await using azurite = await openAzurite();

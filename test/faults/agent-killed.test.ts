@@ -15,7 +15,7 @@ import { until } from '../until.ts';
 import { expectWholeImages, foundModules } from './agent-leftovers.ts';
 
 /** How often the agent of each engine is killed; more of it finds more. */
-const points = Number(process.env['AGENT_KILL_POINTS'] ?? 5);
+const points = Number(process.env['AGENT_KILL_POINTS'] ?? 4);
 const seed = Number(process.env['FERRY_SEED'] ?? Date.now() % 1_000_000);
 /** How long after a line of its log the agent is killed at most, in milliseconds: a step takes about as long. */
 const killAfterLineMs = 80;

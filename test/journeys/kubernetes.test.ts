@@ -50,7 +50,7 @@ test.skipIf(!canRun)(
       '--wait',
       '--json',
     );
-    const { address } = JSON.parse(created) as { address: string };
+    const { scoringUri } = JSON.parse(created) as { scoringUri: string };
     const { primaryKey } = JSON.parse(await ferry('service', 'keys', 'show', 'digits', '--json')) as {
       primaryKey: string;
     };
@@ -60,7 +60,7 @@ test.skipIf(!canRun)(
         'content-type': 'application/json',
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
       };
-      const response = await fetch(`${address}/score`, { method: 'POST', headers, body });
+      const response = await fetch(scoringUri, { method: 'POST', headers, body });
       await response.arrayBuffer();
       return response.status;
     };

@@ -36,10 +36,22 @@ export const placeSettings = {
     schema: z.int().min(1).max(65_535),
     label: 'port',
     wanted: '1 to 65535',
-    targets: ['local', 'iotedge'],
+    targets: ['local', 'aci', 'iotedge'],
     argument: '<port>',
-    text: 'port that it answers on (default: 5001 on iotedge, a free one on local)',
+    text: 'port that it answers on (default: 5001, on local a free one)',
     v1: 'port',
+  }),
+  managedIdentity: optional({
+    schema: z
+      .string()
+      .regex(
+        /^\/subscriptions\/[^/]+\/resourceGroups\/[^/]+\/providers\/Microsoft\.ManagedIdentity\/userAssignedIdentities\/[^/]+$/i,
+      ),
+    label: 'managed identity',
+    wanted: 'the resource id of a user-assigned identity',
+    targets: ['aci'],
+    argument: '<id>',
+    text: 'user-assigned identity that it runs as, and that pulls its image',
   }),
   hostAddress: standard({
     schema: z.string().refine((address) => isIP(address) > 0),

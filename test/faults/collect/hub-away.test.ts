@@ -24,6 +24,7 @@ const outages = {
   'the hub says that it is not available': ({ hub }) => hub.hub.faults.change({ outageMs: 3_600_000 }),
   'the hub fails': ({ hub }) => hub.hub.faults.change({ failRequests: 1_000_000 }),
   'the hub throttles': ({ hub }) => hub.hub.faults.change({ throttleRequests: 1_000_000 }),
+  'the hub cuts every connection': ({ hub }) => hub.hub.faults.change({ refuseConnections: true }),
   'the storage cuts every connection': ({ storage }) => void (storage.fault = () => 'cut-before'),
 } satisfies Record<string, (of: { readonly hub: Rig; readonly storage: FaultyStorage }) => void>;
 
