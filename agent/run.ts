@@ -157,11 +157,6 @@ function openImages({ pullBytesPerSecond, log }: RunOptions, state: AgentState):
   return ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
 }
 
-function openImages({ pullBytesPerSecond, log }: RunOptions, state: AgentState): Promise<ImageStore> {
-  const limit = pullBytesPerSecond === undefined ? {} : { limit: new BandwidthLimit(pullBytesPerSecond, systemClock) };
-  return ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
-}
-
 /** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
 async function identityOf({ device, certificate }: RunOptions, state: AgentState): Promise<DeviceIdentity> {
   const moduleSecret = device.sharedAccessKey ?? (await state.readModuleSecret());
