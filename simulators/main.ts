@@ -3,6 +3,18 @@ import { z } from 'zod';
 import { runProgram, usageText } from '../shared/process-entry.ts';
 import { worldParts } from './world/parts.ts';
 
+/** What `ferry simulate accelerator` gives on. */
+const acceleratorSchema = z.object({
+  model: z.string(),
+  name: z.string().optional(),
+  modelVersion: z.string().optional(),
+  host: z.string().optional(),
+  port: z.coerce.number().int().min(0).max(65_535),
+  latency: z.coerce.number().min(0).max(600_000).optional(),
+  queue: z.coerce.number().int().min(1).max(100_000).optional(),
+  unsupported: z.array(z.string()).optional(),
+});
+
 /** What `ferry up` gives on. */
 const worldSchema = z.object({
   folder: z.string(),
@@ -37,6 +49,28 @@ async function main(args: readonly string[]): Promise<number> {
         only,
         engine,
         evaluateEveryMs: evaluateEvery === undefined ? undefined : evaluateEvery * 1000,
+      });
+    });
+  program
+    .command('accelerator')
+    .description('run a simulated accelerator with one model; prints one line of JSON when it is ready')
+    .requiredOption('--model <file>', 'the ONNX file')
+    .option('--name <name>', 'what it is called there (default: as the file)')
+    .option('--model-version <version>', 'its version there (default: 1)')
+    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+    .option('--port <port>', 'port of the Open Inference Protocol; 0 takes any free one', '8500')
+    .option('--latency <ms>', 'what one run takes at least (default: 1)')
+    .option('--queue <count>', 'requests that may wait (default: 64)')
+    .option('--unsupported <operators...>', 'operators that the card has not (default: it has all)')
+    .action(async (given: unknown) => {
+      const { model, modelVersion, latency, queue, ...options } = acceleratorSchema.parse(given);
+      const { runAccelerator } = await import('./accelerator/run.ts');
+      await runAccelerator({
+        ...options,
+        modelFile: model,
+        version: modelVersion,
+        latencyMs: latency,
+        queueMax: queue,
       });
     });
   await program.parseAsync(args, { from: 'user' });

@@ -1,4 +1,5 @@
 import type { Logger } from '../../shared/log.ts';
+import { acceleratorReadings } from './accelerator/accelerator-readings.ts';
 import { ByteBudget } from './byte-budget.ts';
 import type { Collection } from './collection.ts';
 import type { Figures, Reading } from './figures.ts';
@@ -92,7 +93,7 @@ export class ScoringServer implements AsyncDisposable {
       models,
       metrics,
       gather: gather ?? (() => Promise.resolve([figuresOf()])),
-      isReady: () => state.ready,
+      isReady: () => state.ready && models.all.every(({ accelerator }) => accelerator?.ready ?? true),
       title: service,
       collector: collection?.collector,
       ledger: () => collection?.ledger() ?? [],
@@ -185,5 +186,6 @@ function readingsOf(models: ServedModels, collection: Collection | undefined, bu
       help: 'Rows that could not be collected since the start.',
       value: dropped,
     },
+    ...acceleratorReadings(models.all),
   ];
 }

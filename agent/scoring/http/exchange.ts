@@ -18,6 +18,7 @@ export const failedHeader = 'x-ms-run-function-failed';
 
 /** Status of each failure that a client may see; what is not here is this server's own fault. */
 const statusOf: Partial<Record<ErrorCode, number>> = {
+  ACCELERATOR_UNAVAILABLE: 503,
   MODEL_NOT_FOUND: 404,
   OVERLOADED: 503,
   REQUEST_INVALID: 400,
