@@ -36,7 +36,9 @@ export function azureFailure(thrown: unknown, { doing, endpoint, known = {} }: A
 
 function withoutAnswer(thrown: unknown, { doing, endpoint }: Omit<AzureAttempt, 'known'>): FerryError {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  const isSignIn = thrown instanceof Error && /Authentication|CredentialUnavailable/.test(thrown.name);
+  // The sign-in library keeps the socket's failure to itself, and says only that there was no answer.
+  const hadAnswer = !/\b(endpoints_resolution_error|network_error|request_timeout)\b/.test(message);
+  const isSignIn = hadAnswer && thrown instanceof Error && /Authentication|CredentialUnavailable/.test(thrown.name);
   // The first line says it; what follows are hints of each way to sign in that was tried.
   const found =
     systemCodeOf(thrown) ?? (isSignIn ? (message.split('\n')[0] ?? message) : messageOf(thrown).slice(0, 300));

@@ -130,11 +130,12 @@ export class ContainerGroups {
     const operation = this.#begin(before, async () => {
       await before.stop();
       await before.clear();
-      before.kept = kept;
-      await this.#save();
       await before.provision();
     });
+    // Who asks sees what was accepted, as soon as it is.
+    before.kept = kept;
     before.provisioningState = 'Pending';
+    await this.#save();
     return { group: before, isNew: false, operation };
   }
 
