@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { text as textOf } from 'node:stream/consumers';
 import { parseVersionedName } from '../../shared/model/name.ts';
-import { FerryError, systemCodeOf } from '../../shared/errors.ts';
+import { FerryError, isFerryError, systemCodeOf } from '../../shared/errors.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { pairsText } from '../cli/result.ts';
 import { addWork, positiveInteger, type Session } from '../cli/session.ts';
@@ -75,7 +75,7 @@ function addList(noun: Command): void {
     });
     if (records.length === 0) return { json: [], text: 'There is no such service.' };
     const seen: [ServiceRecord, ServiceStatus][] = [];
-    for (const record of records) seen.push([record, await observeService(workspace, record, session.signal)]);
+    for (const record of records) seen.push([record, await statusOf(workspace, record, session.signal)]);
     return {
       json: seen.map(([record, status]) => serviceDocument(record, status)),
       text: table(
@@ -157,6 +157,17 @@ function addDelete(noun: Command): void {
       text: fields({ deleted: name, removed: removed.join('\n') || 'nothing was left' }),
     };
   });
+}
+
+/** One target that cannot be asked must not hide the services on all others. */
+async function statusOf(workspace: Workspace, record: ServiceRecord, signal: AbortSignal): Promise<ServiceStatus> {
+  try {
+    return await observeService(workspace, record, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isFerryError(error)) throw error;
+    return { state: 'Unhealthy', reason: `its target cannot be asked: ${error.message}`, instances: [] };
+  }
 }
 
 async function addressOf(workspace: Workspace, record: ServiceRecord, session: Session): Promise<string> {

@@ -17,6 +17,10 @@ interface Target {
 /** The deployers that there are, one a target. */
 const targets: { readonly [K in TargetKind]?: Target } = {
   local: { open: async (context) => (await import('./local/local.ts')).openLocal(context) },
+  aks: {
+    compute: 'kubernetes',
+    open: async (context) => (await import('./kubernetes/kubernetes.ts')).openKubernetes(context),
+  },
   aci: {
     compute: 'containerInstances',
     hasOwnPlace: true,

@@ -16,6 +16,13 @@ import { putTestImage } from '../shared/containers/test-image.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
 
+/** What a test sees of a module in the twin of `$edgeAgent`. */
+interface ReportedModule {
+  readonly runtimeStatus: string;
+  readonly restartCount: number;
+  readonly lastStartTimeUtc: string;
+}
+
 /** What a test sees of the twin of `$edgeAgent`. */
 export interface AgentTwin {
   readonly properties: {
@@ -23,7 +30,7 @@ export interface AgentTwin {
     readonly reported: {
       readonly lastDesiredVersion?: number;
       readonly lastDesiredStatus?: { readonly code: number; readonly description: string };
-      readonly modules?: Readonly<Record<string, { readonly runtimeStatus: string; readonly restartCount: number }>>;
+      readonly modules?: Readonly<Record<string, ReportedModule>>;
     };
   };
 }
@@ -165,7 +172,8 @@ export class Rig implements AsyncDisposable {
     const sample = { input: { x: [0] }, output: { y: [answer] } };
     const model = { name: 'm', version: 1, format: 'onnx', path: '/models/m/m.onnx', signature, sample };
     const digest = await putTestImage(this.#layout, {
-      script: `${scoringScript}${script}`,
+      // No other test's: it removes its own from Docker while another may be about to use the same.
+      script: `${scoringScript}${script}\n// ${this.folder}`,
       node: process.execPath,
       service: { schemaVersion: 1, models: [model] },
     });

@@ -26,10 +26,14 @@ test.skipIf(!canMount)(
     expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
     process.kill(Number(before), 0);
     process.kill(Number(before), 'SIGKILL');
-    await until(async () => (await rig.twin()).properties.reported.modules?.['digits']?.restartCount === 1, {
-      timeoutMs: 60_000,
-      what: 'the module is started again on the full disk',
-    });
+    const begun = modules?.['digits']?.lastStartTimeUtc;
+    await until(
+      async () => {
+        const module = (await rig.twin()).properties.reported.modules?.['digits'];
+        return module?.runtimeStatus === 'running' && module.lastStartTimeUtc !== begun;
+      },
+      { timeoutMs: 60_000, what: 'the module is started again on the full disk' },
+    );
 
     await rm(filler);
     const after = await rig.reported(version, 200, 60_000);

@@ -165,8 +165,11 @@ async function killAtSteps(engine: 'process' | 'docker'): Promise<number | null>
   }
   await rig.reported(await rig.deploy({}), 200, 60_000);
   await expectDevice(rig, engine, {});
+  // Where nothing was left to do, the report may be of the one before: this one may have only begun.
+  await until(() => agent.output.includes('connected to the hub'), { timeoutMs: 30_000 });
   agent.signal('SIGTERM');
-  return agent.exitCode();
+  // Not before it has ended is it disposed of.
+  return await agent.exitCode();
 }
 
 /** Kills an agent as it is at some step, and says where. */

@@ -91,7 +91,6 @@ test.skipIf(!canLink)(
       expect(drops).toBeGreaterThan(2);
       await until(() => /\bstaged\b/.test(agent.output), { timeoutMs: 30_000 });
       const bytes = (await link.bytes()) - before;
-      console.log({ drops, imageBytes, bytes, ratio: bytes / imageBytes });
       expect(bytes).toBeGreaterThan(imageBytes);
       expect(bytes).toBeLessThan(1.2 * imageBytes);
       await rig.reported(version, 200, 60_000);

@@ -50,7 +50,8 @@ export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentP
     content,
     targetCondition,
     priority,
-    labels: { createdBy: 'modelferry', service: name, workspace: scope },
+    // A label takes no slash.
+    labels: { createdBy: 'modelferry', service: name, workspace: scope.replaceAll('/', ':') },
   };
 }
 

@@ -42,7 +42,8 @@ function portOf({ spec }: Pod, port: number | string): number | undefined {
 /** Keeps for every service the list of the pods behind it, in both forms. */
 export function syncEndpoints(state: ClusterState): void {
   for (const service of state.store.list<Service>(kinds.service)) {
-    if (service.spec.selector === undefined) continue;
+    // One that is going would never be gone if its slices came back.
+    if (service.spec.selector === undefined || service.metadata.deletionTimestamp !== undefined) continue;
     keep(state, kinds.endpoints, endpointsOf(state, service), service);
     keep(state, kinds.endpointSlice, sliceOf(state, service), service);
   }

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Account, isRoot } from '../../../shared/containers/process/account.ts';
 import type { Container, Pod } from '../objects.ts';
@@ -68,8 +68,9 @@ function pick(
   }
 }
 
-/** Nobody reads half a file: who watches it sees the old one or the new one. */
+/** Nobody reads half a file: who watches it sees the old one or the new one, and nothing where they are the same. */
 async function writeWhole(path: string, bytes: Buffer, owner: Account): Promise<void> {
+  if ((await readFile(path).catch(() => undefined))?.equals(bytes) === true) return;
   await mkdir(dirname(path), { recursive: true });
   const aside = `${path}.new`;
   await writeFile(aside, bytes, { mode: 0o400 });
