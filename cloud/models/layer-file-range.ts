@@ -17,7 +17,9 @@ const regularFile = '0';
  */
 export function layerFileRange(path: string, { name, version, mainPath, files }: Model): ByteRange {
   // A layer has its files in the order of their paths' bytes.
-  const paths = files.map((file) => Buffer.from(`/models/${name}/${file.path}`)).toSorted(Buffer.compare);
+  const paths = files
+    .map((file) => Buffer.from(`/models/${name}/${file.path}`))
+    .toSorted((left, right) => left.compare(right));
   let before = paths.findIndex((file) => file.equals(Buffer.from(mainPath)));
   const layer = openSync(path, 'r');
   try {
