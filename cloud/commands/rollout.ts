@@ -10,6 +10,7 @@ import type { CommandResult } from '../cli/result.ts';
 import { addWork, collectPair, positiveInteger, type Session } from '../cli/session.ts';
 import { mergeSettings } from '../deploy/desired-service.ts';
 import { conditionOf, edgeDeployment, tagCondition } from '../deploy/iotedge/edge-deployment.ts';
+import { findAcceleratorImage } from '../deploy/accelerator-image.ts';
 import { findPublishedImage } from '../deploy/published-image.ts';
 import { findService, type ServiceRecord } from '../deploy/service-records.ts';
 import type { GivenSettings } from '../deploy/settings/definitions.ts';
@@ -205,6 +206,7 @@ async function readRequest(
   const settings = mergeSettings(before?.given ?? {}, asked);
   refuseProblems(`roll "${service}" out`, settingProblems(service, 'iotedge', settings));
   const reference = await findPublishedImage(workspace, image, session.signal);
+  const { acceleratorImage: runtime } = settings;
   const request = checkRolloutRequest({
     service,
     image: `${image.name}:${image.version}`,
@@ -220,6 +222,7 @@ async function readRequest(
     deployment: edgeDeployment({
       name: service,
       image: reference,
+      acceleratorImage: runtime && (await findAcceleratorImage(workspace, runtime, session.signal)),
       scope: workspace.scope,
       settings: completeSettings('iotedge', settings),
     }),
