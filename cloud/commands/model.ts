@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
+import { modelContents } from './model-contents.ts';
 import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
 import { startProgress } from '../cli/progress.ts';
 import { type CommandResult, pairsText } from '../cli/result.ts';
@@ -51,6 +52,7 @@ const thing: VersionedThing<Model> = {
   usersOf: imagesOf,
   remove: removeModel,
   describe,
+  contents: modelContents,
 };
 
 /** Adds the verbs of `ferry model`. */

@@ -33,7 +33,7 @@ export function addUp(verb: Command): void {
   verb.addOption(
     new Option(
       '--engine <engine>',
-      'what runs container groups (default: Docker where it answers, else processes)',
+      'what runs container groups and pods (default: Docker where it answers, else processes)',
     ).choices(worldEngines),
   );
   addWork<UpFlags>(verb, async (session, { only, evaluateEvery, engine }) => {

@@ -21,6 +21,10 @@ const targets: { readonly [K in TargetKind]?: Target } = {
     compute: 'kubernetes',
     open: async (context) => (await import('./kubernetes/kubernetes.ts')).openKubernetes(context),
   },
+  fpga: {
+    compute: 'kubernetes',
+    open: async (context) => (await import('./kubernetes/kubernetes.ts')).openKubernetes(context),
+  },
   aci: {
     compute: 'containerInstances',
     hasOwnPlace: true,

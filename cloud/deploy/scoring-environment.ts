@@ -10,7 +10,11 @@ export function scoringEnvironment({
   name,
   scope,
   settings,
-}: Pick<DesiredService, 'name' | 'scope' | 'settings'>): Record<string, string> {
+  acceleratorHost = '127.0.0.1',
+}: Pick<DesiredService, 'name' | 'scope' | 'settings'> & {
+  /** Where the accelerator's runtime is, if there is one. @default beside it, in the same network */
+  readonly acceleratorHost?: string;
+}): Record<string, string> {
   const { env, collect, collectFormat, collectFolder, scoringTimeoutMs } = settings;
   return {
     ...env,
@@ -19,8 +23,19 @@ export function scoringEnvironment({
     ...(scoringTimeoutMs === settingDefinitions.scoringTimeoutMs.standard
       ? {}
       : { SCORING_TIMEOUT_MS: String(scoringTimeoutMs) }),
+    ...acceleratorEnvironment(settings, acceleratorHost),
     ...(collect ? { AML_MODEL_DC_STORAGE_ENABLED: 'true' } : {}),
     ...(collectFormat === defaultFiles.format ? {} : { MODELFERRY_COLLECT_FORMAT: collectFormat }),
     ...(collectFolder === defaultFiles.folder ? {} : { AML_MODEL_DC_BOUNDARY: collectFolder }),
+  };
+}
+
+function acceleratorEnvironment(settings: DesiredService['settings'], host: string): Record<string, string> {
+  const { acceleratorImage, acceleratorPort, acceleratorModel, acceleratorShare } = settings;
+  if (acceleratorImage === undefined) return {};
+  return {
+    MODELFERRY_ACCELERATOR_URL: `http://${host}:${acceleratorPort}`,
+    ...(acceleratorModel === undefined ? {} : { MODELFERRY_ACCELERATOR_MODEL: acceleratorModel }),
+    ...(acceleratorShare === undefined ? {} : { MODELFERRY_ACCELERATOR_SHARE_MIN: String(acceleratorShare) }),
   };
 }

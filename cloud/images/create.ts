@@ -8,6 +8,7 @@ import { addVersion } from '../workspace/new-version.ts';
 import { workspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { appLayer } from './app-layer.ts';
+import { checkAccelerable } from './check-accelerable.ts';
 import { flavorLabel, flavorTraits } from './flavor.ts';
 import { findImage, type Image, type ImageLayer, imagesWithLayer, insertImage, latestImage } from './image.ts';
 import { type ImageDocuments, imageDocuments, type PlatformParts } from './image-document.ts';
@@ -61,8 +62,9 @@ export async function createImage(
   const { signal } = options;
   const platforms = parsePlatforms(request.platform);
   const models = findModels(workspace.database, request.models);
-  const traits = flavorTraits(flavor, models);
+  const traits = flavorTraits(flavor);
   const layout = await LayoutStore.open(workspace.layoutFolder);
+  if (flavor === 'fpga') await checkAccelerable(layout, models);
   const script = scriptFile === undefined ? undefined : await scriptContent({ path: scriptFile, include });
   const app = await appLayer(layout, { models, script, entries: traits.entries }, signal);
   const sources: LayerSources = {

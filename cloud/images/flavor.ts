@@ -1,7 +1,5 @@
 import { dataMountPoint } from '../../shared/containers/engine.ts';
-import { FerryError } from '../../shared/errors.ts';
 import type { LayerEntry } from '../../shared/oci/tar-layer.ts';
-import type { Model } from '../models/model.ts';
 
 /** What an image is meant for: Azure ML's `WebApiContainer`, `IoTContainer` and `AccelContainer`. */
 export const flavors = ['web', 'edge', 'fpga'] as const;
@@ -42,24 +40,7 @@ const traits: Readonly<Record<Flavor, FlavorTraits>> = {
   },
 };
 
-/**
- * Gives what a flavor makes of an image of these models.
- * @throws {FerryError} MODEL_INVALID when the flavor is `fpga` and a model leaves a dimension open: an accelerator is compiled for one shape
- */
-export function flavorTraits(flavor: Flavor, models: readonly Model[]): FlavorTraits {
-  const open = flavor === 'fpga' ? models.flatMap(openTensors) : [];
-  if (open.length === 0) return traits[flavor];
-  throw new FerryError(
-    'MODEL_INVALID',
-    `Cannot build an image of the flavor "fpga": ${open.join('; ')}; numbers alone were wanted, an accelerator is compiled for one shape`,
-    { next: 'Export the model with fixed shapes, or build it with --flavor web.' },
-  );
-}
-
-function openTensors({ name, version, signature }: Model): string[] {
-  return [...signature.inputs, ...signature.outputs].flatMap((tensor) =>
-    tensor.shape.every((dimension) => typeof dimension === 'number')
-      ? []
-      : [`"${tensor.name}" of "${name}:${version}" has the shape [${tensor.shape.join(', ')}]`],
-  );
+/** Gives what a flavor makes of an image. */
+export function flavorTraits(flavor: Flavor): FlavorTraits {
+  return traits[flavor];
 }

@@ -42,16 +42,17 @@ export class WireError extends Error {
  * @see https://protobuf.dev/programming-guides/encoding/
  */
 export class ProtobufFile implements Disposable {
-  /** The whole file, which is the outermost message. */
+  /** The outermost message: the whole file, or a part of it. */
   readonly whole: ByteRange;
   readonly #file: number;
   readonly #window = Buffer.alloc(windowBytes);
   #windowStart = 0;
   #windowEnd = 0;
 
-  constructor(path: string) {
+  /** @param within where the message lies in the file @default all of it */
+  constructor(path: string, within?: ByteRange) {
     this.#file = openSync(path, 'r');
-    this.whole = { start: 0, end: fstatSync(this.#file).size };
+    this.whole = within ?? { start: 0, end: fstatSync(this.#file).size };
   }
 
   /**

@@ -1,6 +1,7 @@
 import { FerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
+import { findAcceleratorImage } from '../deploy/accelerator-image.ts';
 import { mergeSettings } from '../deploy/desired-service.ts';
 import { conditionOf, edgeDeployment } from '../deploy/iotedge/edge-deployment.ts';
 import { findPublishedImage } from '../deploy/published-image.ts';
@@ -42,6 +43,7 @@ export async function planDeployment(
   const settings = mergeSettings(before?.given ?? {}, changed);
   refuseProblems(`roll "${service}" out`, settingProblems(service, 'iotedge', settings));
   const reference = await findPublishedImage(workspace, image, signal);
+  const { acceleratorImage: runtime } = settings;
   const request = checkRolloutRequest({
     service,
     image: `${image.name}:${image.version}`,
@@ -57,6 +59,7 @@ export async function planDeployment(
     deployment: edgeDeployment({
       name: service,
       image: reference,
+      acceleratorImage: runtime && (await findAcceleratorImage(workspace, runtime, signal)),
       scope: workspace.scope,
       settings: completeSettings('iotedge', settings),
     }),

@@ -1,7 +1,8 @@
 import { isFerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
 import { deviceReportOf } from '../deploy/iotedge/device-report.ts';
-import { withoutModule } from '../deploy/iotedge/without-module.ts';
+import { acceleratorModule } from '../deploy/iotedge/edge-deployment.ts';
+import { withoutModules } from '../deploy/iotedge/without-modules.ts';
 import type { Rollout } from './rollout.ts';
 
 /**
@@ -17,7 +18,10 @@ export async function takeBack(hub: HubClient, { id, request, state }: Rollout):
     const others = Object.keys(deployments).filter((other) => other !== id);
     if (desiredImages[request.service] !== request.reference || others.length > 0) continue;
     try {
-      await hub.applyToDevice(twin.deviceId, withoutModule(twin, request.service));
+      await hub.applyToDevice(
+        twin.deviceId,
+        withoutModules(twin, [request.service, acceleratorModule(request.service)]),
+      );
       cleared.push(twin.deviceId);
     } catch (error) {
       // Removed in the meantime.

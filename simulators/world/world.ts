@@ -102,7 +102,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     }),
   );
   const kubernetes = await start('kubernetes', (port) =>
-    startCluster({ folder: join(folder, 'kubernetes'), certificates, port, log }),
+    startCluster({ folder: join(folder, 'kubernetes'), certificates, port, engine: options.engine ?? 'auto', log }),
   );
   const arm = await start('arm', (port) =>
     startArm({

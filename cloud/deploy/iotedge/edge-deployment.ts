@@ -19,6 +19,8 @@ const layerPriority = 20;
 export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scope' | 'settings'> {
   /** `<registry>/<name>@sha256:…` */
   readonly image: string;
+  /** Of the accelerator's runtime, where there is one. */
+  readonly acceleratorImage?: string | undefined;
 }
 
 /**
@@ -26,7 +28,7 @@ export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scop
  * the hub already is known again.
  * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it
  */
-export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentParts): NewDeployment {
+export function edgeDeployment({ name, image, acceleratorImage, scope, settings }: EdgeDeploymentParts): NewDeployment {
   const { hostAddress, memoryMb, layered } = settings;
   const priority = priorityOf(settings);
   const targetCondition = conditionOf(settings);
@@ -40,8 +42,12 @@ export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentP
           ...(memoryMb === undefined ? {} : { Memory: memoryMb * megabyte }),
         },
       },
-      env: scoringEnvironment({ name, scope, settings }),
+      // Modules of a device find each other by their names.
+      env: scoringEnvironment({ name, scope, settings, acceleratorHost: acceleratorModule(name) }),
     },
+    ...(acceleratorImage === undefined
+      ? {}
+      : { [acceleratorModule(name)]: { ...runtimeModule(settings), image: acceleratorImage } }),
   };
   const content = layered ? edgeLayer(modules) : edgeManifest({ modules });
   const digest = digestOf(JSON.stringify({ content, targetCondition, priority, scope }));
@@ -52,6 +58,26 @@ export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentP
     priority,
     // A label takes no slash.
     labels: { createdBy: 'modelferry', service: name, workspace: scope.replaceAll('/', ':') },
+  };
+}
+
+/** Name of the module that an accelerator's runtime is, beside the service's own. */
+export function acceleratorModule(service: string): string {
+  return `${service}-accelerator`;
+}
+
+/** The runtime gets the device's files, and starts before the module that asks it. */
+function runtimeModule({ acceleratorDevices, acceleratorEnv = {}, acceleratorPort }: ServiceSettings): object {
+  const devices = acceleratorDevices?.split(',') ?? [];
+  return {
+    createOptions: {
+      ExposedPorts: { [`${acceleratorPort}/tcp`]: {} },
+      HostConfig: {
+        Devices: devices.map((path) => ({ PathOnHost: path, PathInContainer: path, CgroupPermissions: 'rwm' })),
+      },
+    },
+    env: acceleratorEnv,
+    startupOrder: 1,
   };
 }
 

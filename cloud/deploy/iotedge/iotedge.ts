@@ -2,15 +2,16 @@ import { z } from 'zod';
 import { FerryError, isFerryError } from '../../../shared/errors.ts';
 import { HubClient, type NewDeployment } from '../../azure/hub-client.ts';
 import type { Deployer, DeployerContext, DeployOptions, DeployPlan, Deployment, DesiredService } from '../deployer.ts';
+import { findAcceleratorImage } from '../accelerator-image.ts';
 import { findPublishedImage } from '../published-image.ts';
 import type { ServiceRecord } from '../service-records.ts';
 import type { ServiceStatus } from '../service-state.ts';
 import { deviceReportOf } from './device-report.ts';
 import { checkDevices } from './edge-conflicts.ts';
-import { conditionOf, edgeAddress, edgeDeployment } from './edge-deployment.ts';
+import { acceleratorModule, conditionOf, edgeAddress, edgeDeployment } from './edge-deployment.ts';
 import { planDevice } from './edge-plan.ts';
 import { edgeServiceState } from './edge-state.ts';
-import { withoutModule } from './without-module.ts';
+import { withoutModules } from './without-modules.ts';
 
 /** Where a service on IoT Edge is in its hub. */
 const placeSchema = z.object({ hub: z.string(), id: z.string(), image: z.string() });
@@ -20,7 +21,9 @@ export async function openIotEdge({ workspace, signal }: DeployerContext): Promi
   const hub = await HubClient.open(workspace, signal);
   const deploymentOf = async (desired: DesiredService): Promise<NewDeployment & { readonly image: string }> => {
     const image = await findPublishedImage(workspace, desired.image, signal);
-    return { ...edgeDeployment({ ...desired, image }), image };
+    const { acceleratorImage: runtime } = desired.settings;
+    const acceleratorImage = runtime === undefined ? undefined : await findAcceleratorImage(workspace, runtime, signal);
+    return { ...edgeDeployment({ ...desired, image, acceleratorImage }), image };
   };
   return {
     async check(desired, current, options) {
@@ -121,11 +124,12 @@ async function observeEdgeService(hub: HubClient, record: ServiceRecord): Promis
  */
 async function removeEdgeService(
   hub: HubClient,
-  { name, deployment }: ServiceRecord,
+  { name, deployment, settings }: ServiceRecord,
   { signal }: DeployOptions,
 ): Promise<string[]> {
   const { id, image } = placeSchema.parse(deployment);
   await hub.removeDeployment(id).catch(absent('DEPLOYMENT_NOT_FOUND'));
+  const names = settings.acceleratorImage === undefined ? [name] : [name, acceleratorModule(name)];
   const removed = [`the deployment "${id}"`];
   for (const twin of await hub.listEdgeAgents()) {
     signal.throwIfAborted();
@@ -133,7 +137,7 @@ async function removeEdgeService(
     const others = Object.keys(report.deployments).filter((other) => other !== id);
     if (report.desiredImages[name] !== image || others.length > 0) continue;
     const taken = await hub
-      .applyToDevice(twin.deviceId, withoutModule(twin, name))
+      .applyToDevice(twin.deviceId, withoutModules(twin, names))
       .then(() => true, absent('DEVICE_NOT_FOUND'));
     if (taken === true) removed.push(`the module on "${twin.deviceId}"`);
   }

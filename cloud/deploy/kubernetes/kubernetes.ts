@@ -12,6 +12,7 @@ import type {
   DesiredService,
   ServiceLogOptions,
 } from '../deployer.ts';
+import { findAcceleratorImage } from '../accelerator-image.ts';
 import { findPublishedImage } from '../published-image.ts';
 import type { ServiceRecord } from '../service-records.ts';
 import type { ServiceStatus } from '../service-state.ts';
@@ -68,6 +69,7 @@ class KubernetesDeployer implements Deployer {
       const message = `Cannot deploy "${desired.name}" to Kubernetes with ${missing.join(' and ')}: this version has none there`;
       throw new FerryError('SERVICE_INVALID', message);
     }
+    refuseFlavor(desired);
     const objects = await this.#objects(desired, options.signal);
     await this.#refuseOthers(desired.name, objects);
     // The cluster itself says what it would not take: quotas, security, rights.
@@ -149,7 +151,14 @@ class KubernetesDeployer implements Deployer {
 
   async #objects(desired: DesiredService, signal: AbortSignal): Promise<KubernetesObject[]> {
     const image = await findPublishedImage(this.#workspace, desired.image, signal);
-    return serviceObjects(desired, { namespace: this.#namespaceOf(desired), image });
+    const { acceleratorImage: runtime } = desired.settings;
+    const acceleratorImage =
+      runtime === undefined ? undefined : await findAcceleratorImage(this.#workspace, runtime, signal);
+    return serviceObjects(desired, {
+      namespace: this.#namespaceOf(desired),
+      image,
+      ...(acceleratorImage !== undefined && { acceleratorImage }),
+    });
   }
 
   #namespaceOf({ settings }: DesiredService): string {
@@ -177,6 +186,16 @@ class KubernetesDeployer implements Deployer {
       );
     }
   }
+}
+
+/** An image for an accelerator is built with the checks that keep its model off the processor. */
+function refuseFlavor({ name, target, image }: DesiredService): void {
+  if (target.kind !== 'fpga' || image.flavor === 'fpga') return;
+  throw new FerryError(
+    'SERVICE_INVALID',
+    `Cannot deploy "${name}" to "fpga": the image "${image.name}:${image.version}" is of the flavor "${image.flavor}", "fpga" was wanted`,
+    { next: 'Build it anew: ferry image create --flavor fpga' },
+  );
 }
 
 /** All objects that a service may have, by name alone. */

@@ -1,6 +1,7 @@
 import type { DesiredService } from '../deployer.ts';
 import { scoringEnvironment } from '../scoring-environment.ts';
 import { callersFile } from '../service-keys.ts';
+import { podPlace, runtimeContainer } from './accelerator-objects.ts';
 
 /** A Kubernetes object as it is applied. */
 export interface KubernetesObject {
@@ -19,6 +20,8 @@ export interface ObjectPlace {
   readonly namespace: string;
   /** By digest. */
   readonly image: string;
+  /** Of the accelerator's runtime, where there is one. */
+  readonly acceleratorImage?: string;
 }
 
 /** User and group that scoring images are made for. */
@@ -30,6 +33,8 @@ const ports = { http: 5001, health: 5003 } as const;
 const drainSeconds = 5;
 /** How long a new version may take without getting on, in seconds. */
 const progressSeconds = 180;
+/** The same beside an accelerator, whose runtime may compile the model first. */
+const compileSeconds = 900;
 /** How long less load has to last before replicas go, in seconds, where nothing is said. */
 const scaleDownSeconds = 60;
 
@@ -49,7 +54,11 @@ export function labelsOf(service: string): Record<string, string> {
 
 /** Says whether replicas are scaled by load. */
 export function isScaledByLoad({ settings }: Pick<DesiredService, 'settings'>): boolean {
-  return settings.numReplicas === undefined && settings.autoscaleEnabled !== false;
+  const { numReplicas, autoscaleEnabled, acceleratorImage } = settings;
+  if (numReplicas !== undefined) return false;
+  // Devices are few, and the processor does not tell how busy they are: only who asks for it has them scaled.
+  const asked = settings.autoscaleMinReplicas ?? settings.autoscaleMaxReplicas ?? settings.autoscaleTargetUtilization;
+  return autoscaleEnabled ?? (acceleratorImage === undefined || asked !== undefined);
 }
 
 /**
@@ -148,7 +157,7 @@ function autoscaler({ name, settings }: DesiredService): object {
 
 function deployment(
   desired: DesiredService,
-  { image }: ObjectPlace,
+  { image, acceleratorImage }: ObjectPlace,
   of: { selector: object; hasSecret: boolean },
 ): object {
   const { name, settings } = desired;
@@ -157,9 +166,12 @@ function deployment(
     // Where an autoscaler decides, the number of replicas is not ours to say.
     ...(isScaledByLoad(desired) ? {} : { replicas: settings.numReplicas ?? 1 }),
     revisionHistoryLimit: 3,
-    progressDeadlineSeconds: progressSeconds,
+    progressDeadlineSeconds: startSecondsOf(desired),
     selector: of.selector,
-    strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+    strategy: {
+      type: 'RollingUpdate',
+      rollingUpdate: settings.updateInPlace ? { maxSurge: 0, maxUnavailable: 1 } : { maxSurge: 1, maxUnavailable: 0 },
+    },
     template: {
       metadata: {
         labels: labelsOf(name),
@@ -179,10 +191,23 @@ function deployment(
           fsGroup: user,
           seccompProfile: { type: 'RuntimeDefault' },
         },
-        containers: [container(desired, { image, hasSecret: of.hasSecret })],
+        ...podPlace(desired),
+        containers: [
+          container(desired, { image, hasSecret: of.hasSecret }),
+          ...(acceleratorImage === undefined
+            ? []
+            : [
+                runtimeContainer(desired, {
+                  image: acceleratorImage,
+                  drainSeconds,
+                  startSeconds: startSecondsOf(desired),
+                }),
+              ]),
+        ],
         volumes: [
           { name: 'data', emptyDir: {} },
           { name: 'tmp', emptyDir: {} },
+          ...(acceleratorImage === undefined ? [] : [{ name: 'accelerator-tmp', emptyDir: {} }]),
           ...(of.hasSecret ? [{ name: 'secrets', secret: { secretName: secretName(name), defaultMode: 0o440 } }] : []),
         ],
       },
@@ -206,7 +231,7 @@ function container(desired: DesiredService, { image, hasSecret }: { image: strin
       ...health('/v2/health/ready'),
       periodSeconds: 1,
       timeoutSeconds: settings.timeoutSeconds,
-      failureThreshold: progressSeconds,
+      failureThreshold: startSecondsOf(desired),
     },
     readinessProbe: {
       ...health('/v2/health/ready'),
@@ -231,6 +256,10 @@ function container(desired: DesiredService, { image, hasSecret }: { image: strin
       ...(hasSecret ? [{ name: 'secrets', mountPath: secretsFolder, readOnly: true }] : []),
     ],
   };
+}
+
+function startSecondsOf({ settings }: DesiredService): number {
+  return settings.acceleratorImage === undefined ? progressSeconds : compileSeconds;
 }
 
 function environmentOf(desired: DesiredService): Record<string, string> {

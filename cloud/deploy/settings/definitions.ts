@@ -1,3 +1,4 @@
+import { acceleratorSettings } from './accelerator.ts';
 import { commonSettings } from './common.ts';
 import { containerSettings } from './container.ts';
 import type { SettingDefinition, StandardSetting } from './definition.ts';
@@ -8,7 +9,13 @@ import { scalingSettings } from './scaling.ts';
  * All settings of a service, by Azure ML v1's names where it had them: the one table that the command line, `service.yaml`, the
  * importer of v1's files and the checks read. A new setting, or a target that takes one, is an entry in one of its parts and nothing else.
  */
-export const settingDefinitions = { ...commonSettings, ...scalingSettings, ...containerSettings, ...placeSettings };
+export const settingDefinitions = {
+  ...commonSettings,
+  ...scalingSettings,
+  ...containerSettings,
+  ...acceleratorSettings,
+  ...placeSettings,
+};
 
 type Definitions = typeof settingDefinitions;
 

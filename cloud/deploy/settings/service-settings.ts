@@ -17,7 +17,7 @@ const nameLengthMax = 32;
 const environmentPattern = /^[^+#$\s.=]+$/;
 /** Variables that the deployment sets itself, and those that the place does where it runs. */
 const reservedVariables =
-  /^(SERVICE_NAME|SERVICE_PATH_PREFIX|SCORING_TIMEOUT_MS|AML_MODEL_DC_(STORAGE_ENABLED|BOUNDARY)|MODELFERRY_(COLLECT_FORMAT|WORKSPACE|DATA_DIR|HOST|PORT|HEALTH_PORT|KEYS_FILE|TLS_.*|UPLOAD_.*)|IOTEDGE_.*)$/;
+  /^(SERVICE_NAME|SERVICE_PATH_PREFIX|SCORING_TIMEOUT_MS|AML_MODEL_DC_(STORAGE_ENABLED|BOUNDARY)|MODELFERRY_(ACCELERATOR_(URL|MODEL|SHARE_MIN)|COLLECT_FORMAT|WORKSPACE|DATA_DIR|HOST|PORT|HEALTH_PORT|KEYS_FILE|TLS_.*|UPLOAD_.*)|IOTEDGE_.*)$/;
 /** Names in a tag's path that a query takes without quoting. */
 const tagPattern = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$/;
 
@@ -43,6 +43,7 @@ export function settingProblems(name: string, kind: TargetKind, given: GivenSett
     ...replicaProblems(given),
     ...pairProblems(given),
     ...(kind === 'iotedge' ? deviceProblems(given) : []),
+    ...acceleratorProblems(kind, given),
   ];
 }
 
@@ -127,6 +128,22 @@ function pairProblems(given: GivenSettings): string[] {
     }
   }
   return problems;
+}
+
+function acceleratorProblems(kind: TargetKind, given: GivenSettings): string[] {
+  if (given.acceleratorImage !== undefined) return [];
+  if (kind === 'fpga') return ['no accelerator is meant, the image of its runtime (acceleratorImage) was wanted'];
+  const others = [
+    'acceleratorDevices',
+    'acceleratorEnv',
+    'acceleratorModel',
+    'acceleratorPort',
+    'acceleratorShare',
+  ] as const;
+  const alone = others.filter((name) => given[name] !== undefined);
+  return kind === 'iotedge' && alone.length > 0
+    ? [`${alone.join(', ')} is given without acceleratorImage, the image of the runtime was wanted`]
+    : [];
 }
 
 function deviceProblems({ deviceTags: tags, targetCondition: condition }: GivenSettings): string[] {

@@ -49,6 +49,23 @@ test.each<[string, TargetKind, GivenSettings, string]>([
     { ...labelled, numReplicas: 2 },
     '(numReplicas) is given, which "iotedge" does not have; it is for local, aks, fpga',
   ],
+  ['digits', 'fpga', {}, 'no accelerator is meant, the image of its runtime (acceleratorImage) was wanted'],
+  [
+    'digits',
+    'fpga',
+    { acceleratorImage: 'r', acceleratorShare: 2 },
+    'the share that runs on the accelerator is 2, 0 to 1',
+  ],
+  ['digits', 'fpga', { acceleratorImage: 'r', acceleratorResource: 'fpga' }, 'the device resource is "fpga"'],
+  ['digits', 'fpga', { acceleratorImage: 'r', tolerations: { sku: 'fpga' } }, 'VALUE:EFFECT by key'],
+  ['digits', 'aks', { acceleratorImage: 'r' }, '(acceleratorImage) is given, which "aks" does not have'],
+  [
+    'digits',
+    'iotedge',
+    { ...labelled, acceleratorDevices: '/dev/x' },
+    'acceleratorDevices is given without acceleratorImage',
+  ],
+  ['digits', 'iotedge', { ...labelled, acceleratorImage: 'r', acceleratorDevices: 'x' }, 'paths below /dev'],
   ['digits', 'aks', { numReplicas: 2, autoscaleMaxReplicas: 3 }, 'both a number of replicas and scaling by load'],
   [
     'digits',

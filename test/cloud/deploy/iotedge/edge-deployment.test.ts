@@ -41,3 +41,48 @@ test('edgeDeployment() tells the scoring server what collected rows become, wher
   expect(chosen).toContain('"MODELFERRY_COLLECT_FORMAT":{"value":"jsonl"}');
   expect(chosen).toContain('"AML_MODEL_DC_BOUNDARY":{"value":"hour"}');
 });
+
+test('edgeDeployment() puts the runtime of an accelerator beside the service, with the files of its devices', () => {
+  const settings = completeSettings('iotedge', {
+    ...given,
+    acceleratorImage: 'runtime:1',
+    acceleratorDevices: '/dev/dri/renderD128,/dev/xclmgmt0',
+    acceleratorEnv: { XLNX_VART_FIRMWARE: '/opt/x.xclbin' },
+    acceleratorShare: 0.9,
+  });
+  const [image, acceleratorImage] = ['digits', 'runtime'].map(
+    (name) => `localhost:5000/${name}@sha256:${'a'.repeat(64)}`,
+  );
+  const { content } = edgeDeployment({
+    name: 'digits',
+    image: image ?? '',
+    acceleratorImage,
+    scope: 'sub/rg/lab',
+    settings,
+  });
+  const agent = (content as { modulesContent: Record<string, unknown> }).modulesContent['$edgeAgent'];
+  const { modules } = (agent as { 'properties.desired': { modules: Record<string, EdgeModuleText> } })[
+    'properties.desired'
+  ];
+  expect(Object.keys(modules)).toEqual(['digits', 'digits-accelerator']);
+  expect(modules['digits']?.env).toMatchObject({
+    MODELFERRY_ACCELERATOR_URL: { value: 'http://digits-accelerator:8500' },
+    MODELFERRY_ACCELERATOR_SHARE_MIN: { value: '0.9' },
+  });
+  const runtime = modules['digits-accelerator'];
+  expect(runtime?.env).toEqual({ XLNX_VART_FIRMWARE: { value: '/opt/x.xclbin' } });
+  expect(runtime?.settings.image).toBe(acceleratorImage);
+  expect(JSON.parse(runtime?.settings.createOptions ?? '')).toMatchObject({
+    HostConfig: {
+      Devices: [
+        { PathOnHost: '/dev/dri/renderD128', PathInContainer: '/dev/dri/renderD128', CgroupPermissions: 'rwm' },
+        { PathOnHost: '/dev/xclmgmt0' },
+      ],
+    },
+  });
+});
+
+interface EdgeModuleText {
+  readonly env?: unknown;
+  readonly settings: { readonly image: string; readonly createOptions: string };
+}

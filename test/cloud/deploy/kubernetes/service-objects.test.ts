@@ -1,6 +1,10 @@
 import { beforeAll, expect, test } from 'vitest';
 import type { DesiredService } from '../../../../cloud/deploy/deployer.ts';
-import { serviceObjects, withoutSecrets } from '../../../../cloud/deploy/kubernetes/service-objects.ts';
+import {
+  type KubernetesObject,
+  serviceObjects,
+  withoutSecrets,
+} from '../../../../cloud/deploy/kubernetes/service-objects.ts';
 import { newSecrets } from '../../../../cloud/deploy/service-keys.ts';
 import type { GivenSettings } from '../../../../cloud/deploy/settings/definitions.ts';
 import { completeSettings } from '../../../../cloud/deploy/settings/service-settings.ts';
@@ -25,6 +29,18 @@ function desired(given: GivenSettings, tls?: DesiredService['secrets']['tls']): 
 
 beforeAll(() => loadChecks(resources));
 
+/** What Kubernetes would refuse in objects, or a namespace that is restricted would. */
+function problemsOf(objects: readonly KubernetesObject[]): unknown[] {
+  const deployment = objects.find(({ kind }) => kind === 'Deployment') as unknown as Deployment;
+  const refused = objects.flatMap((object) => {
+    const resource = resources.find(({ kind }) => kind === object.kind);
+    if (resource === undefined) return [`no kind ${object.kind}`];
+    const { value, unknown } = withoutUnknown(resource.definition, object);
+    return [...unknown, ...checkSchema(resource, value)];
+  });
+  return [...refused, ...violations('restricted', deployment.spec.template.spec as never)];
+}
+
 test.each<[string, GivenSettings]>([
   ['as it is', {}],
   ['with a number of replicas', { numReplicas: 3, cpuCoresLimit: 2, memoryGbLimit: 1, gpuCores: 1 }],
@@ -34,16 +50,59 @@ test.each<[string, GivenSettings]>([
   "every object of a service %s is valid by Kubernetes' own schema and meets the restricted standard",
   (_name, given) => {
     const objects = serviceObjects(desired(given), place);
-    for (const object of objects) {
-      const resource = resources.find(({ kind }) => kind === object.kind);
-      if (resource === undefined) throw new Error(`no kind ${object.kind}`);
-      const { value, unknown } = withoutUnknown(resource.definition, object);
-      expect([object.kind, unknown, checkSchema(resource, value)]).toEqual([object.kind, [], []]);
-    }
-    const deployment = objects.find(({ kind }) => kind === 'Deployment') as unknown as Deployment;
-    expect(violations('restricted', deployment.spec.template.spec as never)).toEqual([]);
+    expect(problemsOf(objects)).toEqual([]);
   },
 );
+
+test("serviceObjects() puts an accelerator's runtime beside the scoring server, on nodes that have its devices", () => {
+  const given: GivenSettings = {
+    acceleratorImage: 'runtime:1',
+    acceleratorResource: 'amd.com/xilinx_u250_gen3x16_xdma_shell_2_1-0',
+    acceleratorCount: 2,
+    acceleratorEnv: { XLNX_VART_FIRMWARE: '/opt/x.xclbin' },
+    acceleratorModel: 'compiled',
+    acceleratorShare: 0.9,
+    nodeSelector: { agentpool: 'fpga' },
+    tolerations: { sku: 'fpga:NoSchedule', spot: ':NoExecute' },
+    updateInPlace: true,
+  };
+  const service = { ...desired(given), settings: completeSettings('fpga', given) };
+  const objects = serviceObjects(service, { ...place, acceleratorImage: 'registry.example/runtime:1' });
+  expect(problemsOf(objects)).toEqual([]);
+  expect(objects.some(({ kind }) => kind === 'HorizontalPodAutoscaler')).toBe(false);
+  const deployment = objects.find(({ kind }) => kind === 'Deployment');
+  expect(valueAt(deployment, 'spec')).toMatchObject({
+    replicas: 1,
+    progressDeadlineSeconds: 900,
+    strategy: { rollingUpdate: { maxSurge: 0, maxUnavailable: 1 } },
+    template: {
+      spec: {
+        nodeSelector: { agentpool: 'fpga' },
+        tolerations: [
+          { key: 'sku', operator: 'Equal', value: 'fpga', effect: 'NoSchedule' },
+          { key: 'spot', operator: 'Exists', effect: 'NoExecute' },
+        ],
+        containers: [
+          {
+            name: 'scoring',
+            env: expect.arrayContaining([
+              { name: 'MODELFERRY_ACCELERATOR_URL', value: 'http://127.0.0.1:8500' },
+              { name: 'MODELFERRY_ACCELERATOR_MODEL', value: 'compiled' },
+              { name: 'MODELFERRY_ACCELERATOR_SHARE_MIN', value: '0.9' },
+            ]),
+          },
+          {
+            name: 'accelerator',
+            image: 'registry.example/runtime:1',
+            env: [{ name: 'XLNX_VART_FIRMWARE', value: '/opt/x.xclbin' }],
+            ports: [{ containerPort: 8500 }],
+            resources: { limits: { 'amd.com/xilinx_u250_gen3x16_xdma_shell_2_1-0': '2' } },
+          },
+        ],
+      },
+    },
+  });
+});
 
 test('serviceObjects() maps the scaler of Azure ML: fast up, slow down, and leaves the replicas to it', () => {
   const objects = serviceObjects(

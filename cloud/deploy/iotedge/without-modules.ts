@@ -1,9 +1,9 @@
 import type { HubTwin } from '../../azure/hub-resources.ts';
 
-/** The manifest that gives a device what it has, but for one module: desired properties without the hub's own notes. */
-export function withoutModule(twin: HubTwin, name: string): Record<string, unknown> {
+/** The manifest that gives a device what it has, but for these modules: desired properties without the hub's own notes. */
+export function withoutModules(twin: HubTwin, names: readonly string[]): Record<string, unknown> {
   const { $version: _version, $metadata: _metadata, modules, ...desired } = twin.properties.desired;
   const left = { ...(modules as Record<string, unknown> | undefined) };
-  delete left[name];
+  for (const name of names) delete left[name];
   return { $edgeAgent: { 'properties.desired': { ...desired, modules: left } } };
 }
