@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { digestOf } from '../shared/digest.ts';
-import { writeDurably } from '../shared/durable-file.ts';
 import { type DesiredState, readDesired } from './desired-state.ts';
+import type { StateFile } from './state-file.ts';
 
 const recordSchema = z.object({
   deviceId: z.string(),
@@ -42,22 +41,22 @@ export type Taking =
  * - After a restart what was ready once is taken up; what was not gives way to what ran before.
  */
 export class Generations {
-  readonly #path: string;
+  readonly #file: StateFile;
   readonly #deviceId: string;
   #current: Generation | undefined;
   #wasReady = false;
   #fallback: Generation | undefined;
   #rejected: Rejected | undefined;
 
-  private constructor(path: string, deviceId: string) {
-    this.#path = path;
+  private constructor(file: StateFile, deviceId: string) {
+    this.#file = file;
     this.#deviceId = deviceId;
   }
 
   /** Reads back what was kept in a file, if it is of that device. */
-  static async open(path: string, deviceId: string): Promise<Generations> {
-    const generations = new Generations(path, deviceId);
-    const record = recordSchema.safeParse(parseJson(await readFile(path, 'utf8').catch(() => '')));
+  static async open(file: StateFile, deviceId: string): Promise<Generations> {
+    const generations = new Generations(file, deviceId);
+    const record = recordSchema.safeParse(parseJson(await file.read().catch(() => '')));
     if (record.data?.deviceId !== deviceId) return generations;
     const { current, wasReady, fallback, rejected } = record.data;
     const before = generationOf(fallback);
@@ -126,7 +125,6 @@ export class Generations {
     await this.#write();
   }
 
-  /** The properties may hold passwords of registries, so nobody else may read the file. */
   async #write(): Promise<void> {
     const record = {
       deviceId: this.#deviceId,
@@ -135,7 +133,7 @@ export class Generations {
       fallback: this.#fallback?.properties,
       rejected: this.#rejected,
     };
-    await writeDurably(this.#path, JSON.stringify(record), { mode: 0o600 });
+    await this.#file.write(JSON.stringify(record));
   }
 }
 

@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { ContainerState } from '../shared/containers/engine.ts';
-import { writeDurably } from '../shared/durable-file.ts';
 import { fingerprintLabel, imageDigestLabel } from './labels.ts';
 import type { ObservedModule } from './plan.ts';
 import { intensiveCareMs } from './restart-policy.ts';
+import type { StateFile } from './state-file.ts';
 
 const recordsSchema = z.record(z.string(), z.object({ restartCount: z.int().nonnegative(), ended: z.boolean() }));
 
@@ -24,18 +23,18 @@ interface Memory {
  * it is down, how often it was started again. Counts are kept on disk; times are monotonic, so the clock may jump.
  */
 export class ModuleWatch {
-  readonly #path: string;
+  readonly #file: StateFile;
   readonly #memories = new Map<string, Memory>();
   #written = '';
 
-  private constructor(path: string) {
-    this.#path = path;
+  private constructor(file: StateFile) {
+    this.#file = file;
   }
 
   /** Opens what was kept in a file; a file that is missing or damaged counts as empty, because nothing but counts is lost. */
-  static async open(path: string): Promise<ModuleWatch> {
-    const watch = new ModuleWatch(path);
-    const text = await readFile(path, 'utf8').catch(() => '{}');
+  static async open(file: StateFile): Promise<ModuleWatch> {
+    const watch = new ModuleWatch(file);
+    const text = await file.read().catch(() => '{}');
     const records = recordsSchema.safeParse(parseJson(text));
     for (const [name, record] of Object.entries(records.data ?? {})) watch.#memories.set(name, { ...record });
     watch.#written = text;
@@ -71,7 +70,7 @@ export class ModuleWatch {
     const records = [...this.#memories].map(([name, { restartCount, ended }]) => [name, { restartCount, ended }]);
     const text = JSON.stringify(Object.fromEntries(records));
     if (text === this.#written) return;
-    await writeDurably(this.#path, text);
+    await this.#file.write(text);
     this.#written = text;
   }
 

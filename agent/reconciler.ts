@@ -19,7 +19,7 @@ import { Trial, type TrialOptions, type TrialOutcome } from './trial.ts';
 export interface ReconcilerOptions extends TrialOptions {
   readonly watch: ModuleWatch;
   readonly stageImage: (state: DesiredState, image: string, signal: AbortSignal) => ReturnType<StageImage>;
-  readonly modulesFolder: string;
+  readonly places: ApplyContext['places'];
   readonly environmentOf: ApplyContext['environmentOf'];
   /** Is told of every step that was carried out, and how long it took. */
   readonly onStep: (step: OrderedStep, elapsedMs: number) => void;

@@ -9,6 +9,7 @@ import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askRequests } from './ask-requests.ts';
 import { AgentState } from './agent-state.ts';
+import { placesOnDisk } from './apply/module-places.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
@@ -28,6 +29,7 @@ import { provingBySample } from './proving-by-sample.ts';
 import { Reconciler } from './reconciler.ts';
 import { Reporting } from './reporting.ts';
 import { type WatchScoringOptions, watchScoring } from './scoring-watch.ts';
+import { fileOnDisk } from './state-file.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
 import { Figures } from './status/figures.ts';
 import { openStatusServer, type StatusServerOptions } from './status/status-server.ts';
@@ -76,9 +78,9 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
       : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
   const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
   await using engine = await openOwnEngine(options, state, images.layout);
-  const watch = await ModuleWatch.open(state.watchFile);
+  const watch = await ModuleWatch.open(fileOnDisk(state.watchFile));
   const usage = await ImageUsage.open(state.imageUsageFile);
-  const generations = await Generations.open(state.desiredFile, device.deviceId);
+  const generations = await Generations.open(fileOnDisk(state.desiredFile), device.deviceId);
 
   const clearing = { engine, images, usage, clock: systemClock, log };
   const figures = new Figures();
@@ -104,7 +106,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     askRequests,
     freeMemoryBytes: freemem,
     stageImage: imageStaging(clearing),
-    modulesFolder: state.modulesFolder,
+    places: placesOnDisk(state.modulesFolder),
     environmentOf: (module) => identities.environmentOf(module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
     onLook: (look) => {

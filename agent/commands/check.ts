@@ -51,15 +51,16 @@ export async function checkDevice(config: {
   readonly connectionString: string;
   readonly stateFolder: string;
 }): Promise<readonly CheckResult[]> {
-  const [{ runChecks }, { deviceChecks }, { AgentState }, { Generations }] = await Promise.all([
+  const [{ runChecks }, { deviceChecks }, { AgentState }, { Generations }, { fileOnDisk }] = await Promise.all([
     import('../check/check.ts'),
     import('../check/device-checks.ts'),
     import('../agent-state.ts'),
     import('../generations.ts'),
+    import('../state-file.ts'),
   ]);
   const device = parseDeviceConnectionString(config.connectionString);
   const state = new AgentState(config.stateFolder);
-  const generations = await Generations.open(state.desiredFile, device.deviceId);
+  const generations = await Generations.open(fileOnDisk(state.desiredFile), device.deviceId);
   const checks = deviceChecks({ device, stateFolder: state.folder, desired: generations.current });
   return runChecks(checks, new AbortController().signal);
 }

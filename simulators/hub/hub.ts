@@ -52,6 +52,8 @@ export interface HubOptions {
   readonly deviceCaPem?: string;
   /** How often deployments are evaluated, in milliseconds; the real hub does every five minutes. @default at every change */
   readonly evaluateEveryMs?: number;
+  /** Units of tier S1 whose throttles hold. @default no throttles */
+  readonly s1Units?: number;
   readonly clock?: Clock;
   readonly log?: Logger;
 }
@@ -83,6 +85,8 @@ export interface Hub extends AsyncDisposable {
   connectCount(client: string): number;
   /** Waits until every deployment has reached the twins that it is for. */
   settled(): Promise<void>;
+  /** What it consists of, for who runs it in the same process. */
+  readonly parts: Parts;
   close(): Promise<void>;
 }
 
@@ -96,7 +100,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const store = new Store(folder === undefined ? undefined : join(folder, 'hub.db'));
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(store);
-  const parts = assemble({ store, clock: options.clock ?? systemClock, log, storage: options.storage });
+  const parts = assemble({ store, clock: options.clock ?? systemClock, log, storage: options.storage, s1Units: options.s1Units });
   const { clock } = parts.faults;
   const name = options.name ?? 'modelferry';
   const isHubHost = hubHosts(name, host);
@@ -156,6 +160,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
         ? `${prefix};SharedAccessKey=${authentication.symmetricKey.primaryKey ?? ''}`
         : `${prefix};x509=true`;
     },
+    parts,
     readEvents: () => parts.events.readAll(),
     onFileUploaded: (listener) => parts.uploads.events.on('notification', listener),
     sendCommand: (deviceId, message) => {

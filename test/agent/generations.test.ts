@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { type DesiredState, readDesired } from '../../agent/desired-state.ts';
 import { Generations, type Taking } from '../../agent/generations.ts';
 import { edgeAgentDesired } from '../../shared/edge/build-manifest.ts';
+import { fileOnDisk } from '../../agent/state-file.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
 function desired(image: string, version: number): { properties: object; state: DesiredState } {
@@ -23,14 +24,14 @@ const imageOf = (generations: Generations): string | undefined => generations.cu
 test('Generations goes back to what was ready before, and does not take again what was taken back until it changes', async () => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'desired.json');
-  const generations = await Generations.open(path, 'gate');
+  const generations = await Generations.open(fileOnDisk(path), 'gate');
   expect(await take(generations, 'a:1', 1)).toEqual({ kind: 'taken' });
   expect(generations.hasFallback).toBe(false);
   await generations.noteReady();
   expect(await take(generations, 'a:2', 2)).toEqual({ kind: 'taken' });
   await generations.goBack('it broke');
   expect(imageOf(generations)).toBe('a:1');
-  for (const now of [generations, await Generations.open(path, 'gate')]) {
+  for (const now of [generations, await Generations.open(fileOnDisk(path), 'gate')]) {
     expect(await take(now, 'a:2', 2)).toEqual({ kind: 'rejected', reason: 'it broke' });
     expect(imageOf(now)).toBe('a:1');
   }
@@ -40,23 +41,23 @@ test('Generations goes back to what was ready before, and does not take again wh
 test('Generations takes up after a restart what was ready, and else what ran before', async () => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'desired.json');
-  const generations = await Generations.open(path, 'gate');
+  const generations = await Generations.open(fileOnDisk(path), 'gate');
   await take(generations, 'a:1', 1);
-  expect(imageOf(await Generations.open(path, 'gate'))).toBe('a:1');
+  expect(imageOf(await Generations.open(fileOnDisk(path), 'gate'))).toBe('a:1');
   await generations.noteReady();
   await take(generations, 'a:2', 2);
-  expect(imageOf(await Generations.open(path, 'gate'))).toBe('a:1');
+  expect(imageOf(await Generations.open(fileOnDisk(path), 'gate'))).toBe('a:1');
   await generations.noteReady();
-  const again = await Generations.open(path, 'gate');
+  const again = await Generations.open(fileOnDisk(path), 'gate');
   expect([imageOf(again), again.hasFallback, again.isOnProbation]).toEqual(['a:2', true, true]);
   await again.commit();
-  const proven = await Generations.open(path, 'gate');
+  const proven = await Generations.open(fileOnDisk(path), 'gate');
   expect([imageOf(proven), proven.hasFallback, proven.isOnProbation]).toEqual(['a:2', false, false]);
 });
 
 test('Generations skips a state that was never ready when it chooses what to go back to', async () => {
   await using folder = await temporaryFolder();
-  const generations = await Generations.open(join(folder.path, 'desired.json'), 'gate');
+  const generations = await Generations.open(fileOnDisk(join(folder.path, 'desired.json')), 'gate');
   await take(generations, 'good:1', 1);
   await generations.noteReady();
   await take(generations, 'bad:1', 2);
@@ -67,7 +68,7 @@ test('Generations skips a state that was never ready when it chooses what to go 
 
 test('Generations keeps what is in force when it comes under another version', async () => {
   await using folder = await temporaryFolder();
-  const generations = await Generations.open(join(folder.path, 'desired.json'), 'gate');
+  const generations = await Generations.open(fileOnDisk(join(folder.path, 'desired.json')), 'gate');
   await take(generations, 'a:1', 1);
   expect(await take(generations, 'a:1', 2)).toEqual({ kind: 'kept' });
   expect(generations.current?.version).toBe(2);
@@ -76,9 +77,9 @@ test('Generations keeps what is in force when it comes under another version', a
 test("Generations starts with nothing on another device's file and on a damaged one, and lets nobody else read its own", async () => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'desired.json');
-  await take(await Generations.open(path, 'gate'), 'a:1', 1);
+  await take(await Generations.open(fileOnDisk(path), 'gate'), 'a:1', 1);
   expect((await stat(path)).mode & 0o777).toBe(0o600);
-  expect((await Generations.open(path, 'another')).current).toBeUndefined();
+  expect((await Generations.open(fileOnDisk(path), 'another')).current).toBeUndefined();
   await writeFile(path, '{"deviceId":"gate","curr');
-  expect((await Generations.open(path, 'gate')).current).toBeUndefined();
+  expect((await Generations.open(fileOnDisk(path), 'gate')).current).toBeUndefined();
 });

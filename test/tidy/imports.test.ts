@@ -24,6 +24,7 @@ const allowed = {
     'shared/log.ts',
     'shared/process-entry.ts',
     'shared/programs.ts',
+    'shared/random.ts',
     'shared/tls-trust.ts',
   ],
 } as const;
