@@ -249,7 +249,8 @@ export class LightDevice {
       this.#collect();
       const day = new Date(this.#clock.nowMs()).toISOString().slice(0, 10).replaceAll('-', '/');
       try {
-        if ((await this.#buffer.drain(this.#link.destination, day, signal)) > 0) this.#lastUploadMs = this.#clock.nowMs();
+        if ((await this.#buffer.drain(this.#link.destination, day, signal)) > 0)
+          this.#lastUploadMs = this.#clock.nowMs();
       } catch {
         // Counted where it happened.
       }

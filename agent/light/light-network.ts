@@ -46,16 +46,18 @@ export class LightNetwork {
     if (this.isUp === wasUp) return;
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
-    if (!this.isUp) for (const listener of [...this.#listeners]) listener();
+    if (!this.isUp) for (const listener of this.#listeners) listener();
   }
 
   /** Lets a message go one way. @throws when the link is or goes down */
   async carry(bytes: number): Promise<void> {
     const { roundTripMs, lossShare, bytesPerSecond } = this.#network;
     let delayMs = roundTripMs / 2 + (bytes / bytesPerSecond) * 1000;
-    for (let again = resendMs; lossShare > 0 && this.#random.fraction() < lossShare; again *= 2) {
+    let again = resendMs;
+    while (this.#random.fraction() < lossShare) {
       this.resent += 1;
       delayMs += again;
+      again *= 2;
     }
     if (this.isUp) await this.#timeline.sleep(delayMs);
     if (!this.isUp) throw new Error('the network is down');

@@ -59,7 +59,10 @@ export class LightPulls {
     const totalBytes = isFirst ? known.bytes : known.changedBytes;
     for (let got = this.#got.get(image) ?? 0; got < totalBytes; got = this.#got.get(image) ?? 0) {
       if (this.isDiskFull) {
-        throw new FerryError('DISK_FULL', `Cannot keep "${image}": the disk is full, ${totalBytes - got} bytes were wanted`);
+        throw new FerryError(
+          'DISK_FULL',
+          `Cannot keep "${image}": the disk is full, ${totalBytes - got} bytes were wanted`,
+        );
       }
       this.#running.set(image, { image, gotBytes: got, totalBytes });
       await this.#network.untilUp(signal);

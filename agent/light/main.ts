@@ -28,6 +28,9 @@ const endingMs = 60_000;
 /** Devices that one line tells about. */
 const summariesPerLine = 500;
 
+// Links that go down make many errors that nobody reads: taking the stack is most of what they cost.
+Error.stackTraceLimit = 0;
+
 await runProgram(main);
 
 /** The program of many light devices; not called by hand. Ends with its standard input. */
@@ -43,7 +46,8 @@ async function main(): Promise<number> {
   for (let line = await read(); line['run'] === undefined; line = await read()) {
     profiles.push(...z.array(profileSchema).parse(line['devices']));
   }
-  const devices = start.mode === 'virtual' ? await liveVirtually(start, profiles, read) : await live(start, profiles, read);
+  const devices =
+    start.mode === 'virtual' ? await liveVirtually(start, profiles, read) : await live(start, profiles, read);
   for (let at = 0; at < devices.length; at += summariesPerLine) {
     write({ summaries: devices.slice(at, at + summariesPerLine).map((device) => device.summarize()) });
   }

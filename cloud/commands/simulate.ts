@@ -4,6 +4,7 @@ import { type Faults, HubSimulator } from '../azure/hub-simulator.ts';
 import type { CommandResult } from '../cli/result.ts';
 import { fields } from '../../shared/text-layout.ts';
 import { addWork, type Session } from '../cli/session.ts';
+import { addFleet } from './simulate-fleet.ts';
 
 interface SetFlags {
   readonly refuseConnections?: 'on' | 'off';
@@ -17,6 +18,7 @@ interface SetFlags {
 
 /** Adds the verbs of `ferry simulate`. */
 export function addSimulateVerbs(noun: Command): void {
+  addFleet(noun);
   addFaultVerbs(noun.command('faults').description('what goes wrong in the simulated IoT Hub, switched while it runs'));
   addDeviceVerbs(noun.command('device').description('what happens to one device of the simulated IoT Hub'));
 }

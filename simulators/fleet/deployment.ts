@@ -19,7 +19,11 @@ export const moduleName = 'model';
 const imageFacts: ImageFacts = { bytes: 40_000_000, changedBytes: 4_000_000 };
 
 /** Makes a run's deployments, evenly over the first two thirds of its time, and says what their images are. */
-export function makeDeployments(options: { readonly count: number; readonly firstMs: number; readonly endMs: number }): {
+export function makeDeployments(options: {
+  readonly count: number;
+  readonly firstMs: number;
+  readonly endMs: number;
+}): {
   readonly deployments: readonly Deployment[];
   readonly images: Readonly<Record<string, ImageFacts>>;
 } {
@@ -46,7 +50,10 @@ export function configurationOf({ id, image }: Deployment, priority: number) {
     ExposedPorts: { '5001/tcp': {} },
     HostConfig: { PortBindings: { '5001/tcp': [{ HostPort: '5001' }] } },
   });
-  const system = (name: string) => ({ type: 'docker', settings: { image: `mcr.microsoft.com/azureiotedge-${name}:1.5` } });
+  const system = (name: string) => ({
+    type: 'docker',
+    settings: { image: `mcr.microsoft.com/azureiotedge-${name}:1.5` },
+  });
   const agent = {
     schemaVersion: '1.1',
     runtime: { type: 'docker', settings: { minDockerVersion: 'v1.25' } },

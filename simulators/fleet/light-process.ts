@@ -59,6 +59,8 @@ export class LightProcess implements AsyncDisposable {
   readonly #exited: Promise<unknown>;
   readonly #lines: AsyncIterator<string>;
 
+  #isDone = false;
+
   private constructor(child: ChildProcess) {
     this.#child = child;
     this.#exited = once(child, 'exit');
@@ -94,14 +96,19 @@ export class LightProcess implements AsyncDisposable {
   async read(): Promise<LightLine> {
     const { done, value } = await this.#lines.next();
     if (done === true) {
-      throw new FerryError('WORLD_FAILED', 'Cannot go on: the simulated devices ended by themselves, their error is above');
+      throw new FerryError(
+        'WORLD_FAILED',
+        'Cannot go on: the simulated devices ended by themselves, their error is above',
+      );
     }
-    return lineSchema.parse(JSON.parse(value));
+    const line = lineSchema.parse(JSON.parse(value));
+    this.#isDone = 'done' in line;
+    return line;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill('SIGKILL');
+    if (!this.#isDone) this.#child.kill('SIGKILL');
     await this.#exited;
   }
 }

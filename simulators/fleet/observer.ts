@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from '../hub/json.ts';
+import { isObject, type Json, type JsonObject } from '../hub/json.ts';
 import type { Parts } from '../hub/parts.ts';
 import { type Deployment, moduleName } from './deployment.ts';
 
@@ -25,6 +25,7 @@ export class Observer {
   constructor(parts: Parts, options: { readonly nowMs: () => number }) {
     this.#parts = parts;
     this.#nowMs = options.nowMs;
+    parts.presence.events.on('connected', () => this.connections.note(this.#nowMs()));
     parts.twins.events.on('reported', ({ deviceId, moduleId }) => {
       if (moduleId !== agentModule) return;
       this.patches.note(this.#nowMs());
@@ -35,11 +36,6 @@ export class Observer {
   /** Watches one more deployment from now on. */
   begin(deployment: Deployment): void {
     this.progress.push({ deployment, beganMs: this.#nowMs(), convergedMs: new Map() });
-  }
-
-  /** Notes that a device has connected. */
-  noteConnection(): void {
-    this.connections.note(this.#nowMs());
   }
 
   /** Gives the devices that are not as the last deployment says. */
@@ -87,7 +83,7 @@ export class Rate {
   }
 }
 
-function at(value: unknown, name?: string): JsonObject {
+function at(value: Json | undefined, name?: string): JsonObject {
   const found = name === undefined ? value : at(value)[name];
-  return isObject(found as never) ? (found as JsonObject) : {};
+  return isObject(found) ? found : {};
 }

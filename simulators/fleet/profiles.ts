@@ -56,6 +56,7 @@ export interface ProfileOptions {
   /** Within which time all are switched on, in milliseconds. */
   readonly startWithinMs: number;
   readonly uploadEveryMs: number;
+  readonly rowsPerHour: { readonly min: number; readonly max: number };
   /** Whether links are as {@link networks} say; else all are good. */
   readonly hasNetworks: boolean;
 }
@@ -78,7 +79,7 @@ export function makeProfiles(options: ProfileOptions): DeviceProfile[] {
       startMs: Math.floor(random.fraction() * startWithinMs),
       network: options.hasNetworks ? networkOf(name, random) : good,
       readyMs: random.between(300, 4_000),
-      rowsPerHour: random.between(20, 120),
+      rowsPerHour: random.between(options.rowsPerHour.min, options.rowsPerHour.max),
       uploadEveryMs,
       uploadFirstMs: Math.floor(random.fraction() * uploadEveryMs),
       troubles: [],

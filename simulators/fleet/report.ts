@@ -12,15 +12,16 @@ const namedMax = 10;
 export function fleetReport(of: {
   readonly options: FleetOptions;
   readonly observer: Observer;
+  /** Devices that are not as the last deployment says. */
+  readonly unconverged: readonly string[];
   readonly summaries: readonly DeviceSummary[];
   readonly stored: StoredRows;
   readonly throttled: ReadonlyMap<string, number>;
   /** How long it took by the clock of the fleet, in milliseconds. */
   readonly tookMs: number;
 }) {
-  const { options, observer, summaries, stored, throttled, tookMs } = of;
+  const { options, observer, unconverged: wrong, summaries, stored, throttled, tookMs } = of;
   const { devices, seed } = options;
-  const wrong = observer.unconverged();
   const sum = (pick: (summary: DeviceSummary) => number): number => summaries.reduce((all, one) => all + pick(one), 0);
   const rows = {
     collected: sum(({ rows }) => rows.collected),
@@ -43,7 +44,10 @@ export function fleetReport(of: {
     })),
     onRightVersion: devices - wrong.length,
     wrongVersion: wrong.slice(0, namedMax),
-    troubles: { crashes: sum(({ troubles }) => troubles.crashes), powerCuts: sum(({ troubles }) => troubles.powerCuts) },
+    troubles: {
+      crashes: sum(({ troubles }) => troubles.crashes),
+      powerCuts: sum(({ troubles }) => troubles.powerCuts),
+    },
     retries: {
       connections: sum(({ retries }) => retries.connections),
       pulls: sum(({ retries }) => retries.pulls),
@@ -84,11 +88,17 @@ function isEqual({ deviceId, rows }: DeviceSummary, stored: StoredRows): boolean
 
 /** Rows that devices take for uploaded and storage does not hold. */
 function missing(summaries: readonly DeviceSummary[], stored: StoredRows): number {
-  return summaries.reduce((all, { deviceId, rows }) => all + Math.max(0, rows.uploaded - (stored.get(deviceId)?.rows ?? 0)), 0);
+  return summaries.reduce(
+    (all, { deviceId, rows }) => all + Math.max(0, rows.uploaded - (stored.get(deviceId)?.rows ?? 0)),
+    0,
+  );
 }
 
 /** Counts the rows of blobs, given as their first and last sequence numbers, each once, and the sequence numbers that none of them has. */
-export function countRows(ranges: readonly (readonly [number, number])[]): { readonly rows: number; readonly gaps: number } {
+export function countRows(ranges: readonly (readonly [number, number])[]): {
+  readonly rows: number;
+  readonly gaps: number;
+} {
   let [rows, gaps, last] = [0, 0, 0];
   for (const [from, to] of ranges.toSorted((a, b) => a[0] - b[0] || a[1] - b[1])) {
     if (to <= last) continue;
@@ -100,7 +110,9 @@ export function countRows(ranges: readonly (readonly [number, number])[]): { rea
 }
 
 /** Gives percentiles by the nearest rank; nothing of nothing. */
-export function percentiles(values: readonly number[]): Readonly<Record<'p50' | 'p90' | 'p99' | 'max', number>> | undefined {
+export function percentiles(
+  values: readonly number[],
+): Readonly<Record<'p50' | 'p90' | 'p99' | 'max', number>> | undefined {
   if (values.length === 0) return undefined;
   const sorted = values.toSorted((a, b) => a - b);
   const at = (share: number): number => {

@@ -18,7 +18,6 @@ export interface VirtualHubOptions {
   /** What its clock shows at the begin, in milliseconds since 1970. */
   readonly epochMs: number;
   readonly s1Units?: number | undefined;
-  readonly onConnected: () => void;
 }
 
 /** The module that agents are. */
@@ -112,7 +111,6 @@ export class VirtualHub implements Disposable {
     if (tokenEndsMs <= this.#options.epochMs + this.nowMs) return { error: 'unauthorized' };
     this.#connected.add(deviceId);
     this.parts.presence.set({ deviceId, moduleId }, 'Connected');
-    this.#options.onConnected();
     return {};
   }
 

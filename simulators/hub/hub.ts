@@ -100,7 +100,13 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const store = new Store(folder === undefined ? undefined : join(folder, 'hub.db'));
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(store);
-  const parts = assemble({ store, clock: options.clock ?? systemClock, log, storage: options.storage, s1Units: options.s1Units });
+  const parts = assemble({
+    store,
+    clock: options.clock ?? systemClock,
+    log,
+    storage: options.storage,
+    s1Units: options.s1Units,
+  });
   const { clock } = parts.faults;
   const name = options.name ?? 'modelferry';
   const isHubHost = hubHosts(name, host);

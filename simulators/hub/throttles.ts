@@ -44,6 +44,9 @@ export class Throttles {
   /** @throws {HubError} ThrottlingException when one more is too much */
   check(kind: Throttled): void {
     if (this.lets(kind)) return;
-    throw new HubError('ThrottlingException', `The hub is throttling requests: too many ${kind} a second for its units`);
+    throw new HubError(
+      'ThrottlingException',
+      `The hub is throttling requests: too many ${kind} a second for its units`,
+    );
   }
 }

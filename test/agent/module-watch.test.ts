@@ -74,7 +74,9 @@ test('ModuleWatch does not start a job over again after a restart that was done 
   look(watch, container('running'), 0);
   look(watch, container('exited', 0), 1_000);
   await watch.save();
-  expect(look(await ModuleWatch.open(fileOnDisk(path)), container('exited', 0), 0)).toMatchObject({ downForMs: Infinity });
+  expect(look(await ModuleWatch.open(fileOnDisk(path)), container('exited', 0), 0)).toMatchObject({
+    downForMs: Infinity,
+  });
   const unknown = await ModuleWatch.open(fileOnDisk(join(folder.path, 'other.json')));
   expect(look(unknown, container('exited', 0), 0)).toMatchObject({ downForMs: Infinity });
 });
