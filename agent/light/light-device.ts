@@ -68,7 +68,11 @@ export class LightDevice {
     const nowMs = (): number => timeline.nowMs() + this.#clockOffMs;
     this.#clock = { ...bound(timeline), nowMs };
     this.#network = new LightNetwork(profile.network, { timeline, random: this.#random });
-    this.#pulls = new LightPulls(images, { network: this.#network, timeline });
+    this.#pulls = new LightPulls(images, {
+      network: this.#network,
+      timeline,
+      onProgress: () => this.#life?.lookClock.stir(),
+    });
     this.#engine = new LightEngine({
       images,
       timeline,
@@ -265,10 +269,12 @@ export class LightDevice {
   }
 }
 
-/** Says whether looks see the same again until something happens: all is as desired, and no module is watched because it has ended. */
-function isQuiet({ status, observed, desired }: Look): boolean {
-  if (status.code === 417) return true;
-  if (status.code !== 200 || desired === undefined) return false;
+/**
+ * Says whether looks see the same again until something happens: nothing has failed and waits to be tried again, and no module is watched because
+ * it has ended.
+ */
+function isQuiet({ status, observed }: Look): boolean {
+  if (status.code === 500) return false;
   return [...observed.values()].every(({ status, restartCount }) => status === 'running' && restartCount === 0);
 }
 

@@ -84,12 +84,13 @@ export class LightEngine implements ContainerEngine {
     if (container === undefined)
       throw new FerryError('ENGINE_FAILED', `Cannot start the container "${name}": there is none`);
     if (runs(container)) return;
-    const { timeline, nowMs, readyMs } = this.#options;
+    const { timeline, nowMs, readyMs, onChange } = this.#options;
     container.sinceMs = timeline.monotonicMs();
     const startedAt = new Date(nowMs()).toISOString();
     container.state = { name, labels: container.spec.labels, status: 'running', exitCode: 0, startedAt };
     if (this.#behaviourOf(container) === 'crashes') this.#crashIn(container, readyMs / 2);
     else if (this.#crashing && isModule(container)) this.#crashSoon(container);
+    timeline.at(container.sinceMs + readyMs, onChange);
   }
 
   async stop(name: string, _options: StopOptions): Promise<void> {

@@ -13,6 +13,7 @@ export class LightPulls {
   readonly #images: Images;
   readonly #network: LightNetwork;
   readonly #timeline: Timeline;
+  readonly #onProgress: () => void;
   /** Bytes that are there, by image. */
   readonly #got = new Map<string, number>();
   readonly #running = new Map<string, Pull>();
@@ -22,10 +23,14 @@ export class LightPulls {
   bytes = 0;
   failures = 0;
 
-  constructor(images: Images, options: { readonly network: LightNetwork; readonly timeline: Timeline }) {
+  constructor(
+    images: Images,
+    options: { readonly network: LightNetwork; readonly timeline: Timeline; readonly onProgress: () => void },
+  ) {
     this.#images = images;
     this.#network = options.network;
     this.#timeline = options.timeline;
+    this.#onProgress = options.onProgress;
   }
 
   /** The pulls that are under way. */
@@ -72,6 +77,7 @@ export class LightPulls {
       const part = Math.min(totalBytes - got, Math.ceil((ms / 1000) * this.#network.bytesPerSecond));
       this.bytes += part;
       this.#got.set(image, got + part);
+      if (got + part < totalBytes) this.#onProgress();
     }
     this.#got.set(image, totalBytes);
   }
