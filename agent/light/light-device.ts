@@ -31,9 +31,6 @@ export interface LightDeviceOptions {
   readonly linkOf: (of: { readonly network: LightNetwork; readonly nowMs: () => number }) => Link;
 }
 
-/** What a light device can say of itself at the end. */
-export type DeviceSummary = ReturnType<LightDevice['summarize']>;
-
 const log = createLogger('light', { level: 'silent' });
 /** First port that rehearsals get. */
 const rehearsalPortMin = 20_000;

@@ -29,22 +29,8 @@ const connectTimeoutMs = 120_000;
  */
 export async function runReally(options: FleetOptions, onProgress: (text: string) => void): Promise<FleetReport> {
   const { devices, seed, durationMs, failingShare } = options;
-  await using cleanup = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), 'ferry-fleet-'));
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
-  const certificates = await openCertificates(join(folder, 'certificates'));
-  const storage = cleanup.use(
-    await startStorage({ folder: join(folder, 'storage'), container: 'modeldata', port: 0, certificates }),
-  );
-  const { blobEndpoint, accountName, accountKey } = storage;
-  const hub = cleanup.use(
-    await startHub({
-      certificates,
-      storage: { blobHost: blobEndpoint.replace('https://', ''), accountName, accountKey },
-      log: createLogger('hub', { level: 'warn' }),
-      ...(options.s1Units === undefined ? {} : { s1Units: options.s1Units }),
-    }),
-  );
+  await using world = await openWorld(options);
+  const { hub, storage, certificates } = world;
   const beganMs = performance.now();
   const nowMs = (): number => performance.now() - beganMs;
   const observer = new Observer(hub.parts, { nowMs });
@@ -65,14 +51,12 @@ export async function runReally(options: FleetOptions, onProgress: (text: string
   const connected = new Set<string>();
   hub.parts.presence.events.on('connected', ({ deviceId }) => connected.add(deviceId));
   const plan = makeDeployments({ count: options.deployments, firstMs: 0, endMs: durationMs });
-  const light = cleanup.use(
-    await LightProcess.start(
-      { mode: 'real', images: plan.images, caFile: certificates.caFile },
-      profiles.map((profile, index) => ({
-        ...profile,
-        connectionString: hub.deviceConnectionString(ids[index] ?? ''),
-      })),
-    ),
+  await using light = await LightProcess.start(
+    { mode: 'real', images: plan.images, caFile: certificates.caFile },
+    profiles.map((profile, index) => ({
+      ...profile,
+      connectionString: hub.deviceConnectionString(ids[index] ?? ''),
+    })),
   );
   const until = async (isDone: () => boolean, endMs: number, what: () => string): Promise<void> => {
     for (; !isDone() && nowMs() < endMs; await sleep(lookEveryMs)) onProgress(what());
@@ -102,7 +86,7 @@ export async function runReally(options: FleetOptions, onProgress: (text: string
   const tookMs = nowMs();
   const unconverged = observer.unconverged();
   const summaries = await end(light);
-  const stored = await readStored({ blobEndpoint, accountName, accountKey });
+  const stored = await readStored(storage);
   return fleetReport({
     options,
     observer,
@@ -112,6 +96,28 @@ export async function runReally(options: FleetOptions, onProgress: (text: string
     throttled: hub.parts.throttles.refused,
     tookMs,
   });
+}
+
+/** Opens a hub and the storage account that devices send files to, in a folder of their own. */
+async function openWorld({ s1Units }: FleetOptions) {
+  await using cleanup = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'ferry-fleet-'));
+  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  const certificates = await openCertificates(join(folder, 'certificates'));
+  const storage = cleanup.use(
+    await startStorage({ folder: join(folder, 'storage'), container: 'modeldata', port: 0, certificates }),
+  );
+  const { blobEndpoint, accountName, accountKey } = storage;
+  const hub = cleanup.use(
+    await startHub({
+      certificates,
+      storage: { blobHost: blobEndpoint.replace('https://', ''), accountName, accountKey },
+      log: createLogger('hub', { level: 'warn' }),
+      ...(s1Units === undefined ? {} : { s1Units }),
+    }),
+  );
+  const opened = cleanup.move();
+  return { hub, storage, certificates, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 /** Tells the devices to end, and gives what they say of themselves. */

@@ -159,13 +159,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       `Endpoint=sb://localhost:${plain?.port ?? listener.port}/;SharedAccessKeyName=service;` +
       `SharedAccessKey=${policies.get('service')?.primaryKey ?? ''};EntityPath=${name}` +
       (plain === undefined ? '' : ';UseDevelopmentEmulator=true'),
-    deviceConnectionString: (deviceId) => {
-      const { authentication } = parts.registry.device(deviceId).identity;
-      const prefix = `HostName=${hostName};DeviceId=${deviceId}`;
-      return authentication.type === 'sas'
-        ? `${prefix};SharedAccessKey=${authentication.symmetricKey.primaryKey ?? ''}`
-        : `${prefix};x509=true`;
-    },
+    deviceConnectionString: (deviceId) => deviceConnectionString(parts, { hostName, deviceId }),
     parts,
     readEvents: () => parts.events.readAll(),
     onFileUploaded: (listener) => parts.uploads.events.on('notification', listener),
@@ -195,6 +189,17 @@ function hubHosts(name: string, address: string): (host: string) => boolean {
     ),
   );
   return (host) => names.has(host.toLowerCase().replace(/:\d+$/, ''));
+}
+
+function deviceConnectionString(
+  { registry }: Parts,
+  { hostName, deviceId }: { readonly hostName: string; readonly deviceId: string },
+): string {
+  const { authentication } = registry.device(deviceId).identity;
+  const prefix = `HostName=${hostName};DeviceId=${deviceId}`;
+  return authentication.type === 'sas'
+    ? `${prefix};SharedAccessKey=${authentication.symmetricKey.primaryKey ?? ''}`
+    : `${prefix};x509=true`;
 }
 
 function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {
