@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
@@ -6,6 +7,7 @@ import { z } from 'zod';
 import { engineChoices } from '../shared/containers/open-engine.ts';
 import { parseDeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
+import type { DeviceCertificate } from './hub/device-identity.ts';
 import { bytesPerSecondMin } from './images/bandwidth-limit.ts';
 
 /** Longest time between two uploads, in seconds: a day. */
@@ -13,30 +15,56 @@ const uploadEverySecondsMax = 86_400;
 
 const absolutePath = z.string().refine(isAbsolute, 'an absolute path was wanted');
 
-const configSchema = z.strictObject({
-  connectionString: z.string().superRefine((text, context) => {
-    try {
-      parseDeviceConnectionString(text);
-    } catch (error) {
-      if (!isFerryError(error)) throw error;
-      context.addIssue({ code: 'custom', message: error.message });
-    }
-  }),
-  stateFolder: absolutePath.default('/var/lib/modelferry'),
-  engine: z.enum(engineChoices).default('auto'),
-  keepModules: z.boolean().default(false),
-  uploadEverySeconds: z.number().positive().max(uploadEverySecondsMax).default(60),
-  /** Where health and metrics are served, as `127.0.0.1:9600`. */
-  metrics: z
-    .string()
-    .refine((text) => parseAddress(text) !== undefined, 'an address and a port were wanted, as "127.0.0.1:9600"')
-    .optional(),
-  /** What all pulls together may take of the link. @default all of it */
-  pullBytesPerSecond: z.number().min(bytesPerSecondMin).optional(),
-  /** PEM file of a certificate authority to trust beside the known ones. */
-  ca: absolutePath.optional(),
-  logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-});
+const proxyText = z
+  .string()
+  .refine(
+    (text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''),
+    'the address of a proxy was wanted, as "http://proxy:3128"',
+  );
+
+const configSchema = z
+  .strictObject({
+    connectionString: z.string().superRefine((text, context) => {
+      try {
+        parseDeviceConnectionString(text);
+      } catch (error) {
+        if (!isFerryError(error)) throw error;
+        context.addIssue({ code: 'custom', message: error.message });
+      }
+    }),
+    stateFolder: absolutePath.default('/var/lib/modelferry'),
+    engine: z.enum(engineChoices).default('auto'),
+    keepModules: z.boolean().default(false),
+    uploadEverySeconds: z.number().positive().max(uploadEverySecondsMax).default(60),
+    /** Where health and metrics are served, as `127.0.0.1:9600`. */
+    metrics: z
+      .string()
+      .refine((text) => parseAddress(text) !== undefined, 'an address and a port were wanted, as "127.0.0.1:9600"')
+      .optional(),
+    /** What all pulls together may take of the link. @default all of it */
+    pullBytesPerSecond: z.number().min(bytesPerSecondMin).optional(),
+    /** PEM files of the certificate that the device signs in with, and of its private key, where the connection string says `x509=true`. */
+    certificate: absolutePath.optional(),
+    certificateKey: absolutePath.optional(),
+    /** What HTTPS goes through, and hosts that it does not. @default what `HTTPS_PROXY` and `NO_PROXY` say */
+    proxy: proxyText.optional(),
+    proxyExcept: z.string().optional(),
+    /** PEM file of a certificate authority to trust beside the known ones. */
+    ca: absolutePath.optional(),
+    logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  })
+  .superRefine(({ connectionString, certificate, certificateKey }, context) => {
+    const hasKey = !/(^|;)\s*x509\s*=\s*true\s*(;|$)/i.test(connectionString);
+    if (
+      hasKey
+        ? certificate === undefined && certificateKey === undefined
+        : certificate !== undefined && certificateKey !== undefined
+    )
+      return;
+    const message =
+      'certificate and certificateKey are wanted together, with a connection string that says "x509=true"';
+    context.addIssue({ code: 'custom', message });
+  });
 
 /** All that an agent on a device is told by whoever installs it. Holds the device's key. */
 export type AgentConfig = z.output<typeof configSchema>;
@@ -85,4 +113,30 @@ export function configText(config: AgentConfig): string {
 export function parseAddress(text: string): { readonly host: string; readonly port: number } | undefined {
   const [, host = '', port = ''] = /^\[?([^\]]*)\]?:(\d{1,5})$/.exec(text) ?? [];
   return isIP(host) !== 0 && Number(port) <= 65_535 ? { host, port: Number(port) } : undefined;
+}
+
+/**
+ * Reads the certificate that the device signs in with, if that is how it does.
+ * @throws {FerryError} FILE_UNREADABLE
+ */
+export async function readCertificate({
+  certificate,
+  certificateKey,
+}: Pick<AgentConfig, 'certificate' | 'certificateKey'>): Promise<DeviceCertificate | undefined> {
+  if (certificate === undefined || certificateKey === undefined) return undefined;
+  try {
+    const [cert, key] = await Promise.all([readFile(certificate, 'utf8'), readFile(certificateKey, 'utf8')]);
+    // A key of another certificate is not found out by the hub, which only sees that there is no certificate.
+    if (new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) return { cert, key };
+  } catch (cause) {
+    throw new FerryError(
+      'FILE_UNREADABLE',
+      `Cannot read the device's certificate from "${certificate}" and its key from "${certificateKey}"`,
+      { cause },
+    );
+  }
+  throw new FerryError(
+    'CONFIG_INVALID',
+    `Cannot use "${certificate}": the key in "${certificateKey}" is not that of the certificate`,
+  );
 }

@@ -9,6 +9,9 @@ import { FileLock } from '../shared/file-lock.ts';
 /** How long an agent waits for one that is just ending, in milliseconds. */
 const lockTimeoutMs = 5_000;
 
+/** How long the secret behind modules' keys is, in bytes: what the hub makes keys of. */
+const moduleSecretBytes = 32;
+
 const identitySchema = z.object({
   /** Tells this agent's containers from others on the same engine. */
   owner: z.string().regex(/^[0-9a-f]{8}$/),
@@ -94,6 +97,16 @@ export class AgentState {
     const identity = { owner: randomBytes(4).toString('hex') };
     await this.writeIdentity(identity);
     return identity;
+  }
+
+  /** Reads the secret that the keys of modules follow from where the device has no key; a new one where there is none. Base64. */
+  async readModuleSecret(): Promise<string> {
+    const path = join(this.folder, 'module-secret');
+    const found = await readFile(path, 'utf8').catch(() => '');
+    if (Buffer.from(found, 'base64').byteLength === moduleSecretBytes) return found;
+    const secret = randomBytes(moduleSecretBytes).toString('base64');
+    await writeDurably(path, secret, { mode: 0o600 });
+    return secret;
   }
 
   async writeIdentity(identity: AgentIdentity): Promise<void> {

@@ -2,8 +2,12 @@ import { messageOf } from '../shared/errors.ts';
 import { type Step, stepKey } from './plan.ts';
 import { backoffMs } from './restart-policy.ts';
 
+/** How often a module may fail to be made or started, before it is no accident of the engine. */
+const hopelessCount = 2;
+
 /** One step that failed. */
 interface Failure {
+  readonly step: Step;
   readonly message: string;
   readonly count: number;
   readonly atMs: number;
@@ -16,7 +20,7 @@ export class Failures {
   /** Notes that a step failed, and gives how long it is to be left alone, in milliseconds. */
   add(step: Step, error: unknown, nowMs: number): number {
     const count = (this.#failures.get(stepKey(step))?.count ?? 0) + 1;
-    this.#failures.set(stepKey(step), { message: messageOf(error), count, atMs: nowMs });
+    this.#failures.set(stepKey(step), { step, message: messageOf(error), count, atMs: nowMs });
     return backoffMs(count - 1);
   }
 
@@ -34,6 +38,15 @@ export class Failures {
   coolingOff(nowMs: number): Set<string> {
     const cooling = [...this.#failures].filter(([, { count, atMs }]) => nowMs - atMs < backoffMs(count - 1));
     return new Set(cooling.map(([key]) => key));
+  }
+
+  /** Gives a module that could not be made or started again and again, and why; nothing when there is none. */
+  hopeless(): { readonly module: string; readonly reason: string } | undefined {
+    for (const { step, count, message } of this.#failures.values()) {
+      const isMaking = step.kind === 'create' || step.kind === 'start';
+      if (isMaking && count >= hopelessCount) return { module: step.module, reason: message };
+    }
+    return undefined;
   }
 
   /** Gives the messages of all that failed and has not gone well since. */

@@ -1,21 +1,24 @@
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { digestOf } from '../shared/digest.ts';
 import { type DesiredState, readDesired } from './desired-state.ts';
-import type { StateFile } from './state-file.ts';
+import { filesOnDisk, type StateFiles } from './state-files.ts';
 
 const recordSchema = z.object({
   deviceId: z.string(),
-  /** Desired properties that are in force. */
-  current: z.unknown().optional(),
+  /** What is in force: the digest that names its file. */
+  current: z.string().optional(),
   /** Whether all modules of `current` have been ready together. */
   wasReady: z.boolean().default(false),
-  /** Desired properties that ran well before, while `current` may still turn out bad. */
-  fallback: z.unknown().optional(),
+  /** What ran well before, while `current` may still turn out bad. */
+  fallback: z.string().optional(),
   rejected: z.object({ digest: z.string(), reason: z.string() }).optional(),
 });
 
 /** A desired state with the properties that it was read from. */
 interface Generation {
+  /** Of the properties without their version. */
+  readonly digest: string;
   readonly state: DesiredState;
   readonly properties: unknown;
 }
@@ -33,124 +36,162 @@ export type Taking =
   | { readonly kind: 'kept' }
   | { readonly kind: 'rejected'; readonly reason: string };
 
+/** What is in force, and what is known of it. */
+interface Pointers {
+  readonly current?: Generation | undefined;
+  readonly wasReady: boolean;
+  readonly fallback?: Generation | undefined;
+  readonly rejected?: Rejected | undefined;
+}
+
 /**
  * The desired states that a device has run: the one in force, the one to go back to while that is not proven, and the one that was
- * taken back. Each change is on the disk before it is acted on; a file that is damaged counts as none.
+ * taken back. Each has a file of its own that never changes, in the folder `generations` beside the one file that points to them.
+ * Each change is on the disk before it is acted on; a file that is damaged counts as none.
  *
  * - One that was taken back is not tried again until the deployment changes.
  * - After a restart what was ready once is taken up; what was not gives way to what ran before.
  */
 export class Generations {
-  readonly #file: StateFile;
+  readonly #path: string;
+  readonly #files: StateFiles;
   readonly #deviceId: string;
-  #current: Generation | undefined;
-  #wasReady = false;
-  #fallback: Generation | undefined;
-  #rejected: Rejected | undefined;
+  #now: Pointers = { wasReady: false };
 
-  private constructor(file: StateFile, deviceId: string) {
-    this.#file = file;
+  private constructor(path: string, deviceId: string, files: StateFiles) {
+    this.#files = files;
+    this.#path = path;
     this.#deviceId = deviceId;
   }
 
-  /** Reads back what was kept in a file, if it is of that device. */
-  static async open(file: StateFile, deviceId: string): Promise<Generations> {
-    const generations = new Generations(file, deviceId);
-    const record = recordSchema.safeParse(parseJson(await file.read().catch(() => '')));
+  /** Reads back what was kept, if it is of that device. @param path the file that points to what is in force */
+  static async open(path: string, deviceId: string, files: StateFiles = filesOnDisk): Promise<Generations> {
+    const generations = new Generations(path, deviceId, files);
+    const record = recordSchema.safeParse(await generations.#readJson(path));
     if (record.data?.deviceId !== deviceId) return generations;
-    const { current, wasReady, fallback, rejected } = record.data;
-    const before = generationOf(fallback);
-    generations.#rejected = rejected;
-    generations.#current = wasReady || before === undefined ? generationOf(current) : before;
-    generations.#wasReady = wasReady || before !== undefined;
-    generations.#fallback = wasReady ? before : undefined;
+    const { wasReady, rejected } = record.data;
+    const current = await generations.#read(record.data.current);
+    const before = await generations.#read(record.data.fallback);
+    const isGood = wasReady && current !== undefined;
+    generations.#now = {
+      current: isGood || before === undefined ? current : before,
+      wasReady: isGood || before !== undefined,
+      fallback: isGood ? before : undefined,
+      rejected,
+    };
     return generations;
   }
 
   /** The desired state in force. */
   get current(): DesiredState | undefined {
-    return this.#current?.state;
+    return this.#now.current?.state;
   }
 
   /** Whether the state in force has still to show that it is good. */
   get isOnProbation(): boolean {
-    return !this.#wasReady || this.hasFallback;
+    return !this.#now.wasReady || this.hasFallback;
   }
 
   /** What there is to go back to. */
   get fallback(): DesiredState | undefined {
-    return this.#fallback?.state;
+    return this.#now.fallback?.state;
   }
 
   /** Whether there is something to go back to. */
   get hasFallback(): boolean {
-    return this.#fallback !== undefined;
+    return this.#now.fallback !== undefined;
   }
 
-  /** Takes a desired state that came; it may be the one in force under another version, or one that was taken back. */
+  /**
+   * Takes a desired state that came; it may be the one in force under another version, or one that was taken back.
+   * @throws {Error} of the system when it cannot be kept; what is in force stays
+   */
   async take(state: DesiredState, properties: unknown): Promise<Taking> {
     const digest = digestOfProperties(properties);
-    if (this.#rejected?.digest === digest) return { kind: 'rejected', reason: this.#rejected.reason };
-    const before = this.#current;
-    this.#current = { state, properties };
-    if (before !== undefined && digestOfProperties(before.properties) === digest) return { kind: 'kept' };
-    if (this.#wasReady) this.#fallback = before;
-    this.#wasReady = false;
-    this.#rejected = undefined;
-    await this.#write();
+    const { current, wasReady, fallback, rejected } = this.#now;
+    if (rejected?.digest === digest) return { kind: 'rejected', reason: rejected.reason };
+    const taken = { digest, state, properties };
+    if (current?.digest === digest) {
+      this.#now = { ...this.#now, current: taken };
+      return { kind: 'kept' };
+    }
+    await this.#change({ current: taken, wasReady: false, fallback: wasReady ? current : fallback });
     return { kind: 'taken' };
   }
 
   /** Notes that all modules are ready. */
   async noteReady(): Promise<void> {
-    if (this.#wasReady) return;
-    this.#wasReady = true;
-    await this.#write();
+    if (!this.#now.wasReady) await this.#change({ ...this.#now, wasReady: true });
   }
 
   /** Notes that the state in force has held: there is no more going back. */
   async commit(): Promise<void> {
-    if (this.#fallback === undefined) return;
-    this.#fallback = undefined;
-    await this.#write();
+    if (this.#now.fallback !== undefined) await this.#change({ ...this.#now, fallback: undefined });
   }
 
-  /** Goes back to what ran before; there must be something. */
+  /**
+   * Goes back to what ran before; there must be something. It is in force even when that cannot be written down: what is on the disk then
+   * was never ready, and leads back there after a restart too.
+   */
   async goBack(reason: string): Promise<void> {
-    if (this.#current === undefined || this.#fallback === undefined) throw new Error('There is nothing to go back to');
-    this.#rejected = { digest: digestOfProperties(this.#current.properties), reason };
-    this.#current = this.#fallback;
-    this.#wasReady = true;
-    this.#fallback = undefined;
-    await this.#write();
+    const { current, fallback } = this.#now;
+    if (current === undefined || fallback === undefined) throw new Error('There is nothing to go back to');
+    const back = { current: fallback, wasReady: true, rejected: { digest: current.digest, reason } };
+    this.#now = back;
+    await this.#change(back);
   }
 
-  async #write(): Promise<void> {
+  /** Points elsewhere: first on the disk. What is pointed to is there before, what is not any more goes after. */
+  async #change(next: Pointers): Promise<void> {
+    const kept = [next.current, next.fallback].filter((generation) => generation !== undefined);
+    const there = new Set(await this.#files.list(this.#folder));
+    for (const { digest, properties } of kept) {
+      if (!there.has(fileName(digest))) {
+        await this.#files.write(join(this.#folder, fileName(digest)), JSON.stringify(properties));
+      }
+    }
     const record = {
       deviceId: this.#deviceId,
-      current: this.#current?.properties,
-      wasReady: this.#wasReady,
-      fallback: this.#fallback?.properties,
-      rejected: this.#rejected,
+      current: next.current?.digest,
+      wasReady: next.wasReady,
+      fallback: next.fallback?.digest,
+      rejected: next.rejected,
     };
-    await this.#file.write(JSON.stringify(record));
+    await this.#files.write(this.#path, JSON.stringify(record));
+    this.#now = next;
+    const names = new Set(kept.map(({ digest }) => fileName(digest)));
+    for (const name of there) if (!names.has(name)) await this.#files.remove(join(this.#folder, name));
+  }
+
+  /** Reads a generation; nothing where its file is gone, or is not what its name says. */
+  async #read(digest: string | undefined): Promise<Generation | undefined> {
+    if (digest === undefined) return undefined;
+    const properties = await this.#readJson(join(this.#folder, fileName(digest)));
+    const reading = readDesired(properties);
+    return reading.code === 200 && digestOfProperties(properties) === digest
+      ? { digest, state: reading.state, properties }
+      : undefined;
+  }
+
+  async #readJson(path: string): Promise<unknown> {
+    try {
+      return JSON.parse(await this.#files.read(path));
+    } catch {
+      return undefined;
+    }
+  }
+
+  get #folder(): string {
+    return join(dirname(this.#path), 'generations');
   }
 }
 
-function generationOf(properties: unknown): Generation | undefined {
-  if (properties === undefined) return undefined;
-  const reading = readDesired(properties);
-  return reading.code === 200 ? { state: reading.state, properties } : undefined;
+function fileName(digest: string): string {
+  return `${digest.replace(':', '-')}.json`;
 }
 
 function digestOfProperties(properties: unknown): string {
-  return digestOf(JSON.stringify(properties, (name, value: unknown) => (name === '$version' ? undefined : value)));
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  return digestOf(
+    JSON.stringify(properties, (name, value: unknown) => (name === '$version' ? undefined : value)) ?? '',
+  );
 }

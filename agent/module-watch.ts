@@ -3,7 +3,7 @@ import type { ContainerState } from '../shared/containers/engine.ts';
 import { fingerprintLabel, imageDigestLabel } from './labels.ts';
 import type { ObservedModule } from './plan.ts';
 import { intensiveCareMs } from './restart-policy.ts';
-import type { StateFile } from './state-file.ts';
+import { filesOnDisk, type StateFiles } from './state-files.ts';
 
 const recordsSchema = z.record(z.string(), z.object({ restartCount: z.int().nonnegative(), ended: z.boolean() }));
 
@@ -23,18 +23,20 @@ interface Memory {
  * it is down, how often it was started again. Counts are kept on disk; times are monotonic, so the clock may jump.
  */
 export class ModuleWatch {
-  readonly #file: StateFile;
+  readonly #path: string;
+  readonly #files: StateFiles;
   readonly #memories = new Map<string, Memory>();
   #written = '';
 
-  private constructor(file: StateFile) {
-    this.#file = file;
+  private constructor(path: string, files: StateFiles) {
+    this.#files = files;
+    this.#path = path;
   }
 
   /** Opens what was kept in a file; a file that is missing or damaged counts as empty, because nothing but counts is lost. */
-  static async open(file: StateFile): Promise<ModuleWatch> {
-    const watch = new ModuleWatch(file);
-    const text = await file.read().catch(() => '{}');
+  static async open(path: string, files: StateFiles = filesOnDisk): Promise<ModuleWatch> {
+    const watch = new ModuleWatch(path, files);
+    const text = await files.read(path).catch(() => '{}');
     const records = recordsSchema.safeParse(parseJson(text));
     for (const [name, record] of Object.entries(records.data ?? {})) watch.#memories.set(name, { ...record });
     watch.#written = text;
@@ -70,7 +72,7 @@ export class ModuleWatch {
     const records = [...this.#memories].map(([name, { restartCount, ended }]) => [name, { restartCount, ended }]);
     const text = JSON.stringify(Object.fromEntries(records));
     if (text === this.#written) return;
-    await this.#file.write(text);
+    await this.#files.write(this.#path, text);
     this.#written = text;
   }
 

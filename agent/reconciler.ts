@@ -1,28 +1,22 @@
 import type { ContainerState } from '../shared/containers/engine.ts';
 import { withDeadline } from '../shared/deadline.ts';
-import { FerryError, isFerryError, messageOf } from '../shared/errors.ts';
-import { type ApplyContext, execute, type OrderedStep } from './apply/executors.ts';
+import { FerryError, messageOf } from '../shared/errors.ts';
+import { StepRunner, type StepRunnerOptions } from './apply/step-runner.ts';
 import { stopModules } from './apply/stop-modules.ts';
 import type { DesiredReading, DesiredState } from './desired-state.ts';
-import { Failures } from './failures.ts';
+import type { Generations, Taking } from './generations.ts';
 import { type Device, lookAtDevice } from './device-look.ts';
-import type { ModuleWatch } from './module-watch.ts';
 import { type CurrentState, type ObservedModule, plan } from './plan.ts';
 import { Rehearsals } from './rehearsals.ts';
 import { roomlessModules } from './rehearsal-room.ts';
 import type { DesiredStatus } from './report.ts';
-import { RestartRequests } from './restart-requests.ts';
+import { backoffMs } from './restart-policy.ts';
 import { Stager, type StageImage } from './stager.ts';
 import { Trial, type TrialOptions, type TrialOutcome } from './trial.ts';
 
 /** The settings of a {@link Reconciler}. */
-export interface ReconcilerOptions extends TrialOptions {
-  readonly watch: ModuleWatch;
+export interface ReconcilerOptions extends TrialOptions, StepRunnerOptions {
   readonly stageImage: (state: DesiredState, image: string, signal: AbortSignal) => ReturnType<StageImage>;
-  readonly places: ApplyContext['places'];
-  readonly environmentOf: ApplyContext['environmentOf'];
-  /** Is told of every step that was carried out, and how long it took. */
-  readonly onStep: (step: OrderedStep, elapsedMs: number) => void;
   /** Is told how things are after every look. */
   readonly onLook: (look: Look) => void;
   /** Gives the memory that is free, in bytes. */
@@ -52,19 +46,21 @@ const listTimeoutMs = 30_000;
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #stager: Stager;
-  readonly #failures = new Failures();
-  readonly #restarts = new RestartRequests();
+  readonly #runner: StepRunner;
   readonly #trial: Trial;
   readonly #rehearsals: Rehearsals;
   #desired: DesiredState | undefined;
   /** Whether what came last is not what is in force, so that what was said of it stays said. */
   #rejected = false;
+  /** What came last and could not be kept. */
+  #untaken: { readonly reading: DesiredReading; readonly properties: unknown; readonly sinceMs: number } | undefined;
   #lastDesiredVersion = 0;
   #status: DesiredStatus = { code: 406, description: 'The agent has not reached the hub yet' };
   #wake = Promise.withResolvers<void>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#runner = new StepRunner(options);
     this.#trial = new Trial(options);
     this.#rehearsals = new Rehearsals({ ...options, onEnd: () => this.#wake.resolve() });
     this.#stager = new Stager({
@@ -74,8 +70,8 @@ export class Reconciler {
         return options.stageImage(this.#desired, image, signal);
       },
       onEnd: ({ image, error }) => {
-        if (error === undefined) this.#failures.clear({ kind: 'stage', image });
-        else this.#noteFailure({ kind: 'stage', image }, error);
+        if (error === undefined) this.#runner.failures.clear({ kind: 'stage', image });
+        else this.#runner.noteFailure({ kind: 'stage', image }, error);
         this.#wake.resolve();
       },
     });
@@ -91,6 +87,7 @@ export class Reconciler {
   /** Takes what is desired from now on. @param properties what was read, to be kept over restarts */
   async setDesired(reading: DesiredReading, properties: unknown): Promise<void> {
     const { generations, log } = this.#options;
+    this.#untaken = undefined;
     if (reading.code !== 200) {
       log.error({ code: reading.code, version: reading.version }, reading.description);
       this.#reject(reading.version, { code: reading.code, description: reading.description });
@@ -99,7 +96,16 @@ export class Reconciler {
     if (reading.ignored.length > 0) {
       log.warn({ fields: reading.ignored }, 'leaving out fields of the deployment that are not known');
     }
-    const taking = await generations.take(reading.state, properties);
+    let taking: Taking;
+    try {
+      taking = await generations.take(reading.state, properties);
+    } catch (error) {
+      // A full disk, say: what is in force goes on, and is not left for what a restart would not know.
+      this.#untaken = { reading, properties, sinceMs: this.#options.clock.monotonicMs() };
+      const description = `Cannot keep the deployment on the disk: ${messageOf(error)}`;
+      log.error({ version: reading.state.version }, description);
+      return this.#reject(reading.state.version, { code: 500, description });
+    }
     if (taking.kind === 'taken') this.#putInForce(reading.state, { isOnProbation: true });
     else if (taking.kind === 'kept') this.#keepInForce(reading.state);
     else this.#reject(reading.state.version, { code: 500, description: taking.reason });
@@ -116,7 +122,7 @@ export class Reconciler {
     this.#rejected = false;
     this.#desired = state;
     this.#trial.begin(trial);
-    this.#failures.clearAll();
+    this.#runner.failures.clearAll();
     this.#rehearsals.clear();
     this.#stager.keepOnly(new Set(state.modules.map(({ image }) => image)));
     this.#wake.resolve();
@@ -141,7 +147,7 @@ export class Reconciler {
         `Cannot restart the module "${module}": the deployment has none of that name`,
       );
     }
-    const restarted = this.#restarts.ask(module, signal);
+    const restarted = this.#runner.restarts.ask(module, signal);
     this.#wake.resolve();
     await restarted;
   }
@@ -175,27 +181,38 @@ export class Reconciler {
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    const { watch } = this.#options;
     const device = await this.#look(signal);
+    await this.#takeAgain();
     const desired = this.#desired;
     if (desired === undefined) return this.#tell(device);
     this.#rehearsals.look(desired.modules, device.rehearsals);
     if (await this.#hasFailedRehearsal(desired)) return this.#tell(device);
     const steps = plan(desired.modules, this.#current(desired, device));
-    let interrupted = false;
-    const given = new Set<string>();
-    for (const step of steps) {
-      if (this.#desired !== desired || signal.aborted) {
-        interrupted = true;
-        break;
-      }
-      if (step.kind === 'stage') this.#stager.begin(step.image);
-      else if (!given.has(step.module) && !(await this.#tryStep(step, desired, signal))) given.add(step.module);
-    }
-    await watch.save();
+    const wasDone = await this.#runner.run(steps, {
+      specs: new Map(desired.modules.map((spec) => [spec.name, spec])),
+      staged: this.#stager.staged,
+      stage: (image) => this.#stager.begin(image),
+      isWanted: () => this.#desired === desired,
+      signal,
+    });
+    await this.#saveWatch();
     const after = steps.some(({ kind }) => kind !== 'stage') ? await this.#look(signal) : device;
-    if (!interrupted) await this.#settle(desired, after);
+    if (wasDone) await this.#settle(desired, after);
     this.#tell(after);
+  }
+
+  /** Tries again to take what could not be kept. */
+  async #takeAgain(): Promise<void> {
+    const untaken = this.#untaken;
+    if (untaken === undefined || this.#options.clock.monotonicMs() - untaken.sinceMs < backoffMs(0)) return;
+    await this.setDesired(untaken.reading, untaken.properties);
+  }
+
+  /** Writes down what has to outlive the agent. Nothing but counts is lost without it, so nothing waits for a disk with room. */
+  async #saveWatch(): Promise<void> {
+    await this.#options.watch.save().catch((error: unknown) => {
+      this.#options.log.warn({ why: messageOf(error) }, 'could not write down how often modules were started again');
+    });
   }
 
   /** Looks at the device, and remembers what one look does not tell. */
@@ -211,8 +228,8 @@ export class Reconciler {
       withoutRoom: roomlessModules(desired.modules, this.#options.freeMemoryBytes()),
       staged: new Set(this.#stager.staged.keys()),
       staging: this.#stager.staging,
-      coolingOff: this.#failures.coolingOff(this.#options.clock.monotonicMs()),
-      restartAsked: this.#restarts.modules,
+      coolingOff: this.#runner.failures.coolingOff(this.#options.clock.monotonicMs()),
+      restartAsked: this.#runner.restarts.modules,
     };
   }
 
@@ -221,7 +238,8 @@ export class Reconciler {
     const failed = this.#rehearsals.takeFailed();
     if (failed === undefined) return false;
     const outcome = await this.#trial.fail(desired, { ...failed, isRehearsal: true });
-    if (outcome.kind === 'failing') this.#noteFailure({ kind: 'rehearse', module: failed.module }, outcome.reason);
+    if (outcome.kind === 'failing')
+      this.#runner.noteFailure({ kind: 'rehearse', module: failed.module }, outcome.reason);
     return this.#hasChanged(desired, outcome);
   }
 
@@ -234,37 +252,15 @@ export class Reconciler {
     return true;
   }
 
-  /** Carries out a step and says whether it went well. */
-  async #tryStep(step: OrderedStep, desired: DesiredState, signal: AbortSignal): Promise<boolean> {
-    const { log, clock, onStep } = this.#options;
-    const specs = new Map(desired.modules.map((spec) => [spec.name, spec]));
-    const begunMs = clock.monotonicMs();
-    try {
-      await execute(step, { ...this.#options, specs, staged: this.#stager.staged }, signal);
-    } catch (error) {
-      if (!signal.aborted) this.#noteFailure(step, error);
-      if (step.kind === 'stop' || step.kind === 'start') this.#restarts.answer(step.module, error);
-      return false;
-    }
-    onStep(step, clock.monotonicMs() - begunMs);
-    log.info({ ...step }, `module ${step.kind} done`);
-    this.#failures.clear(step);
-    if (step.kind === 'start') this.#restarts.answer(step.module);
-    return true;
-  }
-
-  #noteFailure(step: Parameters<Failures['add']>[0], error: unknown): void {
-    const retryInMs = this.#failures.add(step, error, this.#options.clock.monotonicMs());
-    const code = isFerryError(error) ? error.code : undefined;
-    this.#options.log.error({ ...step, code, retryInMs }, messageOf(error));
-  }
-
   /** Decides how carrying out the desired state went, once there is something to say. */
   async #settle(desired: DesiredState, device: Device): Promise<void> {
     const { generations, log } = this.#options;
-    const outcome = await this.#trial.look(desired, device.observed);
+    const hopeless = generations.hasFallback ? this.#runner.failures.hopeless() : undefined;
+    const outcome = hopeless
+      ? await this.#trial.fail(desired, hopeless)
+      : await this.#trial.look(desired, device.observed);
     if (this.#hasChanged(desired, outcome) || this.#rejected) return;
-    const messages = this.#failures.messages();
+    const messages = this.#runner.failures.messages();
     if (outcome.kind === 'failing') messages.push(outcome.reason);
     if (messages.length > 0) {
       this.#lastDesiredVersion = desired.version;
@@ -273,9 +269,9 @@ export class Reconciler {
       if (this.#lastDesiredVersion !== desired.version || this.#status.code !== 200) {
         log.info({ version: desired.version }, 'the device is as desired');
       }
-      await generations.noteReady();
+      const kept = await noteReady(generations);
       this.#lastDesiredVersion = desired.version;
-      this.#status = { code: 200, description: '' };
+      this.#status = kept === undefined ? { code: 200, description: '' } : { code: 500, description: kept };
     }
   }
 
@@ -301,5 +297,15 @@ export class Reconciler {
     } finally {
       over.abort();
     }
+  }
+}
+
+/** Writes down that all modules are ready, and says why that could not be done. */
+async function noteReady(generations: Generations): Promise<string | undefined> {
+  try {
+    await generations.noteReady();
+    return undefined;
+  } catch (error) {
+    return `Cannot write down that all modules are ready: ${messageOf(error)}`;
   }
 }

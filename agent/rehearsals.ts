@@ -42,6 +42,8 @@ export class Rehearsals {
   readonly #proven = new Set<string>();
   readonly #ends = new Map<string, number>();
   #following: Following | undefined;
+  /** The run whose end was noted last: one may end before it was ever seen to run. */
+  #endedRun: string | undefined;
   #failed: FailedRehearsal | undefined;
 
   constructor(options: RehearsalsOptions) {
@@ -79,7 +81,8 @@ export class Rehearsals {
       if (observed.status === 'running') {
         isFollowed = true;
         if (this.#following?.run !== run) this.#follow(run, spec, observed);
-      } else if (this.#following?.run === run) {
+      } else if (observed.status !== 'created' && run !== this.#endedRun) {
+        this.#endedRun = run;
         this.#noteEnd(spec, observed);
       }
     }

@@ -4,14 +4,15 @@ import { openEngine } from '../shared/containers/open-engine.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
 import type { DeviceConnectionString } from '../shared/edge/connection-string.ts';
 import { messageOf } from '../shared/errors.ts';
-import type { AgentFacts } from '../shared/edge/reported-agent.ts';
 import type { Logger } from '../shared/log.ts';
 import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askRequests } from './ask-requests.ts';
+import { agentFacts } from './agent-facts.ts';
 import { AgentState } from './agent-state.ts';
 import { placesOnDisk } from './apply/module-places.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
+import type { DeviceCertificate, DeviceIdentity } from './hub/device-identity.ts';
 import { HubFileUpload } from './hub/file-upload.ts';
 import { Hub } from './hub/hub.ts';
 import type { SessionHandlers } from './hub/hub-session.ts';
@@ -29,7 +30,6 @@ import { provingBySample } from './proving-by-sample.ts';
 import { Reconciler } from './reconciler.ts';
 import { Reporting } from './reporting.ts';
 import { type WatchScoringOptions, watchScoring } from './scoring-watch.ts';
-import { fileOnDisk } from './state-file.ts';
 import { readAgentStatus, type StatusSources } from './status/agent-status.ts';
 import { Figures } from './status/figures.ts';
 import { openStatusServer, type StatusServerOptions } from './status/status-server.ts';
@@ -38,6 +38,8 @@ import { type Drain, type UploadOptions, type UploadRecord, uploadAll, uploadEve
 /** The settings of {@link runAgent}. */
 export interface RunOptions {
   readonly device: DeviceConnectionString;
+  /** What the device signs in with where it has no key. */
+  readonly certificate?: DeviceCertificate;
   /** Folder of the agent's own; two agents never share one. */
   readonly stateFolder: string;
   readonly engine: 'auto' | 'docker' | 'process';
@@ -72,15 +74,11 @@ export async function runAgent(options: RunOptions, signal: AbortSignal): Promis
 async function runAlone(options: RunOptions, state: AgentState, signal: AbortSignal): Promise<void> {
   const { device, log } = options;
   const agentStartedAt = new Date().toISOString();
-  const limit =
-    options.pullBytesPerSecond === undefined
-      ? {}
-      : { limit: new BandwidthLimit(options.pullBytesPerSecond, systemClock) };
-  const images = await ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
+  const images = await openImages(options, state);
   await using engine = await openOwnEngine(options, state, images.layout);
-  const watch = await ModuleWatch.open(fileOnDisk(state.watchFile));
+  const watch = await ModuleWatch.open(state.watchFile);
   const usage = await ImageUsage.open(state.imageUsageFile);
-  const generations = await Generations.open(fileOnDisk(state.desiredFile), device.deviceId);
+  const generations = await Generations.open(state.desiredFile, device.deviceId);
 
   const clearing = { engine, images, usage, clock: systemClock, log };
   const figures = new Figures();
@@ -93,7 +91,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     send: (report) => hub.report(report),
   });
   const identities = new ModuleIdentities({
-    device,
+    identity: await identityOf(options, state),
     hubNowMs: () => systemClock.nowMs() - (hub.connection.clockSkewMs ?? 0),
     clock: systemClock,
     log,
@@ -118,6 +116,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   });
   const hub = new Hub({
     device,
+    agentKey: (keySignal) => identities.agentKey(keySignal),
     knownToHub: generations.current !== undefined,
     onDesired: (desired) => takeDesired(desired, { reconciler, generations, identities }),
     onMethod: methodHandler(methodContext({ device, state, engine, generations, reconciler, reporting }, signal), {
@@ -153,13 +152,16 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
   });
 }
 
-/** What the hub is told of the agent itself. */
-function agentFacts(clockSkewMs: number | undefined, uploads: ReadonlyMap<string, UploadRecord>): AgentFacts {
-  const lastMs = Math.max(...[...uploads.values()].filter(({ error }) => error === undefined).map(({ atMs }) => atMs));
-  return {
-    ...(clockSkewMs === undefined ? {} : { clockSkewSeconds: Math.round(clockSkewMs / 1000) }),
-    ...(Number.isFinite(lastMs) ? { lastUploadUtc: new Date(lastMs).toISOString() } : {}),
-  };
+/** Opens the device's own images, pulled no faster than is allowed. */
+function openImages({ pullBytesPerSecond, log }: RunOptions, state: AgentState): Promise<ImageStore> {
+  const limit = pullBytesPerSecond === undefined ? {} : { limit: new BandwidthLimit(pullBytesPerSecond, systemClock) };
+  return ImageStore.open(state.imagesFolder, { clock: systemClock, log, ...limit });
+}
+
+/** Says which device this is. One with a certificate has a secret of its own that its modules' keys follow from. */
+async function identityOf({ device, certificate }: RunOptions, state: AgentState): Promise<DeviceIdentity> {
+  const moduleSecret = device.sharedAccessKey ?? (await state.readModuleSecret());
+  return { device, moduleSecret, ...(certificate === undefined ? {} : { certificate }) };
 }
 
 /** Takes what the hub desires, and sees to it that its modules have identities. */
@@ -223,7 +225,7 @@ async function workUntil(signal: AbortSignal, parts: Parts): Promise<void> {
   signal.addEventListener('abort', stop, { once: true });
   const upload = {
     modulesFolder: state.modulesFolder,
-    destination: new HubFileUpload(options.device),
+    destination: new HubFileUpload(options.device, options.certificate),
     drain: drainRows,
     onUpload,
     onDrained,

@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.ts';
 import type { ContainerEngine } from '../shared/containers/engine.ts';
 import { withDeadline } from '../shared/deadline.ts';
+import { messageOf } from '../shared/errors.ts';
 import type { Logger } from '../shared/log.ts';
 import { type AskRequests, failedShare } from './ask-requests.ts';
 import type { DesiredState } from './desired-state.ts';
@@ -105,7 +106,9 @@ export class Trial {
     const kept = isRehearsal ? '; what ran was not stopped' : '';
     const whole = `Taken back, the deployment before is in force: the module "${module}" ${what}, ${reason}${kept}${evidence}`;
     log.error({ version: desired.version, module }, whole);
-    await generations.goBack(whole);
+    await generations.goBack(whole).catch((error: unknown) => {
+      log.error({ why: messageOf(error) }, 'could not write down that the deployment was taken back');
+    });
     return { kind: 'taken back', reason: whole };
   }
 

@@ -18,16 +18,33 @@ const endpointsSchema = z.object({
     .object({ hostName: z.string(), connectionString: z.string(), eventHubConnectionString: z.string() })
     .optional(),
   storage: z.object({ blobEndpoint: z.string(), container: z.string(), connectionString: z.string() }).optional(),
+  arm: z
+    .object({
+      endpoint: z.string(),
+      tenantId: z.string(),
+      subscriptionId: z.string(),
+      resourceGroup: z.string(),
+      clientId: z.string(),
+      clientSecret: z.string(),
+    })
+    .optional(),
+  kubernetes: z.object({ server: z.string(), kubeconfigFile: z.string() }).optional(),
   caFile: z.string(),
 });
 
 export type WorldEndpoints = z.infer<typeof endpointsSchema>;
 
 /** What the local world consists of. */
-export const worldParts = ['registry', 'hub', 'storage'] as const;
+export const worldParts = ['registry', 'hub', 'storage', 'arm', 'kubernetes'] as const;
 
 /** A part of the local world. */
 export type WorldPart = (typeof worldParts)[number];
+
+/** What may run the containers of the local world. */
+export const worldEngines = ['docker', 'process'] as const;
+
+/** What runs the containers of the local world. */
+export type WorldEngine = (typeof worldEngines)[number];
 
 /** The settings of {@link LocalWorld.start}. */
 export interface LocalWorldOptions {
@@ -39,6 +56,8 @@ export interface LocalWorldOptions {
   readonly only?: readonly WorldPart[] | undefined;
   /** How often the hub evaluates deployments, in seconds. @default at every change */
   readonly evaluateEverySeconds?: number | undefined;
+  /** What runs containers. @default Docker where it answers, else processes */
+  readonly engine?: WorldEngine | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -100,7 +119,7 @@ export class LocalWorld implements AsyncDisposable {
   }
 }
 
-function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds }: LocalWorldOptions): string[] {
+function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds, engine }: LocalWorldOptions): string[] {
   return [
     'world',
     '--folder',
@@ -109,6 +128,7 @@ function argumentsOf({ folder, layoutFolder, only, evaluateEverySeconds }: Local
     layoutFolder,
     ...(only === undefined ? [] : ['--only', ...only]),
     ...(evaluateEverySeconds === undefined ? [] : ['--evaluate-every', String(evaluateEverySeconds)]),
+    ...(engine === undefined ? [] : ['--engine', engine]),
   ];
 }
 

@@ -34,6 +34,14 @@ const nouns: Readonly<Record<string, Noun>> = {
     summary: 'images that run, on whatever target',
     load: async () => (await import('./commands/service.ts')).addServiceVerbs,
   },
+  push: {
+    summary: 'a model file to a running service, in one command',
+    load: async () => (await import('./commands/push.ts')).addPush,
+  },
+  apply: {
+    summary: 'what a file says of a service',
+    load: async () => (await import('./commands/apply.ts')).addApply,
+  },
   compute: {
     summary: 'clusters and the like that services run on, by name',
     load: async () => (await import('./commands/compute.ts')).addComputeVerbs,
@@ -65,9 +73,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (Object.hasOwn(elsewhere, called)) {
     becomeProgram(elsewhere[called as keyof typeof elsewhere].program, args.slice(1));
   }
-  const [{ Command }, { z }] = await Promise.all([import('commander'), import('zod')]);
-  // A parser compiled for each schema pays for who parses thousands; a command parses a few, and saves 20 ms.
-  z.config({ jitless: true });
+  const [{ Command }] = await Promise.all([import('commander'), import('./cli/interpreted-schemas.ts')]);
   const ferry = describe(new Command('ferry'));
   for (const [name, { summary, load }] of Object.entries(nouns)) {
     const noun = ferry.command(name).description(summary);

@@ -1,6 +1,10 @@
 /** Every code that an expected failure may carry. A code is public: scripts test for it, so none is ever renamed. */
 export const errorCodes = [
+  'ACCELERATOR_UNAVAILABLE',
   'AGENT_UNREACHABLE',
+  'AZURE_REFUSED',
+  'AZURE_UNAUTHORIZED',
+  'AZURE_UNREACHABLE',
   'BUFFER_INVALID',
   'CHECK_FAILED',
   'CONFIG_INVALID',

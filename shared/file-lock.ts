@@ -77,6 +77,13 @@ export class FileLock {
     } catch (cause) {
       database?.close();
       if (cause instanceof Database.SqliteError && cause.code.startsWith('SQLITE_BUSY')) return undefined;
+      if (cause instanceof Database.SqliteError && cause.code === 'SQLITE_FULL') {
+        const message = `Cannot lock "${this.path}": no space is left on the disk`;
+        throw new FerryError('DISK_FULL', message, {
+          cause,
+          next: 'Free some space there and run the same command again.',
+        });
+      }
       throw new FerryError('FILE_UNREADABLE', `Cannot lock "${this.path}": it cannot be opened for writing`, { cause });
     }
   }

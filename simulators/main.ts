@@ -3,11 +3,24 @@ import { z } from 'zod';
 import { runProgram, usageText } from '../shared/process-entry.ts';
 import { worldParts } from './world/parts.ts';
 
+/** What `ferry simulate accelerator` gives on. */
+const acceleratorSchema = z.object({
+  model: z.string(),
+  name: z.string().optional(),
+  modelVersion: z.string().optional(),
+  host: z.string().optional(),
+  port: z.coerce.number().int().min(0).max(65_535),
+  latency: z.coerce.number().min(0).max(600_000).optional(),
+  queue: z.coerce.number().int().min(1).max(100_000).optional(),
+  unsupported: z.array(z.string()).optional(),
+});
+
 /** What `ferry up` gives on. */
 const worldSchema = z.object({
   folder: z.string(),
   layout: z.string(),
   only: z.array(z.enum(worldParts)).optional(),
+  engine: z.enum(['docker', 'process']).optional(),
   evaluateEvery: z.coerce.number().int().positive().optional(),
 });
 
@@ -28,7 +41,7 @@ await runProgram(main);
 /** The program behind `ferry up` and `ferry simulate fleet`; not called by hand. */
 async function main(args: readonly string[]): Promise<number> {
   const program = new Command('ferry-simulators')
-    .description('What stands in for Azure on a laptop: registry, IoT Hub, storage.')
+    .description('What stands in for Azure on a laptop: registry, IoT Hub, storage, Resource Manager.')
     .exitOverride()
     .configureOutput({ outputError: (message, write) => write(usageText(message)) });
   program
@@ -36,15 +49,17 @@ async function main(args: readonly string[]): Promise<number> {
     .description('run all of it; prints one line of JSON when it is ready, and ends with its standard input')
     .requiredOption('--folder <folder>', 'where its state is kept')
     .requiredOption('--layout <folder>', 'OCI image layout that the registry serves')
-    .option('--only <parts...>', 'registry, hub or storage (default: all)')
+    .option('--only <parts...>', `${worldParts.join(', ')} (default: all)`)
     .option('--evaluate-every <seconds>', 'how often the hub evaluates deployments (default: at every change)')
+    .option('--engine <engine>', 'what runs containers: docker or process (default: docker where it answers)')
     .action(async (given: unknown) => {
-      const { folder, layout, only, evaluateEvery } = worldSchema.parse(given);
+      const { folder, layout, only, evaluateEvery, engine } = worldSchema.parse(given);
       const { runWorld } = await import('./world/run.ts');
       await runWorld({
         folder,
         layoutFolder: layout,
         only,
+        engine,
         evaluateEveryMs: evaluateEvery === undefined ? undefined : evaluateEvery * 1000,
       });
     });
@@ -73,6 +88,28 @@ async function main(args: readonly string[]): Promise<number> {
         s1Units,
         outage:
           outage === undefined ? undefined : { atMs: Math.floor(durationMs / 2), forMs: Math.round(outage * 60_000) },
+      });
+    });
+  program
+    .command('accelerator')
+    .description('run a simulated accelerator with one model; prints one line of JSON when it is ready')
+    .requiredOption('--model <file>', 'the ONNX file')
+    .option('--name <name>', 'what it is called there (default: as the file)')
+    .option('--model-version <version>', 'its version there (default: 1)')
+    .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+    .option('--port <port>', 'port of the Open Inference Protocol; 0 takes any free one', '8500')
+    .option('--latency <ms>', 'what one run takes at least (default: 1)')
+    .option('--queue <count>', 'requests that may wait (default: 64)')
+    .option('--unsupported <operators...>', 'operators that the card has not (default: it has all)')
+    .action(async (given: unknown) => {
+      const { model, modelVersion, latency, queue, ...options } = acceleratorSchema.parse(given);
+      const { runAccelerator } = await import('./accelerator/run.ts');
+      await runAccelerator({
+        ...options,
+        modelFile: model,
+        version: modelVersion,
+        latencyMs: latency,
+        queueMax: queue,
       });
     });
   await program.parseAsync(args, { from: 'user' });

@@ -12,6 +12,13 @@ export interface UpDocument {
     readonly connectionString: string;
     readonly eventHubConnectionString: string;
   };
+  readonly arm: {
+    readonly endpoint: string;
+    readonly tenantId: string;
+    readonly subscriptionId: string;
+    readonly clientId: string;
+    readonly clientSecret: string;
+  };
   readonly storage: { readonly blobEndpoint: string; readonly connectionString: string };
   readonly caFile: string;
 }

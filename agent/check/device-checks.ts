@@ -1,13 +1,16 @@
 import { once } from 'node:events';
 import { access, constants, mkdir, statfs } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import tls from 'node:tls';
 import { systemClock } from '../../shared/clock.ts';
 import type { DeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { parseReference } from '../../shared/oci/reference.ts';
 import { RegistryClient } from '../../shared/oci/registry-client.ts';
+import { isProxied, proxiedAgent } from '../../shared/proxy.ts';
 import { bytesText } from '../../shared/text-layout.ts';
 import type { DesiredState } from '../desired-state.ts';
 import { measureClockSkew } from '../hub/clock-skew.ts';
+import type { DeviceCertificate } from '../hub/device-identity.ts';
 import { HubFileUpload } from '../hub/file-upload.ts';
 import { credentialFor } from '../images/credential-for.ts';
 import type { Check } from './check.ts';
@@ -15,6 +18,8 @@ import type { Check } from './check.ts';
 /** What the checks are about. */
 export interface CheckedDevice {
   readonly device: DeviceConnectionString;
+  /** What it signs in with where it has no key. */
+  readonly certificate?: DeviceCertificate;
   readonly stateFolder: string;
   /** What is in force on the device, if anything is. */
   readonly desired: DesiredState | undefined;
@@ -31,7 +36,7 @@ const skewMaxMs = 5 * 60_000;
 
 /** Gives what has to be right for the agent to do its work on this device. Nothing of it disturbs an agent that runs. */
 export function deviceChecks(checked: CheckedDevice): readonly Check[] {
-  const { device, stateFolder, desired } = checked;
+  const { device, certificate, stateFolder, desired } = checked;
   const hubAddress = device.gatewayHostName ?? device.hostName;
   return [
     {
@@ -47,7 +52,9 @@ export function deviceChecks(checked: CheckedDevice): readonly Check[] {
     { name: 'engine', next: 'Start Docker, or run the agent with --engine process.', run: checkEngine },
     {
       name: 'hub',
-      next: "Check the name in the connection string, the device's DNS, and that a firewall lets port 8883 out.",
+      next: isProxied(hostOf(hubAddress))
+        ? 'Check the address of the proxy, name and password in it, and that it lets port 443 of the hub through.'
+        : "Check the name in the connection string, the device's DNS, and that a firewall lets port 8883 out.",
       run: (signal) => checkTls(hubAddress, { port: mqttPort, signal }),
     },
     {
@@ -57,8 +64,8 @@ export function deviceChecks(checked: CheckedDevice): readonly Check[] {
     },
     {
       name: 'identity and storage',
-      next: 'Check the key in the connection string, and that the hub has a storage account for file upload.',
-      run: (signal) => checkUpload(device, signal),
+      next: 'Check the key in the connection string or the certificate, and that the hub has a storage account for file upload.',
+      run: (signal) => checkUpload(device, certificate, signal),
     },
     ...registryChecks(desired),
   ];
@@ -89,6 +96,7 @@ async function checkTls(
   { port, signal }: { port: number; signal: AbortSignal },
 ): ReturnType<Check['run']> {
   const { hostname, port: given } = new URL(`tls://${address}`);
+  if (isProxied(hostname)) return checkThroughProxy(address, signal);
   const to = { host: hostname, port: Number(given || port), servername: hostname };
   const socket = tls.connect(to);
   try {
@@ -97,6 +105,20 @@ async function checkTls(
     socket.destroy();
   }
   return { outcome: 'ok', found: `${to.host}:${to.port} answers, and its certificate holds` };
+}
+
+/** Behind a proxy all goes to the port of HTTPS; that there is an answer says that name, proxy and certificate are right. */
+async function checkThroughProxy(address: string, signal: AbortSignal): ReturnType<Check['run']> {
+  const { request } = process.getBuiltinModule('node:https');
+  const asking = request(`https://${address}/`, { method: 'HEAD', agent: proxiedAgent(), signal });
+  asking.end();
+  const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+  answer.resume();
+  return { outcome: 'ok', found: `${address} answers through the proxy, and its certificate holds` };
+}
+
+function hostOf(address: string): string {
+  return new URL(`tls://${address}`).hostname;
 }
 
 async function checkClock(address: string, signal: AbortSignal): ReturnType<Check['run']> {
@@ -109,8 +131,12 @@ async function checkClock(address: string, signal: AbortSignal): ReturnType<Chec
   return { outcome: Math.abs(skewMs) > skewMaxMs ? 'error' : 'warning', found, next };
 }
 
-async function checkUpload(device: DeviceConnectionString, signal: AbortSignal): ReturnType<Check['run']> {
-  const storage = await new HubFileUpload(device).probe(signal);
+async function checkUpload(
+  device: DeviceConnectionString,
+  certificate: DeviceCertificate | undefined,
+  signal: AbortSignal,
+): ReturnType<Check['run']> {
+  const storage = await new HubFileUpload(device, certificate).probe(signal);
   await checkTls(storage, { port: 443, signal });
   return { outcome: 'ok', found: `the hub knows the device, and sends what it collects to ${storage}` };
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../shared/errors.ts';
 import { type Quota, quotaPolicies } from './room.ts';
 import { designations } from './stream.ts';

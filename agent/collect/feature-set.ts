@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { tensorTypes } from '../../shared/model/signature.ts';
 import type { Tensor } from './tensor.ts';
 

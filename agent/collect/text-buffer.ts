@@ -6,6 +6,9 @@ const letterE = 101;
 /** Room beyond this is given back when it is not needed any more. */
 const keptBytesMax = 1024 * 1024;
 
+/** Up to here a loop is faster than a call into Node. */
+const shortTextMax = 24;
+
 /** 10^0 to 10^22: the powers of ten that a double holds exactly. */
 const powersOfTen = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
 
@@ -63,7 +66,11 @@ export class TextBuffer {
   /** Appends text of which every character is ASCII. */
   ascii(text: string): void {
     this.#reserve(text.length);
-    this.#length += this.#bytes.write(text, this.#length, 'latin1');
+    if (text.length > shortTextMax) {
+      this.#length += this.#bytes.write(text, this.#length, 'latin1');
+      return;
+    }
+    for (let at = 0; at < text.length; at += 1) this.#bytes[this.#length++] = text.charCodeAt(at);
   }
 
   /** Appends any text. */

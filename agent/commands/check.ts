@@ -3,8 +3,9 @@ import { type Command, Option } from 'commander';
 import { parseDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { table } from '../../shared/text-layout.ts';
+import { useProxy } from '../../shared/proxy.ts';
 import { trustAlso } from '../../shared/tls-trust.ts';
-import { readConfig } from '../agent-config.ts';
+import { type AgentConfig, readCertificate, readConfig } from '../agent-config.ts';
 import type { CheckResult } from '../check/check.ts';
 import { addDevice, type DeviceFlags, openDevice } from './device-options.ts';
 import { addState } from './state-option.ts';
@@ -26,6 +27,10 @@ export function addCheck(program: Command): void {
         'connectionString',
         'connectionStringFile',
         'ca',
+        'certificate',
+        'certificateKey',
+        'proxy',
+        'proxyExcept',
         'state',
       ]),
     )
@@ -36,8 +41,9 @@ export function addCheck(program: Command): void {
 async function check(flags: CheckFlags): Promise<void> {
   const config = flags.config === undefined ? undefined : await readConfig(flags.config);
   if (config?.ca !== undefined) trustAlso(config.ca);
+  useProxy(config ?? flags);
   const results = await checkDevice(
-    config ?? { connectionString: openDevice(flags), stateFolder: resolve(flags.state) },
+    config ?? { ...flags, connectionString: openDevice(flags), stateFolder: resolve(flags.state) },
   );
   process.stdout.write(
     `${flags.json === true ? JSON.stringify({ checks: results }, undefined, 2) : checksText(results)}\n`,
@@ -47,21 +53,25 @@ async function check(flags: CheckFlags): Promise<void> {
 }
 
 /** Looks whether this device has all that its agent needs. */
-export async function checkDevice(config: {
-  readonly connectionString: string;
-  readonly stateFolder: string;
-}): Promise<readonly CheckResult[]> {
-  const [{ runChecks }, { deviceChecks }, { AgentState }, { Generations }, { fileOnDisk }] = await Promise.all([
+export async function checkDevice(
+  config: Pick<AgentConfig, 'connectionString' | 'stateFolder' | 'certificate' | 'certificateKey'>,
+): Promise<readonly CheckResult[]> {
+  const [{ runChecks }, { deviceChecks }, { AgentState }, { Generations }] = await Promise.all([
     import('../check/check.ts'),
     import('../check/device-checks.ts'),
     import('../agent-state.ts'),
     import('../generations.ts'),
-    import('../state-file.ts'),
   ]);
   const device = parseDeviceConnectionString(config.connectionString);
   const state = new AgentState(config.stateFolder);
-  const generations = await Generations.open(fileOnDisk(state.desiredFile), device.deviceId);
-  const checks = deviceChecks({ device, stateFolder: state.folder, desired: generations.current });
+  const generations = await Generations.open(state.desiredFile, device.deviceId);
+  const certificate = await readCertificate(config);
+  const checks = deviceChecks({
+    device,
+    ...(certificate === undefined ? {} : { certificate }),
+    stateFolder: state.folder,
+    desired: generations.current,
+  });
   return runChecks(checks, new AbortController().signal);
 }
 

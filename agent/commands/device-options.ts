@@ -8,6 +8,10 @@ export interface DeviceFlags {
   readonly connectionString?: string;
   readonly connectionStringFile?: string;
   readonly ca?: string;
+  readonly certificate?: string;
+  readonly certificateKey?: string;
+  readonly proxy?: string;
+  readonly proxyExcept?: string;
 }
 
 const connectionStringVariable = 'FERRY_DEVICE_CONNECTION_STRING';
@@ -17,7 +21,11 @@ export function addDevice(verb: Command): Command {
   return verb
     .option('--connection-string <text>', `connection string of the device (or ${connectionStringVariable})`)
     .option('--connection-string-file <file>', 'file that holds the connection string')
-    .option('--ca <file>', 'certificate authority to trust beside the known ones, as PEM');
+    .option('--certificate <file>', 'certificate of the device where the connection string says x509=true, as PEM')
+    .option('--certificate-key <file>', 'private key of that certificate, as PEM')
+    .option('--ca <file>', 'certificate authority to trust beside the known ones, as PEM')
+    .option('--proxy <url>', 'what HTTPS goes through, as http://proxy:3128 (or HTTPS_PROXY)')
+    .option('--proxy-except <hosts>', 'hosts that are reached without it, with commas between (or NO_PROXY)');
 }
 
 /** Trusts the given CA from now on, and gives the connection string. */

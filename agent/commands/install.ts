@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError } from '../../shared/errors.ts';
+import { useProxy } from '../../shared/proxy.ts';
 import { trustAlso } from '../../shared/tls-trust.ts';
 import type { Installation } from '../install/install.ts';
 import { checkDevice, checksText, failOnErrors } from './check.ts';
@@ -43,6 +44,7 @@ async function install(flags: InstallFlags): Promise<void> {
   if (flags.json !== true) process.stdout.write(`${installedText(done, root)}\n`);
   const isChecked = flags.check && root === '/';
   if (isChecked && config.ca !== undefined) trustAlso(config.ca);
+  if (isChecked) useProxy(config);
   const checks = isChecked ? await checkDevice(config) : [];
   if (flags.json === true) {
     const { config: settingsFile, unit } = files;
@@ -55,11 +57,15 @@ async function install(flags: InstallFlags): Promise<void> {
 
 /** Gives the connection string of the device where flags say which it is; an earlier installation may know it. */
 function identityOf(flags: InstallFlags): string | undefined {
-  const { hub, deviceId, keyFile } = flags;
+  const { hub, deviceId, keyFile, certificate } = flags;
   if (hub === undefined && deviceId === undefined && keyFile === undefined) return findConnectionString(flags);
-  if (hub === undefined || deviceId === undefined || keyFile === undefined) {
-    throw new FerryError('USAGE', 'Cannot install the agent: --hub, --device-id and --key-file are wanted together');
+  if (hub === undefined || deviceId === undefined || (keyFile === undefined) === (certificate === undefined)) {
+    throw new FerryError(
+      'USAGE',
+      'Cannot install the agent: --hub, --device-id and one of --key-file and --certificate are wanted together',
+    );
   }
+  if (keyFile === undefined) return formatDeviceConnectionString({ hostName: hub, deviceId });
   try {
     const sharedAccessKey = readFileSync(keyFile, 'utf8').trim();
     return formatDeviceConnectionString({ hostName: hub, deviceId, sharedAccessKey });

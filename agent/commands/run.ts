@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { parseDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { createLogger } from '../../shared/log.ts';
+import { useProxy } from '../../shared/proxy.ts';
 import { trustAlso } from '../../shared/tls-trust.ts';
 import { productVersion } from '../../shared/version.ts';
-import { type AgentConfig, parseAddress, parseConfig, readConfig } from '../agent-config.ts';
+import { type AgentConfig, parseAddress, parseConfig, readCertificate, readConfig } from '../agent-config.ts';
 import { addDevice, connectionStringOf, type DeviceFlags } from './device-options.ts';
 import { addSettings, type SettingsFlags, settingsOf } from './settings-options.ts';
 
@@ -20,6 +21,10 @@ const saidByFile = [
   'connectionString',
   'connectionStringFile',
   'ca',
+  'certificate',
+  'certificateKey',
+  'proxy',
+  'proxyExcept',
   'state',
   'engine',
   'keepModules',
@@ -47,6 +52,8 @@ export function addRun(program: Command): void {
 async function run(flags: RunFlags): Promise<void> {
   const config = await configOf(flags);
   if (config.ca !== undefined) trustAlso(config.ca);
+  useProxy(config);
+  const certificate = await readCertificate(config);
   const log = createLogger('agent', {
     level: config.logLevel,
     ...(flags.logFormat === undefined ? {} : { format: flags.logFormat }),
@@ -61,6 +68,7 @@ async function run(flags: RunFlags): Promise<void> {
   await runAgent(
     {
       device: parseDeviceConnectionString(config.connectionString),
+      ...(certificate === undefined ? {} : { certificate }),
       stateFolder,
       engine,
       keepModules,

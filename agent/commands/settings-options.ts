@@ -3,16 +3,19 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { engineChoices } from '../../shared/containers/open-engine.ts';
 import { type AgentConfigInput, parseAddress } from '../agent-config.ts';
 import { bytesPerSecondMin } from '../images/bandwidth-limit.ts';
+import type { DeviceFlags } from './device-options.ts';
 
 /** The flags that say how an agent works. What is not given is as {@link AgentConfigInput} has it. */
-export interface SettingsFlags {
+export interface SettingsFlags extends Pick<
+  DeviceFlags,
+  'ca' | 'certificate' | 'certificateKey' | 'proxy' | 'proxyExcept'
+> {
   readonly state?: string;
   readonly engine?: (typeof engineChoices)[number];
   readonly keepModules?: boolean;
   readonly uploadEvery?: number;
   readonly metrics?: string;
   readonly pullRate?: number;
-  readonly ca?: string;
   readonly logLevel?: NonNullable<AgentConfigInput['logLevel']>;
 }
 
@@ -40,7 +43,12 @@ export function addSettings(verb: Command): Command {
 
 /** Gives what was said by flags, with paths made absolute. */
 export function settingsOf(flags: SettingsFlags): Partial<AgentConfigInput> {
-  const { state, engine, keepModules, uploadEvery, metrics, pullRate, ca, logLevel } = flags;
+  const { state, engine, keepModules, uploadEvery, metrics, pullRate, logLevel } = flags;
+  const files = (['ca', 'certificate', 'certificateKey'] as const).flatMap((name) => {
+    const path = flags[name];
+    return path === undefined ? [] : [[name, resolve(path)] as const];
+  });
+  const { proxy, proxyExcept } = flags;
   return {
     ...(state === undefined ? {} : { stateFolder: resolve(state) }),
     ...(engine === undefined ? {} : { engine }),
@@ -48,7 +56,9 @@ export function settingsOf(flags: SettingsFlags): Partial<AgentConfigInput> {
     ...(uploadEvery === undefined ? {} : { uploadEverySeconds: uploadEvery }),
     ...(metrics === undefined ? {} : { metrics }),
     ...(pullRate === undefined ? {} : { pullBytesPerSecond: pullRate }),
-    ...(ca === undefined ? {} : { ca: resolve(ca) }),
+    ...Object.fromEntries(files),
+    ...(proxy === undefined ? {} : { proxy }),
+    ...(proxyExcept === undefined ? {} : { proxyExcept }),
     ...(logLevel === undefined ? {} : { logLevel }),
   };
 }

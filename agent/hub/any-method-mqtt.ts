@@ -15,3 +15,14 @@ export class AnyMethodMqtt extends Mqtt {
     return super.emit(isMethod ? prefix + anyMethod : event, ...args);
   }
 }
+
+/** The same over WebSockets: what a proxy lets through. The SDK's own would put its port behind one that the name has already. */
+export class AnyMethodMqttWs extends AnyMethodMqtt {
+  protected override _getBaseTransportConfig(
+    credentials: Parameters<Mqtt['_getBaseTransportConfig']>[0],
+  ): ReturnType<Mqtt['_getBaseTransportConfig']> {
+    const host = credentials.gatewayHostName ?? credentials.host;
+    const uri = `wss://${/:\d+$/.test(host) ? host : `${host}:443`}/$iothub/websocket`;
+    return { ...super._getBaseTransportConfig(credentials), uri };
+  }
+}

@@ -1,4 +1,4 @@
-import { request } from 'node:https';
+import { proxiedAgent } from '../../shared/proxy.ts';
 
 /** How long the hub may take to answer, in milliseconds. */
 const answerTimeoutMs = 10_000;
@@ -13,13 +13,14 @@ export async function measureClockSkew(address: string, signal?: AbortSignal): P
   const { hostname, port } = new URL(`https://${address}`);
   const time = AbortSignal.timeout(answerTimeoutMs);
   const { promise, resolve } = Promise.withResolvers<number | undefined>();
+  const { request } = process.getBuiltinModule('node:https');
   const asking = request(
     {
       host: hostname,
       port: port === '' ? 443 : port,
       method: 'HEAD',
       path: '/',
-      agent: false,
+      agent: proxiedAgent(),
       signal: signal === undefined ? time : AbortSignal.any([signal, time]),
     },
     (answer) => {

@@ -3,7 +3,8 @@ import type { Client, ModuleClient } from 'azure-iot-device';
 
 /** What the agent uses of the device SDK. */
 interface DeviceSdk {
-  readonly connectModule: (connectionString: string) => ModuleClient;
+  /** @param overWebSockets as proxies let it through; the options of the client have to name the agent then */
+  readonly connectModule: (connectionString: string, overWebSockets: boolean) => ModuleClient;
   readonly connectDevice: (connectionString: string) => Client;
   /** Name to register a handler under that takes every direct method. */
   readonly anyMethod: string;
@@ -14,14 +15,15 @@ const noRetry = { shouldRetry: () => false, nextRetryTimeout: () => 0 };
 
 /** Loads the device SDK when it is first needed, so that modules are started before that: it takes a quarter of a second on a small device. */
 export async function loadDeviceSdk(): Promise<DeviceSdk> {
-  const [{ default: device }, { AnyMethodMqtt, anyMethod }] = await Promise.all([
+  const [{ default: device }, { AnyMethodMqtt, AnyMethodMqttWs, anyMethod }] = await Promise.all([
     import('azure-iot-device'),
     import('./any-method-mqtt.ts'),
   ]);
   spareNumberCache();
   return {
     anyMethod,
-    connectModule: (text) => withoutRetry(device.ModuleClient.fromConnectionString(text, AnyMethodMqtt)),
+    connectModule: (text, overWebSockets) =>
+      withoutRetry(device.ModuleClient.fromConnectionString(text, overWebSockets ? AnyMethodMqttWs : AnyMethodMqtt)),
     connectDevice: (text) => withoutRetry(device.Client.fromConnectionString(text, AnyMethodMqtt)),
   };
 }

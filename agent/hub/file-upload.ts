@@ -1,11 +1,13 @@
-import { Agent } from 'node:https';
+import type { Agent } from 'node:https';
 import type { Client } from 'azure-iot-device';
 import { z } from 'zod';
 import { withDeadline } from '../../shared/deadline.ts';
 import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { FerryError, isFerryError } from '../../shared/errors.ts';
+import { proxiedAgent } from '../../shared/proxy.ts';
 import { storeBlob, storeOptions } from '../collect/store-blob.ts';
 import type { UploadDestination } from '../collect/upload-destination.ts';
+import type { DeviceCertificate } from './device-identity.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
 
 type Blob = Parameters<UploadDestination['upload']>[0];
@@ -29,10 +31,13 @@ const hubTimeoutMs = 30_000;
  */
 export class HubFileUpload implements UploadDestination {
   readonly #device: DeviceConnectionString;
+  readonly #certificate: DeviceCertificate | undefined;
   #client: Client | undefined;
 
-  constructor(device: DeviceConnectionString) {
+  /** @param certificate what the device signs in with where it has no key */
+  constructor(device: DeviceConnectionString, certificate?: DeviceCertificate) {
     this.#device = device;
+    this.#certificate = certificate;
   }
 
   /**
@@ -97,11 +102,11 @@ export class HubFileUpload implements UploadDestination {
 
   async #open(): Promise<Client> {
     if (this.#client !== undefined) return this.#client;
-    const { hostName, deviceId, sharedAccessKey } = this.#device;
-    const identity = formatDeviceConnectionString({ hostName, deviceId, sharedAccessKey });
+    const { moduleId: _module, gatewayHostName: _dialled, ...device } = this.#device;
+    const identity = formatDeviceConnectionString(device);
     const client = (await loadDeviceSdk()).connectDevice(identity);
     const agent = portAgent(this.#device);
-    if (agent !== undefined) await client.setOptions({ http: { agent } });
+    await client.setOptions({ ...this.#certificate, ...(agent === undefined ? {} : { http: { agent } }) });
     return (this.#client = client);
   }
 
@@ -136,5 +141,5 @@ function portAgent({ hostName, gatewayHostName }: DeviceConnectionString): Agent
   const [, host = '', port] = match;
   // `host` and `port` are options of every connection, which an agent's own options override; the types do not know that.
   const options = { keepAlive: true, host, port: Number(port), servername: host };
-  return new Agent(options);
+  return proxiedAgent(options);
 }

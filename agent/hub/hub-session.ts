@@ -1,3 +1,4 @@
+import type { Agent } from 'node:https';
 import type { DeviceMethodRequest, DeviceMethodResponse, ModuleClient, Twin } from 'azure-iot-device';
 import { withDeadline } from '../../shared/deadline.ts';
 import { FerryError } from '../../shared/errors.ts';
@@ -17,6 +18,8 @@ export interface HubIdentity {
   readonly connectionString: string;
   /** How far this machine's clock is behind the hub's, in milliseconds. */
   readonly clockBehindMs: number;
+  /** What WebSockets go over, where MQTT itself is not let through. */
+  readonly webSocket: Agent | undefined;
 }
 
 /** A connection to the hub as `$edgeAgent`; what is thrown says that it is of no more use, but for OVERLOADED. */
@@ -69,9 +72,14 @@ export class HubSession implements HubLink {
   /** Connects and subscribes to all that the agent needs. Throws what the SDK throws. */
   static async open(identity: HubIdentity, handlers: SessionHandlers, signal: AbortSignal): Promise<HubSession> {
     const { connectModule, anyMethod } = await loadDeviceSdk();
-    const client = connectModule(identity.connectionString);
+    const { webSocket } = identity;
+    const client = connectModule(identity.connectionString, webSocket !== undefined);
     try {
-      await client.setOptions({ tokenRenewal: tokenTimes(identity.clockBehindMs) });
+      // All at once: what is set later takes the place of what was set before.
+      await client.setOptions({
+        tokenRenewal: tokenTimes(identity.clockBehindMs),
+        ...(webSocket === undefined ? {} : { mqtt: { webSocketAgent: webSocket } }),
+      });
       await withDeadline({ doing: 'connect to the hub', timeoutMs: openTimeoutMs, signal }, () => client.open());
       const twin = await withDeadline({ doing: 'read the twin', timeoutMs: answerTimeoutMs, signal }, () =>
         client.getTwin(),

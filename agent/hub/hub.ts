@@ -1,8 +1,10 @@
+import type { Agent } from 'node:https';
 import type { Clock } from '../../shared/clock.ts';
 import { withDeadline } from '../../shared/deadline.ts';
 import { formatDeviceConnectionString, type DeviceConnectionString } from '../../shared/edge/connection-string.ts';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import { isProxied, proxiedAgent } from '../../shared/proxy.ts';
 import { reportDiff } from '../report-diff.ts';
 import type { JsonObject } from '../report.ts';
 import { retryDelayMs } from './backoff.ts';
@@ -12,8 +14,9 @@ import { HubSession, type HubLink, type OpenSession, type SessionHandlers } from
 
 /** The settings of {@link Hub}. */
 export interface HubOptions {
-  /** The device's own; the agent's module signs in with the same key. */
   readonly device: DeviceConnectionString;
+  /** Gives the key that the agent's module signs in with. @default the device's own */
+  readonly agentKey?: (signal: AbortSignal) => Promise<string>;
   /** Whether this device has ever been let in: then a refusal may be the hub's passing trouble, and is tried again for ever. */
   readonly knownToHub: boolean;
   /** Gets the desired properties after each connection and each change. */
@@ -116,7 +119,12 @@ export class Hub {
 
   async #oneSession(signal: AbortSignal): Promise<void> {
     const { device, onMethod, log } = this.#options;
-    const identity = formatDeviceConnectionString({ ...device, moduleId: '$edgeAgent' });
+    const sharedAccessKey = await this.#options.agentKey?.(signal);
+    const identity = formatDeviceConnectionString({
+      ...device,
+      moduleId: '$edgeAgent',
+      ...(sharedAccessKey === undefined ? {} : { sharedAccessKey }),
+    });
     let changed = true;
     let lost: Error | undefined;
     /** Requests one after the other that the hub had no room for. */
@@ -135,7 +143,11 @@ export class Hub {
     };
     const clockBehindMs = -(this.#clockSkewMs ?? 0);
     const { openSession = (...args) => HubSession.open(...args) } = this.#options;
-    await using session = await openSession({ connectionString: identity, clockBehindMs }, handlers, signal);
+    await using session = await openSession(
+      { connectionString: identity, clockBehindMs, webSocket: webSocketOf(device) },
+      handlers,
+      signal,
+    );
     this.#known = true;
     this.#noteConnection(true);
     log.info({ hub: this.#address, device: device.deviceId }, 'connected to the hub');
@@ -241,7 +253,13 @@ function isBug(thrown: unknown): boolean {
   return thrown instanceof TypeError || thrown instanceof ReferenceError || thrown instanceof RangeError;
 }
 
-function addressOf({ hostName, gatewayHostName }: DeviceConnectionString): string {
-  const host = gatewayHostName ?? hostName;
-  return /:\d+$/.test(host) ? host : `${host}:8883`;
+function addressOf(device: DeviceConnectionString): string {
+  const host = device.gatewayHostName ?? device.hostName;
+  return /:\d+$/.test(host) ? host : `${host}:${webSocketOf(device) === undefined ? 8883 : 443}`;
+}
+
+/** Gives what the link goes over where the hub is behind a proxy; those let only HTTPS and what looks like it through. */
+function webSocketOf({ hostName, gatewayHostName }: DeviceConnectionString): Agent | undefined {
+  const { hostname } = new URL(`https://${gatewayHostName ?? hostName}`);
+  return isProxied(hostname) ? proxiedAgent() : undefined;
 }

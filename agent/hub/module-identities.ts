@@ -1,40 +1,32 @@
-import { createHmac } from 'node:crypto';
-import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import { request } from 'node:https';
-import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import type { Clock } from '../../shared/clock.ts';
-import { type DeviceConnectionString, formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
-import { FerryError, messageOf } from '../../shared/errors.ts';
+import { formatDeviceConnectionString } from '../../shared/edge/connection-string.ts';
+import { messageOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import { askHub, type ModulesRequest } from './ask-hub.ts';
 import { retryDelayMs } from './backoff.ts';
+import { type DeviceIdentity, moduleKey } from './device-identity.ts';
 
 /** The settings of {@link ModuleIdentities}. */
 export interface ModuleIdentitiesOptions {
-  readonly device: DeviceConnectionString;
+  readonly identity: DeviceIdentity;
   /** Gives the time as the hub has it, in milliseconds. */
   readonly hubNowMs: () => number;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-const modulesSchema = z.array(
-  z.object({
-    moduleId: z.string(),
-    managedBy: z.string().nullish(),
-    authentication: z.object({ symmetricKey: z.object({ primaryKey: z.string().nullish() }).nullish() }).nullish(),
-  }),
-);
+const moduleSchema = z.object({
+  moduleId: z.string(),
+  managedBy: z.string().nullish(),
+  authentication: z.object({ symmetricKey: z.object({ primaryKey: z.string().nullish() }).nullish() }).nullish(),
+});
+
+/** What the agent is to its hub: the hub makes it with the device. */
+const agentModule = '$edgeAgent';
 
 /** The identities of a device's modules that are its agent's own to remove (IoT Edge: `ModuleIdentityEdgeManagedByValue`). */
 const manager = 'IotEdge';
-/** What edgelet's own client asks with. */
-const apiVersion = '2017-11-08-preview';
-/** How long the hub may take to answer, in milliseconds. */
-const answerTimeoutMs = 30_000;
-/** How long a token is good, in seconds; it is used at once. */
-const tokenSeconds = 300;
 
 /**
  * Keeps the identities of a device's modules in its hub: each module of the deployment has one, with keys that follow from the device's, so
@@ -58,7 +50,7 @@ export class ModuleIdentities {
 
   /** Variables that IoT Edge gives to every module, as far as there is something behind them here. */
   environmentOf(module: string): Record<string, string> {
-    const { device } = this.#options;
+    const { device } = this.#options.identity;
     const sharedAccessKey = this.#key(module, 'primary');
     return {
       IOTEDGE_DEVICEID: device.deviceId,
@@ -67,6 +59,20 @@ export class ModuleIdentities {
       // Microsoft's module SDKs sign in with it to the hub itself, where there is no workload API.
       EdgeHubConnectionString: formatDeviceConnectionString({ ...device, moduleId: module, sharedAccessKey }),
     };
+  }
+
+  /**
+   * Gives the key that the agent signs in with as `$edgeAgent`: the device's own. A device with a certificate has none, and modules may not sign in with
+   * one, so it gives the module a key first, as IoT Edge does.
+   * @throws {FerryError} HUB_UNAUTHORIZED when the hub does not know the certificate
+   */
+  async agentKey(signal: AbortSignal): Promise<string> {
+    const { device } = this.#options.identity;
+    if (device.sharedAccessKey !== undefined) return device.sharedAccessKey;
+    const key = this.#key(agentModule, 'primary');
+    const module = moduleSchema.parse(await this.#ask('GET', agentModule, { signal }));
+    if (module.authentication?.symmetricKey?.primaryKey !== key) await this.#put(agentModule, module, signal);
+    return key;
   }
 
   /** Works until the signal is aborted; what fails is tried again. */
@@ -93,7 +99,7 @@ export class ModuleIdentities {
 
   async #bringInLine(wanted: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { log } = this.#options;
-    const modules = modulesSchema.parse(await this.#ask('GET', '', { signal }));
+    const modules = z.array(moduleSchema).parse(await this.#ask('GET', '', { signal }));
     const found = new Map(modules.map((module) => [module.moduleId, module]));
     for (const name of wanted) {
       const module = found.get(name);
@@ -111,68 +117,27 @@ export class ModuleIdentities {
   }
 
   /** Makes an identity, or gives the one that is there the keys that this module has. */
-  async #put(
-    moduleId: string,
-    before: z.infer<typeof modulesSchema>[number] | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #put(moduleId: string, before: z.infer<typeof moduleSchema> | undefined, signal: AbortSignal): Promise<void> {
     const symmetricKey = {
       primaryKey: this.#key(moduleId, 'primary'),
       secondaryKey: this.#key(moduleId, 'secondary'),
     };
-    const { deviceId } = this.#options.device;
+    const { deviceId } = this.#options.identity.device;
     const managedBy = before === undefined ? manager : before.managedBy;
     const body = { deviceId, moduleId, managedBy, authentication: { type: 'sas', symmetricKey } };
     await this.#ask('PUT', moduleId, { body, signal, ...(before === undefined ? {} : { ifMatch: '*' }) });
   }
 
   #key(module: string, which: 'primary' | 'secondary'): string {
-    return this.#sign(`modelferry module ${module} ${which}`);
+    return moduleKey(this.#options.identity, module, which);
   }
 
-  #sign(content: string): string {
-    return createHmac('sha256', Buffer.from(this.#options.device.sharedAccessKey, 'base64'))
-      .update(content)
-      .digest('base64');
-  }
-
-  async #ask(
-    method: 'GET' | 'PUT' | 'DELETE',
+  #ask(
+    method: ModulesRequest['method'],
     moduleId: string,
-    { body, ifMatch, signal }: { readonly body?: unknown; readonly ifMatch?: string; readonly signal: AbortSignal },
+    more: Pick<ModulesRequest, 'body' | 'ifMatch' | 'signal'>,
   ): Promise<unknown> {
-    const { hostName, gatewayHostName, deviceId } = this.#options.device;
-    const { hostname, port } = new URL(`https://${gatewayHostName ?? hostName}`);
-    const what = moduleId === '' ? '' : `/${encodeURIComponent(moduleId)}`;
-    const asking = request({
-      host: hostname,
-      port: port === '' ? 443 : port,
-      method,
-      path: `/devices/${encodeURIComponent(deviceId)}/modules${what}?api-version=${apiVersion}`,
-      headers: {
-        authorization: this.#token(),
-        'content-type': 'application/json',
-        ...(ifMatch === undefined ? {} : { 'if-match': ifMatch }),
-      },
-      agent: false,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)]),
-    });
-    asking.end(body === undefined ? undefined : JSON.stringify(body));
-    const [answer] = (await once(asking, 'response')) as [IncomingMessage];
-    const said = await text(answer);
-    const { statusCode = 0 } = answer;
-    if (statusCode < 300) return said === '' ? undefined : JSON.parse(said);
-    throw new FerryError('HUB_REFUSED', `Cannot ${method} module identities: the hub answers ${statusCode}`, {
-      cause: new Error(said.slice(0, 300)),
-    });
-  }
-
-  /** @see https://learn.microsoft.com/azure/iot-hub/iot-hub-dev-guide-sas */
-  #token(): string {
-    const { device, hubNowMs } = this.#options;
-    const audience = encodeURIComponent(`${device.hostName}/devices/${device.deviceId}`.toLowerCase());
-    const expiry = Math.ceil(hubNowMs() / 1000) + tokenSeconds;
-    const signature = encodeURIComponent(this.#sign(`${audience}\n${expiry}`));
-    return `SharedAccessSignature sr=${audience}&sig=${signature}&se=${expiry}`;
+    const { identity, hubNowMs } = this.#options;
+    return askHub(identity, { method, moduleId, hubNowMs: hubNowMs(), ...more });
   }
 }

@@ -1,9 +1,16 @@
-import { copyFile, mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { writeDurably } from '../../shared/durable-file.ts';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { programCommand } from '../../shared/programs.ts';
-import { type AgentConfig, type AgentConfigInput, configText, parseConfig, readConfig } from '../agent-config.ts';
+import {
+  type AgentConfig,
+  type AgentConfigInput,
+  configText,
+  parseConfig,
+  readCertificate,
+  readConfig,
+} from '../agent-config.ts';
 import { AgentState } from '../agent-state.ts';
 import { installedFiles, type InstalledFiles, unitName } from './installed-files.ts';
 import { isSystemdUp, systemctl } from './systemctl.ts';
@@ -16,6 +23,13 @@ export interface InstallOptions {
   /** What `/` will be. Only with `/` itself is systemd told. */
   readonly root: string;
 }
+
+/** Files that are copied beside the settings, so that they stay where the agent may read them. */
+const copiedFiles = [
+  { name: 'ca', mode: 0o644 },
+  { name: 'certificate', mode: 0o644 },
+  { name: 'certificateKey', mode: 0o600 },
+] as const;
 
 /** What an installation came to. */
 export interface Installation {
@@ -37,22 +51,29 @@ export async function installAgent({ settings, root }: InstallOptions): Promise<
   const files = installedFiles(root);
   const before = await readBefore(files.config);
   const paths = installedFiles('/');
-  const ca = settings.ca === undefined ? {} : { ca: paths.ca };
-  const wanted = { ...before, ...settings, ...ca };
+  const copied = copiedFiles.filter(({ name }) => settings[name] !== undefined);
+  const wanted = { ...before, ...settings, ...Object.fromEntries(copied.map(({ name }) => [name, paths[name]])) };
   if (wanted.connectionString === undefined) {
     throw new FerryError('USAGE', 'Cannot install the agent: it is not known which device this is', {
-      next: 'Give --connection-string-file, or --hub, --device-id and --key-file.',
+      next: 'Give --connection-string-file, or --hub, --device-id and --key-file or --certificate.',
     });
   }
   const config = parseConfig(wanted, 'the given settings');
   const unit = unitText({ command: [...programCommand('agent'), 'run', '--config', paths.config], config });
+  // All is read before anything is written, so that nothing is half installed.
+  await readCertificate(settings);
+  const given = await Promise.all(
+    copied.map(async ({ name, mode }) => ({ name, mode, content: await readGiven(settings[name] ?? '') })),
+  );
   const written: string[] = [];
   try {
     await mkdir(files.configFolder, { recursive: true });
     await mkdir(dirname(files.unit), { recursive: true });
     // The unit names it, and systemd starts nothing whose writable folder is not there.
     await AgentState.open(join(root, config.stateFolder));
-    if (settings.ca !== undefined && settings.ca !== files.ca) await copyFile(settings.ca, files.ca);
+    for (const { name, mode, content } of given) {
+      if (await writeIfOther(files[name], content, mode)) written.push(files[name]);
+    }
     if (await writeIfOther(files.config, configText(config), 0o600)) written.push(files.config);
     if (await writeIfOther(files.unit, unit, 0o644)) written.push(files.unit);
   } catch (cause) {
@@ -71,6 +92,15 @@ export async function installAgent({ settings, root }: InstallOptions): Promise<
     await systemctl(written.length > 0 ? 'restart' : 'start', unitName);
   }
   return { files, config, started, written };
+}
+
+/** Reads a file that a flag names. */
+async function readGiven(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new FerryError('FILE_UNREADABLE', `Cannot read "${path}"`, { cause });
+  }
 }
 
 async function readBefore(path: string): Promise<Partial<AgentConfig>> {

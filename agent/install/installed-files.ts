@@ -9,6 +9,8 @@ export interface InstalledFiles {
   readonly configFolder: string;
   readonly config: string;
   readonly ca: string;
+  readonly certificate: string;
+  readonly certificateKey: string;
   readonly unit: string;
 }
 
@@ -19,6 +21,8 @@ export function installedFiles(root: string): InstalledFiles {
     configFolder,
     config: join(configFolder, 'agent.yaml'),
     ca: join(configFolder, 'ca.pem'),
+    certificate: join(configFolder, 'device.pem'),
+    certificateKey: join(configFolder, 'device.key.pem'),
     unit: join(root, 'etc/systemd/system', unitName),
   };
 }

@@ -39,7 +39,7 @@ export async function uninstallAgent({ root, purge, log }: UninstallOptions): Pr
     removed.push(folder);
   }
   try {
-    for (const path of [files.unit, files.config, files.ca]) {
+    for (const path of [files.unit, files.config, files.ca, files.certificate, files.certificateKey]) {
       if (!existsSync(path)) continue;
       await rm(path);
       removed.push(path);

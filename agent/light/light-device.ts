@@ -18,7 +18,7 @@ import { LightNetwork } from './light-network.ts';
 import { LightPulls } from './light-pulls.ts';
 import { counted, type Link, Traffic } from './link.ts';
 import { LookClock } from './look-clock.ts';
-import { memoryFile } from './memory-file.ts';
+import { memoryFiles } from './memory-files.ts';
 import type { Images, Profile, Trouble } from './profile.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -49,7 +49,7 @@ export class LightDevice {
   readonly #pulls: LightPulls;
   readonly #buffer: LightBuffer;
   readonly #traffic = new Traffic();
-  readonly #files = { desired: memoryFile(), watch: memoryFile() };
+  readonly #files = memoryFiles();
   readonly #clock: Clock;
   readonly #link: Link;
   #clockOffMs = 0;
@@ -153,8 +153,8 @@ export class LightDevice {
   /** One life of its agent, from when it is switched on. */
   async #live(lookClock: LookClock, signal: AbortSignal): Promise<void> {
     const [clock, engine] = [this.#clock, this.#engine];
-    const watch = await ModuleWatch.open(this.#files.watch);
-    const generations = await Generations.open(this.#files.desired, this.#device.deviceId);
+    const watch = await ModuleWatch.open('/light/modules.json', this.#files);
+    const generations = await Generations.open('/light/desired.json', this.#device.deviceId, this.#files);
     const reporting = new Reporting({
       agentStartedAt: new Date(clock.nowMs()).toISOString(),
       agentVersion: productVersion,

@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { z } from 'zod';
+import { rehearsingModule } from '../rehearsal-spec.ts';
 import { isWanted, levelOf, type LogItem, logItemSchema } from './log-selection.ts';
 import { answerBytesMax, type MethodAnswer, type MethodContext, schemaVersion } from './method.ts';
 import { sasUrl, storeBlob } from './sas-blob.ts';
@@ -66,7 +67,8 @@ export async function readModuleLogs(
   context: MethodContext,
   signal: AbortSignal,
 ): Promise<ModuleLog[]> {
-  const names = (await context.engine.list(signal)).map(({ name }) => name);
+  const all = (await context.engine.list(signal)).map(({ name }) => name);
+  const names = all.filter((name) => rehearsingModule(name) === undefined);
   const chosen = wanted.items.flatMap(({ id, filter }) =>
     names.filter((name) => id.test(name)).map((name) => ({ name, filter })),
   );

@@ -1,12 +1,9 @@
-import { randomUUID } from 'node:crypto';
-import { sampleRequestId, type ServiceModel } from '../../shared/model/service-config.ts';
+import type { ServiceModel } from '../../shared/model/service-config.ts';
 import type { Collector } from '../collect/collector.ts';
-import type { Tensor } from '../collect/tensor.ts';
 import { Batcher, type BatcherOptions } from './model/batcher.ts';
 import type { OnnxModel } from './model/onnx-model.ts';
-import { parseInferBody } from './protocol/infer-body.ts';
-import { parseScoreBody } from './protocol/score-body.ts';
-import type { ParsedRequest, ScoreCall } from './protocol/score-call.ts';
+import type { ScoreCall } from './protocol/score-call.ts';
+import { collectScored, readCall } from './scored-request.ts';
 import type { Scored, Scorer } from './scorer.ts';
 
 /** The settings of an {@link InlineScorer}. */
@@ -41,12 +38,12 @@ export class InlineScorer implements Scorer {
 
   async score(call: ScoreCall): Promise<Scored> {
     const startMs = performance.now();
-    const request = parse(call, this.model);
+    const request = readCall(call, this.model);
     const parsedMs = performance.now();
     const { outputs, queueMs, runMs, requests } = await this.#batcher.run(request.feeds, call.wanted);
     const ranMs = performance.now();
     const answer = request.answer(outputs);
-    const correlationId = this.#collect(call.requestId, request.feeds, outputs);
+    const correlationId = collectScored(this.#collector, { model: this.model, call, inputs: request.feeds, outputs });
     const times = { parseMs: parsedMs - startMs, queueMs, runMs, writeMs: performance.now() - ranMs };
     return { answer, times, batchRequests: requests, correlationId };
   }
@@ -54,19 +51,4 @@ export class InlineScorer implements Scorer {
   close(): void {
     this.#loaded.release();
   }
-
-  #collect(requestId: string, inputs: readonly Tensor[], outputs: readonly Tensor[]): string | undefined {
-    if (this.#collector === undefined || requestId === sampleRequestId) return undefined;
-    const { name, version } = this.model;
-    const correlationId = randomUUID();
-    const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };
-    this.#collector.collect({ ...scored, designation: 'inputs', tensors: inputs });
-    this.#collector.collect({ ...scored, designation: 'predictions', tensors: outputs });
-    return correlationId;
-  }
-}
-
-function parse(call: ScoreCall, model: ServiceModel): ParsedRequest {
-  if (call.protocol === 'score') return parseScoreBody(call.body, model);
-  return parseInferBody(call.body, call.jsonBytes, model);
 }

@@ -2,8 +2,7 @@ import { join, resolve } from 'node:path';
 import { isMainThread, workerData } from 'node:worker_threads';
 import { isFerryError, messageOf } from '../../shared/errors.ts';
 import { createLogger, type Logger } from '../../shared/log.ts';
-import { bufferFileName } from '../collect/buffer-file.ts';
-import { commitThreadRole, runCommitThread } from '../collect/run-commit-thread.ts';
+import type { commitThreadRole } from '../collect/run-commit-thread.ts';
 import type { ServerGroup } from './server-group.ts';
 import { listeningThreadRole, runListeningThread } from './listening-thread.ts';
 import { workerRole } from './pool/worker-protocol.ts';
@@ -16,12 +15,15 @@ const rootFromBundle = '../..';
 
 const entry = new URL(import.meta.url);
 
+/** By its own name, so that only the thread itself loads SQLite. */
+const commitRole: typeof commitThreadRole = 'commit';
+
 /**
  * The scoring server. This module is the entry of every thread of it, since a bundle is one file: each finds what it is here.
  */
 if (isMainThread && process.argv[2] === workerRole) await work();
 else if (isMainThread) await serve();
-else if (threadRole() === commitThreadRole) runCommitThread();
+else if (threadRole() === commitRole) await commit();
 else if (threadRole() === listeningThreadRole) await listen();
 else if (threadRole() === uploadThreadRole) await upload();
 
@@ -36,7 +38,7 @@ async function serve(): Promise<void> {
     const { ServerGroup } = await import('./server-group.ts');
     const group = await ServerGroup.start({ settings, log, lines, entry });
     const models = settings.config.models.map(({ name, version }) => `${name}:${version}`);
-    const uploads = startUpload(settings, log);
+    const uploads = await startUpload(settings, log);
     const { service, host } = settings;
     log.info(
       {
@@ -61,10 +63,17 @@ async function serve(): Promise<void> {
 }
 
 /** Sends what is collected to storage, where that is this program's to do. */
-function startUpload(settings: ScoringSettings, log: Logger): UploadThread | undefined {
+async function startUpload(settings: ScoringSettings, log: Logger): Promise<UploadThread | undefined> {
   const { upload: access, collectInto, logLevel } = settings;
   if (access === undefined || collectInto === undefined) return undefined;
+  const { bufferFileName } = await import('../collect/buffer-file.ts');
   return new UploadThread({ ...access, databasePath: join(collectInto, bufferFileName), logLevel, log, entry });
+}
+
+/** Writes to the collection buffer beside the main thread. */
+async function commit(): Promise<void> {
+  const { runCommitThread } = await import('../collect/run-commit-thread.ts');
+  runCommitThread();
 }
 
 /** Sends beside the main thread. */

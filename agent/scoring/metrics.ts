@@ -24,8 +24,10 @@ class Histogram {
   }
 
   observe(value: number): void {
-    const at = this.#bounds.findIndex((bound) => value <= bound);
-    if (at !== -1) this.#counts[at] = (this.#counts[at] ?? 0) + 1;
+    const bounds = this.#bounds;
+    let at = 0;
+    while (at < bounds.length && value > (bounds[at] ?? 0)) at += 1;
+    if (at < bounds.length) this.#counts[at] = (this.#counts[at] ?? 0) + 1;
     this.#sum += value;
     this.#count += 1;
   }

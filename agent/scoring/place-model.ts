@@ -2,6 +2,8 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../../shared/log.ts';
 import { scriptPath } from '../../shared/model/script.ts';
+import { FerryError } from '../../shared/errors.ts';
+import { AcceleratorScorer } from './accelerator/accelerator-scorer.ts';
 import type { Collection } from './collection.ts';
 import { InlineScorer } from './inline-scorer.ts';
 import { loadModel } from './model/load-model.ts';
@@ -36,11 +38,15 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
   const { settings, log, entry, collection } = options;
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
-  const { workerBytesMax, batchRowsMax, waitingMax } = settings;
+  const { workerBytesMax, batchRowsMax, waitingMax, accelerator } = settings;
+  if (accelerator !== undefined) {
+    const collector = collection?.collector;
+    return await AcceleratorScorer.start(model, { settings: accelerator, waitingMax, collector, log });
+  }
   const startPool = (workers: number): Promise<WorkerPool> =>
     WorkerPool.start({ model, order: { settings, model: index }, entry, workers, waitingMax, workerBytesMax, log });
   if (fileBytes(join(settings.root, model.path)) > lightBytesMax) return await startPool(settings.workers);
-  const loaded = await loadModel(model, { root: settings.root, log });
+  const loaded = await loadModel(model, { root: settings.root, log, light: true });
   const { runMs, sharesRuns } = await tryModel(loaded);
   log.debug({ model: model.name, version: model.version, runMs, sharesRuns }, 'tried the model');
   if (runMs > lightRunMsMax) return await startPool(settings.workers);
@@ -51,11 +57,18 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
 
 /**
  * Starts the workers of the image's script, where it has one: what a user wrote may take long, crash or grow.
+ * @throws {FerryError} USAGE when there is an accelerator, which scripts do not use
  * @throws {FerryError} MODEL_INVALID when the script cannot be loaded or initialised; the worker's log says why
  */
 export async function placeScript({ settings, log, entry }: PlaceModelOptions): Promise<WorkerPool | undefined> {
   if (!existsSync(join(settings.root, scriptPath))) return undefined;
-  const { workers, workerBytesMax, waitingMax } = settings;
+  const { workers, workerBytesMax, waitingMax, accelerator } = settings;
+  if (accelerator !== undefined) {
+    throw new FerryError(
+      'USAGE',
+      'Cannot use the accelerator: the image has a script, whose models run on the processor; MODELFERRY_ACCELERATOR_URL was wanted not to be set',
+    );
+  }
   return await WorkerPool.start({
     model: scriptModel(settings),
     order: { settings, model: 'script' },

@@ -27,10 +27,8 @@ export class PlacedScorer implements Scorer {
     return this.#inline.waiting + (this.#started?.waiting ?? 0);
   }
 
-  async score(call: ScoreCall): Promise<Scored> {
-    if (call.body.byteLength <= inlineBytesMax) return await this.#inline.score(call);
-    this.#pool ??= this.#start();
-    return await (await this.#pool).score(call);
+  score(call: ScoreCall): Promise<Scored> {
+    return call.body.byteLength <= inlineBytesMax ? this.#inline.score(call) : this.#scoreInPool(call);
   }
 
   close(): void {
@@ -39,6 +37,11 @@ export class PlacedScorer implements Scorer {
       (pool) => pool.close(),
       () => undefined,
     );
+  }
+
+  async #scoreInPool(call: ScoreCall): Promise<Scored> {
+    this.#pool ??= this.#start();
+    return await (await this.#pool).score(call);
   }
 
   async #start(): Promise<WorkerPool> {

@@ -1,4 +1,5 @@
 import type { ScoredModel } from '../../shared/model/service-config.ts';
+import type { AcceleratorReport } from './accelerator/accelerator-report.ts';
 import type { Answer, ScoreCall } from './protocol/score-call.ts';
 
 /** Where the time of a request went, in milliseconds. */
@@ -25,6 +26,8 @@ export interface Scorer {
   readonly model: ScoredModel;
   /** Requests that wait for their run. */
   readonly waiting: number;
+  /** How the accelerator is that runs the model. @default it runs here */
+  readonly accelerator?: AcceleratorReport | undefined;
   /**
    * Scores one request.
    * @throws {FerryError} REQUEST_INVALID, OVERLOADED, TIMEOUT, INTERRUPTED when nobody wants the answer any more, or SCORING_FAILED

@@ -24,6 +24,10 @@ export class ServedModel implements Scorer {
     return this.scorer.waiting;
   }
 
+  get accelerator(): Scorer['accelerator'] {
+    return this.scorer.accelerator;
+  }
+
   async score(call: ScoreCall): Promise<Scored> {
     // Its body was still being read when another took the place.
     if (this.#successor !== undefined) return await this.#successor().score(call);

@@ -1,8 +1,11 @@
 import type { Logger } from '../../shared/log.ts';
+import { acceleratorReadings } from './accelerator/accelerator-readings.ts';
 import { ByteBudget } from './byte-budget.ts';
-import { Collection } from './collection.ts';
+import type { Collection } from './collection.ts';
 import type { Figures, Reading } from './figures.ts';
-import { Callers } from './http/callers.ts';
+import { startCollection } from './start-collection.ts';
+import type { Callers, CallersOptions } from './http/callers.ts';
+import { BodyRooms } from './http/body-rooms.ts';
 import { Listener } from './http/listener.ts';
 import type { RouterOptions } from './http/router.ts';
 import { ScoringMetrics } from './metrics.ts';
@@ -68,13 +71,13 @@ export class ScoringServer implements AsyncDisposable {
   static async start({ settings, log, lines, entry, gather }: ScoringServerOptions): Promise<ScoringServer> {
     const telemetry = await startTelemetry(settings, log);
     if (telemetry !== undefined) lines?.tell((line) => telemetry.line(line));
-    const collection = Collection.start(settings, { log, entry });
+    const collection = await startCollection(settings, { log, entry });
     const placing = { settings, log, entry, collection };
     const served = await Promise.all(settings.config.models.map((_, index) => serveModel(index, placing)));
     const models = new ServedModels(served, await placeScript(placing));
     const state = { ready: true };
     const { keysFile, service, limits, logsRequests } = settings;
-    const callers = keysFile === undefined ? undefined : new Callers({ path: keysFile, service, log });
+    const callers = keysFile === undefined ? undefined : await startCallers({ path: keysFile, service, log });
     const metrics = new ScoringMetrics();
     const budget = new ByteBudget(limits.heldBytesMax);
     const figuresOf = (): Figures => ({
@@ -90,13 +93,13 @@ export class ScoringServer implements AsyncDisposable {
       models,
       metrics,
       gather: gather ?? (() => Promise.resolve([figuresOf()])),
-      isReady: () => state.ready,
+      isReady: () => state.ready && models.all.every(({ accelerator }) => accelerator?.ready ?? true),
       title: service,
       collector: collection?.collector,
       ledger: () => collection?.ledger() ?? [],
       callers,
       repository: settings.sharesPort ? undefined : new ModelRepository(models, placing),
-      bodies: { bodyBytesMax: limits.bodyBytesMax, budget },
+      bodies: { bodyBytesMax: limits.bodyBytesMax, budget, rooms: new BodyRooms() },
       observer: observed ? new RequestObserver({ log, logsRequests, telemetry }) : undefined,
       log,
     });
@@ -149,6 +152,11 @@ export class ScoringServer implements AsyncDisposable {
   }
 }
 
+async function startCallers(options: CallersOptions): Promise<Callers> {
+  const { Callers } = await import('./http/callers.ts');
+  return new Callers(options);
+}
+
 /** Opens the ports; what a port does not need is not even loaded. */
 async function listen(settings: ScoringSettings, answersFrom: Omit<RouterOptions, 'healthOnly'>): Promise<Listeners> {
   const { host, healthPort, grpcPort, limits, tls } = settings;
@@ -178,5 +186,6 @@ function readingsOf(models: ServedModels, collection: Collection | undefined, bu
       help: 'Rows that could not be collected since the start.',
       value: dropped,
     },
+    ...acceleratorReadings(models.all),
   ];
 }

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { collectFolders, collectFormats, type FileSettings } from '../../shared/collect/file-settings.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';
@@ -14,6 +14,11 @@ import {
   serviceConfigPath,
   serviceConfigSchema,
 } from '../../shared/model/service-config.ts';
+import {
+  acceleratorEnvironment,
+  type AcceleratorSettings,
+  acceleratorSettings,
+} from './accelerator/accelerator-settings.ts';
 import { telemetryEnvironment, type TelemetrySettings, telemetrySettings } from './telemetry/telemetry-settings.ts';
 
 /** What the scoring server is told at its start. */
@@ -53,6 +58,8 @@ export interface ScoringSettings {
   readonly logsRequests: boolean;
   /** Where traces and logs go. @default nowhere */
   readonly telemetry: TelemetrySettings | undefined;
+  /** What models run on. @default this machine's processor */
+  readonly accelerator: AcceleratorSettings | undefined;
   /** Threads that listen, where all models are light. */
   readonly listeners: number;
   /** Whether other threads listen at the port too. */
@@ -134,6 +141,7 @@ const environmentSchema = z.object({
     .default(4 * bodyBytesMax),
   MODELFERRY_LOG_REQUESTS: trueOrFalse.default(false),
   ...telemetryEnvironment,
+  ...acceleratorEnvironment,
   MODELFERRY_KEYS_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_CERTIFICATE_FILE: z.string().min(1).optional(),
   MODELFERRY_TLS_KEY_FILE: z.string().min(1).optional(),
@@ -194,6 +202,7 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     },
     logsRequests: given.MODELFERRY_LOG_REQUESTS,
     telemetry: telemetrySettings(given),
+    accelerator: acceleratorSettings(given),
     keysFile: given.MODELFERRY_KEYS_FILE,
     tls: tlsFiles(given),
     healthPort: given.MODELFERRY_HEALTH_PORT,

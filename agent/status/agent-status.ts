@@ -29,6 +29,8 @@ export const agentStatusSchema = z.object({
     /** Whether what is in force has still to prove itself, and whether there is something to go back to. */
     isOnProbation: z.boolean(),
     hasFallback: z.boolean(),
+    /** Whether it wants an edge hub, which this agent does not run: routes between modules are not carried out. */
+    wantsEdgeHub: z.boolean(),
   }),
   modules: z.array(
     z.object({
@@ -98,6 +100,8 @@ export async function readAgentStatus(sources: StatusSources): Promise<AgentStat
       description: look?.status.description ?? '',
       isOnProbation: look?.desired !== undefined && generations.isOnProbation,
       hasFallback: generations.hasFallback,
+      // Every manifest does: Microsoft's runtime takes none without.
+      wantsEdgeHub: look?.desired !== undefined,
     },
     modules: modulesOf(look),
     pulls: sources.pulls().map(({ image, gotBytes, totalBytes }) => ({ image, gotBytes, totalBytes })),

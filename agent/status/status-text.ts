@@ -12,6 +12,7 @@ export function statusText(status: AgentStatus, nowMs: number): string {
     deployment: deploymentText(deployment),
     agent: `version ${status.version}, up for ${since(status.startedAt, nowMs)}, ${bytesText(status.residentBytes)} of memory`,
     engine: status.engine,
+    'edge hub': deployment.wantsEdgeHub ? 'not run: this agent has none, and carries out no routes' : undefined,
     'free disk': bytesText(status.freeDiskBytes),
   });
   const modules = status.modules.map(({ name, status: state, restartCount, startedAt, image }) => [
@@ -31,10 +32,24 @@ export function statusText(status: AgentStatus, nowMs: number): string {
     since(at, nowMs),
     error === undefined ? `${rows} rows` : `failed: ${error}`,
   ]);
+  const buffers = Object.entries(status.collection).map(([module, { bufferedBytes, streams }]) => {
+    const all = Object.values(streams);
+    const sum = (count: (stream: (typeof all)[number]) => number): number =>
+      all.reduce((rows, stream) => rows + count(stream), 0);
+    return [
+      module,
+      bytesText(bufferedBytes),
+      sum(({ buffered }) => buffered),
+      sum(({ uploaded }) => uploaded),
+      sum(({ quarantined }) => quarantined),
+      sum(({ dropped }) => Object.values(dropped).reduce((rows, reason) => rows + reason, 0)),
+    ];
+  });
   return [
     head,
     ...section(['module', 'state', 'for', 'restarts', 'image'], modules),
     ...section(['pulling', 'done', 'bytes'], pulls),
+    ...section(['buffer of', 'size', 'rows', 'uploaded', 'quarantined', 'dropped'], buffers),
     ...section(['upload of', 'ago', 'result'], uploads),
   ].join('\n\n');
 }

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { FerryError } from '../../shared/errors.ts';
-import { Workspace } from '../workspace/workspace.ts';
+import { FerryError, isFerryError } from '../../shared/errors.ts';
+import { defaultName, Workspace } from '../workspace/workspace.ts';
 import type { CommandResult } from './result.ts';
 
 /** What every command has at hand. */
@@ -9,8 +9,11 @@ export interface Session {
   readonly json: boolean;
   /** Aborted by SIGINT and SIGTERM; every wait of a command listens to it. */
   readonly signal: AbortSignal;
-  /** Opens the workspace that the command was called for; it is closed when the command ends. */
-  openWorkspace(): Promise<Workspace>;
+  /**
+   * Opens the workspace that the command was called for; it is closed when the command ends. With `orCreate` it is made where there
+   * is none: for what a new user may do first.
+   */
+  openWorkspace(options?: { readonly orCreate?: boolean }): Promise<Workspace>;
   /** Where `--workspace` or `FERRY_WORKSPACE` point to, else where the user stands. */
   readonly workspaceFolder: string;
   /** Writes one line of progress to standard error. */
@@ -51,7 +54,8 @@ async function runWork(
       json: common.json,
       signal: interruption.signal,
       workspaceFolder,
-      openWorkspace: async () => workspaces.use(await Workspace.open(workspaceFolder)),
+      openWorkspace: async ({ orCreate = false } = {}) =>
+        workspaces.use(await (orCreate ? openOrCreate(workspaceFolder) : Workspace.open(workspaceFolder))),
       note: (line) => process.stderr.write(`${line}\n`),
     });
     if (result !== undefined) {
@@ -61,6 +65,17 @@ async function runWork(
   } finally {
     process.removeListener('SIGINT', interrupt);
     process.removeListener('SIGTERM', interrupt);
+  }
+}
+
+async function openOrCreate(folder: string): Promise<Workspace> {
+  try {
+    return await Workspace.open(folder);
+  } catch (error) {
+    if (!isFerryError(error, 'WORKSPACE_NOT_FOUND')) throw error;
+    const made = await Workspace.create(folder, { name: defaultName(folder) });
+    process.stderr.write(`made the workspace ${made.folder}\n`);
+    return made;
   }
 }
 

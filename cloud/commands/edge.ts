@@ -9,6 +9,7 @@ import type { HubConfiguration, HubDevice } from '../azure/hub-resources.ts';
 import type { CommandResult } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
+import { addPlan } from './edge-plan.ts';
 import { type DeviceReport, deviceReportOf } from '../deploy/iotedge/device-report.ts';
 import { imageNames } from '../fleet/image-names.ts';
 import { appliedOf, type DeviceDocument, deviceTable, documentOf, noDeviceText, tagsText } from './device-text.ts';
@@ -30,6 +31,7 @@ export function addEdgeVerbs(noun: Command): void {
   addDeploymentVerbs(noun.command('deployment').description('IoT Edge deployments of the IoT Hub'));
   addFleetVerbs(noun.command('fleet').description('all devices at once'));
   addRolloutVerbs(noun.command('rollout').description('an image to many devices, stage by stage, each one proven'));
+  addPlan(noun);
 }
 
 function addDeviceVerbs(noun: Command): void {

@@ -17,12 +17,14 @@ import { artifactOf, findModel, listModels, type Model } from '../models/model.t
 import { registerModel, type Registration } from '../models/register.ts';
 import { imagesOf, removeModel } from '../models/remove.ts';
 import type { Sample } from '../models/sample.ts';
+import { workspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
   readonly name: string;
   readonly main?: string;
   readonly load: boolean;
+  readonly push: boolean;
   readonly framework?: Lineage['framework'];
   readonly frameworkVersion?: string;
   readonly experiment?: string;
@@ -80,14 +82,20 @@ function addRegister(noun: Command): void {
     .option('--dataset <use=id>', 'data it was made with, as training=ID, may be given several times', collectPair)
     .option('--sample <file>', 'a JSON file with a request to score it: {"<input>": [[…]]}; smoke tests send it')
     .option('--no-load', 'do not have ONNX Runtime load it once and score the sample, where memory is short')
+    .option('--no-push', "do not push it to the workspace's registry yet; its first image does")
     .option('--description <text>', 'what it is')
     .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
     .option('--property <key=value>', 'a property, which stays for good, may be given several times', collectPair);
   addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
     using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
+    const { registry: place, layoutRegistry } = workspace.config.endpoints;
+    const registry = options.push && place !== layoutRegistry ? workspaceRegistry(workspace) : undefined;
     const model = await registerModel(workspace, await registrationOf(path, options), {
       load: options.load,
+      ...(registry && { registry }),
+      onNotPushed: (reason) =>
+        session.note(`warning: ${options.name} is registered, and not pushed: ${reason.message}`),
       signal: session.signal,
       onProgress: (done, total) => progress.update(done, total),
     });

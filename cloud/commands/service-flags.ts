@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { resolve } from 'node:path';
 import type { z } from 'zod';
 import { isFerryError } from '../../shared/errors.ts';
 import { collectPair, positiveInteger } from '../cli/session.ts';
 import type { SettingDefinition } from '../deploy/settings/definition.ts';
 import { allSettings, type GivenSettings } from '../deploy/settings/definitions.ts';
-import { parseTarget, type TargetReference, targetKinds } from '../deploy/target.ts';
+import { parseTarget, type TargetKind, type TargetReference, targetKinds } from '../deploy/target.ts';
 
 /** What {@link addWaitFlags} gives. */
 export interface WaitFlags {
@@ -20,9 +21,10 @@ export function addWaitFlags(verb: Command): Command {
     .option('--timeout <seconds>', 'how long to wait', positiveInteger, 120);
 }
 
-/** Gives a verb an option for every setting of a service, grouped by the targets that take it. */
-export function addSettingFlags(verb: Command): Command {
+/** Gives a verb an option for every setting of a service, or for those of one target, grouped by the targets that take it. */
+export function addSettingFlags(verb: Command, only?: TargetKind): Command {
   for (const [name, definition] of allSettings()) {
+    if (only !== undefined && !definition.targets.includes(only)) continue;
     const flag = definition.flag ?? kebab(name);
     const heading = `Settings (${definition.targets.length === targetKinds.length ? 'all targets' : definition.targets.join(', ')}):`;
     if (definition.argument === undefined) {
@@ -38,7 +40,11 @@ export function addSettingFlags(verb: Command): Command {
 
 /** Gives the settings among the options that a verb was called with. */
 export function givenSettings(options: Readonly<Record<string, unknown>>): GivenSettings {
-  const given = allSettings().map(([name, { flag }]) => [name, options[flag === undefined ? name : camel(flag)]]);
+  const given = allSettings().map(([name, { flag, argument }]) => {
+    const value = options[flag === undefined ? name : camel(flag)];
+    // Files are where the user stands now, wherever a later command is called.
+    return [name, argument === '<file>' && typeof value === 'string' ? resolve(value) : value];
+  });
   return Object.fromEntries(given.filter(([, value]) => value !== undefined)) as GivenSettings;
 }
 

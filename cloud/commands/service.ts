@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { text as textOf } from 'node:stream/consumers';
 import { parseVersionedName } from '../../shared/model/name.ts';
-import { FerryError, systemCodeOf } from '../../shared/errors.ts';
+import { FerryError, isFerryError, systemCodeOf } from '../../shared/errors.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { pairsText } from '../cli/result.ts';
 import { addWork, positiveInteger, type Session } from '../cli/session.ts';
@@ -22,6 +22,7 @@ import type { Workspace } from '../workspace/workspace.ts';
 import { addLabelFilters, type ListOptions } from './label-options.ts';
 import { addCreate, addScale, addUpdate, deployOptions } from './service-change.ts';
 import { addWaitFlags, readTarget, type WaitFlags } from './service-flags.ts';
+import { addImport } from './service-import.ts';
 import { addKeys, addToken } from './service-keys.ts';
 import { addLogs, addOperations } from './service-logs.ts';
 import { describeService, serviceDocument } from './service-text.ts';
@@ -52,6 +53,7 @@ export function addServiceVerbs(noun: Command): void {
   addToken(noun);
   addLogs(noun);
   addOperations(noun);
+  addImport(noun);
   addDelete(noun);
 }
 
@@ -73,7 +75,7 @@ function addList(noun: Command): void {
     });
     if (records.length === 0) return { json: [], text: 'There is no such service.' };
     const seen: [ServiceRecord, ServiceStatus][] = [];
-    for (const record of records) seen.push([record, await observeService(workspace, record, session.signal)]);
+    for (const record of records) seen.push([record, await statusOf(workspace, record, session.signal)]);
     return {
       json: seen.map(([record, status]) => serviceDocument(record, status)),
       text: table(
@@ -155,6 +157,17 @@ function addDelete(noun: Command): void {
       text: fields({ deleted: name, removed: removed.join('\n') || 'nothing was left' }),
     };
   });
+}
+
+/** One target that cannot be asked must not hide the services on all others. */
+async function statusOf(workspace: Workspace, record: ServiceRecord, signal: AbortSignal): Promise<ServiceStatus> {
+  try {
+    return await observeService(workspace, record, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isFerryError(error)) throw error;
+    return { state: 'Unhealthy', reason: `its target cannot be asked: ${error.message}`, instances: [] };
+  }
 }
 
 async function addressOf(workspace: Workspace, record: ServiceRecord, session: Session): Promise<string> {

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { FerryError } from '../../shared/errors.ts';
 import { type Faults, HubSimulator } from '../azure/hub-simulator.ts';
 import type { CommandResult } from '../cli/result.ts';
+import { becomeProgram } from '../../shared/programs.ts';
 import { fields } from '../../shared/text-layout.ts';
 import { addWork, type Session } from '../cli/session.ts';
 import { addFleet } from './simulate-fleet.ts';
@@ -19,8 +20,41 @@ interface SetFlags {
 /** Adds the verbs of `ferry simulate`. */
 export function addSimulateVerbs(noun: Command): void {
   addFleet(noun);
+  addAccelerator(noun.command('accelerator').description('a simulated accelerator with one model, in the foreground'));
   addFaultVerbs(noun.command('faults').description('what goes wrong in the simulated IoT Hub, switched while it runs'));
   addDeviceVerbs(noun.command('device').description('what happens to one device of the simulated IoT Hub'));
+}
+
+interface AcceleratorFlags {
+  readonly name?: string;
+  readonly modelVersion?: string;
+  readonly host: string;
+  readonly port: string;
+  readonly latency: string;
+  readonly queue: string;
+  readonly unsupported?: readonly string[];
+}
+
+function addAccelerator(verb: Command): void {
+  verb
+    .argument('<file>', 'the ONNX file; quantised (QDQ), with numbers alone in its shapes')
+    .option('--name <name>', 'what the model is called there (default: as the file)')
+    .option('--model-version <version>', 'its version there (default: 1)')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--port <port>', 'port of the Open Inference Protocol; 0 takes any free one', within(0, 65_535), '8500')
+    .option('--latency <ms>', 'what one run takes at least', within(0, 600_000), '1')
+    .option('--queue <count>', 'requests that may wait', within(1, 100_000), '64')
+    .option(
+      '--unsupported <operators...>',
+      'operators that the card has not: they run on the processor, and it says so',
+    )
+    .action((file: string, { unsupported, ...flags }: AcceleratorFlags) => {
+      const named = Object.entries({ ...flags, model: file }).flatMap(([key, value]) => [
+        `--${key.replace('modelVersion', 'model-version')}`,
+        value,
+      ]);
+      becomeProgram('simulators', ['accelerator', ...named, ...(unsupported ? ['--unsupported', ...unsupported] : [])]);
+    });
 }
 
 function addFaultVerbs(noun: Command): void {
@@ -104,6 +138,14 @@ function describeFaults(hub: HubSimulator, faults: Faults): CommandResult {
       'clock skew': `${faults.clockSkewMs / 1000} s`,
       outage: `${faults.outageMs / 1000} s`,
     }),
+  };
+}
+
+/** Checks a whole number, which another program then reads. */
+function within(min: number, max: number): (text: string) => string {
+  return (text) => {
+    if (/^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max) return text;
+    throw new InvalidArgumentError(`It is "${text}", a whole number from ${min} to ${max} was wanted.`);
   };
 }
 

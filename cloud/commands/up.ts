@@ -1,14 +1,24 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { join } from 'node:path';
-import { isFerryError } from '../../shared/errors.ts';
 import { fields } from '../../shared/text-layout.ts';
 import { addWork, positiveInteger, type Session } from '../cli/session.ts';
-import { LocalWorld, type WorldEndpoints, type WorldPart, worldParts } from '../local-world.ts';
-import { defaultName, Workspace } from '../workspace/workspace.ts';
+import {
+  LocalWorld,
+  type WorldEndpoints,
+  type WorldEngine,
+  worldEngines,
+  type WorldPart,
+  worldParts,
+} from '../local-world.ts';
+import type { Workspace } from '../workspace/workspace.ts';
+
+/** Where the local world's resources are said to be. */
+const localRegion = 'westeurope';
 
 interface UpFlags {
   readonly only?: readonly WorldPart[];
   readonly evaluateEvery?: number;
+  readonly engine?: WorldEngine;
 }
 
 /** Makes `ferry up` run the local world, or parts of it, in the foreground until it is stopped. */
@@ -20,13 +30,20 @@ export function addUp(verb: Command): void {
       'how often the IoT Hub evaluates deployments; the real one does every 300 (default: at every change)',
       positiveInteger,
     );
-  addWork<UpFlags>(verb, async (session, { only, evaluateEvery }) => {
-    using workspace = await openOrCreate(session);
+  verb.addOption(
+    new Option(
+      '--engine <engine>',
+      'what runs container groups (default: Docker where it answers, else processes)',
+    ).choices(worldEngines),
+  );
+  addWork<UpFlags>(verb, async (session, { only, evaluateEvery, engine }) => {
+    const workspace = await session.openWorkspace({ orCreate: true });
     await using world = await LocalWorld.start({
       folder: join(workspace.folder, 'world'),
       layoutFolder: workspace.layoutFolder,
       only,
       evaluateEverySeconds: evaluateEvery,
+      engine,
       signal: session.signal,
     });
     await keepEndpoints(workspace, world.endpoints);
@@ -45,43 +62,42 @@ function readParts(text: string): readonly WorldPart[] {
 }
 
 /** What is not started stays what the workspace says it is: another registry than the local one, for example. */
-async function keepEndpoints(workspace: Workspace, { registry, hub, storage, caFile }: WorldEndpoints): Promise<void> {
+async function keepEndpoints(
+  workspace: Workspace,
+  { registry, hub, storage, arm, caFile }: WorldEndpoints,
+): Promise<void> {
   await workspace.setEndpoints(
     {
       ...workspace.config.endpoints,
-      ...(registry === undefined ? {} : { registry }),
+      ...(registry === undefined ? {} : { registry, layoutRegistry: registry }),
       ...(hub === undefined ? {} : { hub: hub.hostName }),
       ...(storage === undefined
         ? {}
         : { storage: { blobEndpoint: storage.blobEndpoint, container: storage.container } }),
+      ...(arm === undefined
+        ? {}
+        : { azure: { endpoint: arm.endpoint, tenant: arm.tenantId, client: arm.clientId, region: localRegion } }),
       caFile,
     },
     {
       ...(await workspace.secrets()),
       ...(hub === undefined ? {} : { hubConnectionString: hub.connectionString }),
       ...(storage === undefined ? {} : { storageConnectionString: storage.connectionString }),
+      ...(arm === undefined ? {} : { azureClientSecret: arm.clientSecret }),
     },
   );
 }
 
-/** The first step of a new user is this command, so it makes the workspace that it needs. */
-async function openOrCreate(session: Session): Promise<Workspace> {
-  try {
-    return await Workspace.open(session.workspaceFolder);
-  } catch (error) {
-    if (!isFerryError(error, 'WORKSPACE_NOT_FOUND')) throw error;
-    return Workspace.create(session.workspaceFolder, { name: defaultName(session.workspaceFolder) });
-  }
-}
-
 /** Prints at once, not at the end: whoever started it waits for this to go on. */
 function printEndpoints(session: Session, workspace: Workspace, endpoints: WorldEndpoints): void {
-  const { registry, hub, storage, caFile } = endpoints;
+  const { registry, hub, storage, arm, kubernetes, caFile } = endpoints;
   const text = fields({
     workspace: workspace.folder,
     registry,
     hub: hub?.hostName,
     storage: storage && `${storage.blobEndpoint}/${storage.container}`,
+    azure: arm?.endpoint,
+    kubernetes: kubernetes && `${kubernetes.server}  (KUBECONFIG=${kubernetes.kubeconfigFile})`,
     CA: caFile,
     '': 'Ready. Connection strings: --json, or secrets.json in the workspace. Ctrl-C stops it.',
   });

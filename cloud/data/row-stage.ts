@@ -8,6 +8,11 @@ import type { DataBlob } from './find-blobs.ts';
 import { joinStatements, selectJoined, type StagedRow, stageTables, supersededLabels } from './join.ts';
 import type { CollectedRow, Feature, RowSink } from './read/collected-row.ts';
 
+/**
+ * What SQLite keeps in memory of the file, and of each sort until it goes to a file of its own. The join has several at a time.
+ */
+const cacheKibibytes = 4096;
+
 /** A row of the joined result; a designation that has no row here is absent. */
 export interface JoinedRow {
   readonly service: string;
@@ -51,6 +56,7 @@ export class RowStage implements Disposable {
       this.#database.pragma('locking_mode = EXCLUSIVE');
       this.#database.pragma('journal_mode = WAL');
       this.#database.pragma('synchronous = NORMAL');
+      this.#database.pragma(`cache_size = ${-cacheKibibytes}`);
       this.#database.transaction(() => this.#begin(identity)).exclusive();
     } catch (error) {
       this.#database.close();

@@ -33,6 +33,8 @@ export interface DeployPlan {
   readonly steps: readonly string[];
   /** What would be sent, as the target takes it: Kubernetes objects, a container group, an IoT Edge manifest. No secrets in it. */
   readonly documents: readonly unknown[];
+  /** What each place will run, where there are several. */
+  readonly places?: readonly { readonly name: string; readonly runs: readonly string[] }[];
 }
 
 /** The settings of one call. */

@@ -6,14 +6,26 @@ import { type TargetKind, type TargetReference, targetText } from './target.ts';
 
 /** What there is of one kind of target. */
 interface Target {
-  /** Kind of the computes that it needs one of; none where there is one place only. */
+  /** Kind of the computes that it may be on one of; none where there is one place only. */
   readonly compute?: Compute['kind'];
+  /** Whether there is a place of its own too, for whoever names no compute. */
+  readonly hasOwnPlace?: boolean;
   /** Loaded only when it is asked for: each brings clients that take long to load. */
   readonly open: (context: DeployerContext) => Promise<Deployer>;
 }
 
 /** The deployers that there are, one a target. */
 const targets: { readonly [K in TargetKind]?: Target } = {
+  local: { open: async (context) => (await import('./local/local.ts')).openLocal(context) },
+  aks: {
+    compute: 'kubernetes',
+    open: async (context) => (await import('./kubernetes/kubernetes.ts')).openKubernetes(context),
+  },
+  aci: {
+    compute: 'containerInstances',
+    hasOwnPlace: true,
+    open: async (context) => (await import('./aci/aci.ts')).openAci(context),
+  },
   iotedge: { open: async (context) => (await import('./iotedge/iotedge.ts')).openIotEdge(context) },
 };
 
@@ -40,7 +52,11 @@ export async function openDeployer(
   return target.open({ workspace, compute: findCompute(workspace, reference, target), signal });
 }
 
-function findCompute(workspace: Workspace, reference: TargetReference, { compute: kind }: Target): Compute | undefined {
+function findCompute(
+  workspace: Workspace,
+  reference: TargetReference,
+  { compute: kind, hasOwnPlace = false }: Target,
+): Compute | undefined {
   const doing = `deploy to "${targetText(reference)}"`;
   if (kind === undefined) {
     if (reference.compute === undefined) return undefined;
@@ -49,6 +65,7 @@ function findCompute(workspace: Workspace, reference: TargetReference, { compute
       `Cannot ${doing}: there is one place of that kind only, "${reference.kind}" was wanted`,
     );
   }
+  if (hasOwnPlace && reference.compute === undefined) return undefined;
   const computes = Object.entries(workspace.config.computes ?? {}).filter(([, compute]) => compute.kind === kind);
   const named = reference.compute === undefined ? computes : computes.filter(([name]) => name === reference.compute);
   const [found, ...more] = named;

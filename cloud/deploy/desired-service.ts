@@ -73,7 +73,8 @@ export async function changedService(
     settings,
     ...(change.keys && { keys: change.keys }),
   };
-  return desiredWith(workspace, request, await secretsOf(workspace, request));
+  const isTlsGiven = (change.allSettings ?? change.settings)?.tlsCertificateFile !== undefined;
+  return desiredWith(workspace, request, await secretsOf(workspace, { ...request, keepsTls: !isTlsGiven }));
 }
 
 /** Gives all that a service was, as it is recorded. */
@@ -111,19 +112,19 @@ function keyProblems(keys: ServiceRequest['keys'] = {}): string[] {
 /** Gives the secrets that a service is to have: those that it has, and over them what was asked for. */
 async function secretsOf(
   workspace: Workspace,
-  { name, settings, keys = {} }: Pick<ServiceRequest, 'name' | 'settings' | 'keys'>,
+  {
+    name,
+    settings,
+    keys = {},
+    keepsTls = false,
+  }: Pick<ServiceRequest, 'name' | 'settings' | 'keys'> & { readonly keepsTls?: boolean },
 ): Promise<ServiceSecrets> {
-  const { tls: tlsBefore, ...before } = (await readSecrets(workspace, name)) ?? newSecrets();
-  const { tlsCertificateFile, tlsKeyFile } = settings;
-  const tls =
-    tlsCertificateFile === undefined || tlsKeyFile === undefined
-      ? undefined
-      : await readTls({ certificate: tlsCertificateFile, key: tlsKeyFile }).catch((error: unknown) => {
-          // The files may be gone since: what the service has goes on being used.
-          if (tlsBefore === undefined) throw error;
-          return tlsBefore;
-        });
-  return { ...before, ...keys, ...(tls && { tls }) };
+  const { tls: before, ...others } = (await readSecrets(workspace, name)) ?? newSecrets();
+  const { tlsCertificateFile: certificate, tlsKeyFile: key } = settings;
+  if (certificate === undefined || key === undefined) return { ...others, ...keys };
+  // Where they are not given anew the files may be gone since: what the service has goes on being used.
+  const tls = keepsTls && before !== undefined ? before : await readTls({ certificate, key });
+  return { ...others, ...keys, ...(tls && { tls }) };
 }
 
 async function readTls(files: { readonly certificate: string; readonly key: string }): Promise<ServiceSecrets['tls']> {

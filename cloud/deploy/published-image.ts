@@ -1,7 +1,7 @@
 import type { Digest } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { formatReference, parseReference } from '../../shared/oci/reference.ts';
-import { openRegistry } from '../images/registry.ts';
+import { openRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 /** An image of the workspace. */

@@ -5,6 +5,7 @@ import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { updateLabels } from '../models/label-store.ts';
 import { addVersion } from '../workspace/new-version.ts';
+import { workspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { appLayer } from './app-layer.ts';
 import { flavorLabel, flavorTraits } from './flavor.ts';
@@ -132,8 +133,8 @@ async function addImage(
   options: CreateOptions,
 ): Promise<Omit<CreatedImage, 'bytesBuilt' | 'warnings'>> {
   const { name, digest } = image;
-  const { database, config } = workspace;
-  const { registry } = config.endpoints;
+  const { database } = workspace;
+  const registry = workspaceRegistry(workspace);
   const publisher = registry === undefined ? undefined : new Publisher(layout, registry);
   const { root } = documents;
   const wasThere = (await layout.resolve(name, digest)) !== undefined;

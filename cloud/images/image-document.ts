@@ -3,7 +3,7 @@ import type { ImageConfig } from '../../shared/oci/image-config.ts';
 import { encodeJson } from '../../shared/oci/manifest.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { imageUser, nodePath } from './base-layer.ts';
-import { serverPath } from './engine-layer.ts';
+import { serverArguments, serverEnvironment } from './server-command.ts';
 import type { ImageLayer } from './image.ts';
 import type { ImagePlatform } from './platform.ts';
 
@@ -89,7 +89,7 @@ function writePlatform(
       User: `${imageUser.id}:${imageUser.group}`,
       ExposedPorts: { [`${scoringPort}/tcp`]: {} },
       Env: mergeEnvironment(environment),
-      Entrypoint: [nodePath, serverPath],
+      Entrypoint: [nodePath, ...serverArguments],
       WorkingDir: '/app',
       Labels: labels,
       StopSignal: 'SIGTERM',
@@ -155,7 +155,7 @@ function sharedAnnotations(parts: readonly PlatformParts[]): Record<string, stri
 
 /** Adds the variables that every image sets to those of its base and flavor; of one name the last one counts. */
 function mergeEnvironment(before: readonly string[]): string[] {
-  const all = [...before, 'NODE_ENV=production', 'HOME=/tmp', doNotTrack];
+  const all = [...before, 'NODE_ENV=production', 'HOME=/tmp', doNotTrack, ...serverEnvironment];
   return [...new Map(all.map((variable) => [nameOf(variable), variable])).values()];
 }
 

@@ -2,11 +2,11 @@ import type { Digest } from '../../shared/digest.ts';
 import { copyImage, type CopyProgress } from '../../shared/oci/copy-image.ts';
 import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
-import type { RegistryClient } from '../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
 import { artifactOf, type Model } from '../models/model.ts';
+import { pushModel } from '../models/push-model.ts';
+import type { WorkspaceRegistry } from '../workspace/registry.ts';
 import type { ManifestBytes } from './image-document.ts';
-import { openRegistry } from './registry.ts';
 
 /** What a push moved, in bytes of blobs. */
 export interface PushResult {
@@ -37,15 +37,11 @@ export interface PublishedImage {
 /** Pushes the workspace's images, and the artifacts of their models, to the workspace's registry. */
 export class Publisher {
   readonly #layout: LayoutStore;
-  readonly #client: RegistryClient;
-  readonly #prefix: string;
+  readonly #registry: WorkspaceRegistry;
 
-  /** @param registry `host[:port][/prefix]`, as the workspace's configuration has it */
-  constructor(layout: LayoutStore, registry: string) {
-    const [host = '', ...prefix] = registry.split('/');
+  constructor(layout: LayoutStore, registry: WorkspaceRegistry) {
     this.#layout = layout;
-    this.#client = openRegistry(host);
-    this.#prefix = prefix.map((part) => `${part}/`).join('');
+    this.#registry = registry;
   }
 
   /**
@@ -56,16 +52,13 @@ export class Publisher {
   async push(image: PublishedImage, options: PushOptions = {}): Promise<PushResult> {
     const signal = options.signal === undefined ? {} : { signal: options.signal };
     const from = layoutPlace(this.#layout);
-    const to = registryPlace(this.#client);
+    const { client, prefix } = this.#registry;
+    const to = registryPlace(client, this.#layout.uploads);
     let pushed = 0;
     for (const model of image.models) {
-      const { repository, tag, digest } = artifactOf(model);
-      const { movedBytes } = await copyImage({
-        from: { place: from, repository, reference: digest },
-        to: { place: to, repository: this.#prefix + repository, tags: [tag] },
-        ...signal,
-        onProgress: (progress) => report(progress, options),
-      });
+      const onProgress = (progress: CopyProgress): void => report(progress, options);
+      const where = { layout: this.#layout, registry: this.#registry };
+      const { movedBytes } = await pushModel(model, where, { ...signal, onProgress });
       pushed += movedBytes;
     }
     const modelRepositories = new Map(image.models.map((model) => [model.digest, artifactOf(model).repository]));
@@ -75,14 +68,14 @@ export class Publisher {
     };
     const { movedBytes, mountedBytes, presentBytes } = await copyImage({
       from: { place: from, repository: image.name, reference: image.digest },
-      to: { place: to, repository: this.#prefix + image.name },
-      mountFrom: ({ digest }) => sources(digest).map((repository) => this.#prefix + repository),
+      to: { place: to, repository: prefix + image.name },
+      mountFrom: ({ digest }) => sources(digest).map((repository) => prefix + repository),
       ...signal,
       onProgress: (progress) => report(progress, options),
     });
     const sbom = await copyImage({
       from: { place: from, repository: image.name, reference: image.sbom },
-      to: { place: to, repository: this.#prefix + image.name },
+      to: { place: to, repository: prefix + image.name },
       ...signal,
     });
     pushed += sbom.movedBytes;
@@ -91,7 +84,8 @@ export class Publisher {
 
   /** Gives a pushed image a tag, for people and for tools that know no digests. */
   async tag(name: string, tag: string, manifest: ManifestBytes, signal?: AbortSignal): Promise<void> {
-    await this.#client.putManifest(this.#prefix + name, tag, manifest, signal === undefined ? {} : { signal });
+    const { client, prefix } = this.#registry;
+    await client.putManifest(prefix + name, tag, manifest, signal === undefined ? {} : { signal });
   }
 }
 

@@ -8,7 +8,7 @@ import { registryPlace } from '../../shared/oci/registry-place.ts';
 import { baseProblems } from './base-content.ts';
 import type { ImageLayer } from './image.ts';
 import { type ImagePlatform, platformText } from './platform.ts';
-import { openRegistry } from './registry.ts';
+import { openRegistry } from '../workspace/registry.ts';
 import type { Component } from './sbom.ts';
 
 /** The oldest Node that the scoring server runs on. */

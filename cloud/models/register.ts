@@ -1,17 +1,23 @@
 import { type Clock, systemClock } from '../../shared/clock.ts';
 import { type Digest, digestOf } from '../../shared/digest.ts';
-import { FerryError } from '../../shared/errors.ts';
+import { FerryError, isFerryError } from '../../shared/errors.ts';
 import { modelNameProblem, modelRepository } from '../../shared/model/name.ts';
 import type { Signature } from '../../shared/model/signature.ts';
+import type { CopyProgress } from '../../shared/oci/copy-image.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
-import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
+import { isLocalRegistry } from '../../shared/oci/registry-address.ts';
+import type { StreamedUpload } from '../../shared/oci/streamed-upload.ts';
+import { tarLayer } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
+import type { WorkspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { modelArtifact } from './artifact.ts';
+import { layerEntries } from './layer-entries.ts';
 import { type InferredShapes, type Loaded, loadOnce } from './load-once.ts';
 import { insertModel, type Model } from './model.ts';
 import { addExternalFiles, findModelFiles, mainFile, type ModelFiles, refuseChanged } from './model-files.ts';
+import { pushModel } from './push-model.ts';
 import { readSample, type Sample, sampleBytesMax } from './sample.ts';
 import { fromRuntimeTensors, toRuntimeTensors } from './sample-tensors.ts';
 import { makeServable } from './servable.ts';
@@ -38,6 +44,10 @@ export interface Registration {
 export interface RegisterOptions {
   /** Whether ONNX Runtime is to load the model once. @default true */
   readonly load?: boolean;
+  /** Where it is pushed to, once it is registered. @default nowhere */
+  readonly registry?: WorkspaceRegistry;
+  /** Told why the registered model could not be pushed. */
+  readonly onNotPushed?: (reason: FerryError) => void;
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
   /** Told how much is packed, in bytes. */
@@ -116,7 +126,24 @@ export async function registerModel(
     },
     insert: (version) => insertModel(workspace.database, { ...row, version }),
   });
+  if (options.registry) await pushRegistered({ version, ...row }, { layout, registry: options.registry }, options);
   return { version, ...row };
+}
+
+/** Pushes what is registered: a registry that cannot be reached now gets it with the first image. */
+async function pushRegistered(
+  model: Model,
+  where: { readonly layout: LayoutStore; readonly registry: WorkspaceRegistry },
+  { signal, onNotPushed, onProgress }: RegisterOptions,
+): Promise<void> {
+  const report = ({ totalBytes, presentBytes, movedBytes }: CopyProgress): void =>
+    onProgress?.(presentBytes + movedBytes, totalBytes);
+  try {
+    await pushModel(model, where, { ...(signal && { signal }), onProgress: report });
+  } catch (error) {
+    if (!isFerryError(error)) throw error;
+    onNotPushed?.(error);
+  }
 }
 
 function checkRegistration(registration: Registration): void {
@@ -202,27 +229,37 @@ async function packModel(
       : loadOnce({ file: mainFile(model), sizeBytes: total, request, signal })
   ).then((loaded) => ({ signature: check(loaded), outputs: loaded.outputs }));
   loading.catch((error: unknown) => ended.abort(error));
-  const entries = model.files.map(({ path, file, sizeBytes }): LayerEntry => {
-    const content = { file, size: sizeBytes };
-    return { kind: 'file', path: `/models/${name}/${path}`, content };
-  });
+  await using upload = openUpload(name, options, signal);
+  const entries = layerEntries(name, model.files);
   async function* packed(): AsyncGenerator<Uint8Array> {
     let done = 0;
     for await (const piece of tarLayer(entries)) {
       yield piece;
+      await upload?.add(piece);
       done += piece.byteLength;
       options.onProgress?.(Math.min(done, total), total);
     }
+    upload?.end();
     // The layout keeps nothing of a source that fails.
     await loading;
   }
   try {
     const layer = await layout.putBlob(packed(), { signal });
+    await upload?.finish(layer);
     return { layer, ...(await loading) };
   } finally {
     ended.abort();
     await loading.catch(() => undefined);
   }
+}
+
+/**
+ * Opens an upload that takes the layer while it is packed, where the registry is on this machine: elsewhere the way there is what takes the
+ * time, and a push that can go on after a break is worth more.
+ */
+function openUpload(name: string, { registry }: RegisterOptions, signal: AbortSignal): StreamedUpload | undefined {
+  if (registry === undefined || !isLocalRegistry(registry.client.host)) return undefined;
+  return registry.client.streamBlob(registry.prefix + modelRepository(name), signal);
 }
 
 function totalBytes({ files }: ModelFiles): number {

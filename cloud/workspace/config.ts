@@ -7,10 +7,24 @@ export const workspaceFormat = 1;
 export const endpointsSchema = z.strictObject({
   /** OCI registry as `host[:port][/prefix]`; images are pushed to it. */
   registry: z.string().min(1).optional(),
+  /** The registry that serves the workspace's own layout, where one has: what is built is there at once. */
+  layoutRegistry: z.string().min(1).optional(),
   /** Host name of the IoT Hub, with a port where it is not the standard one. */
   hub: z.string().min(1).optional(),
   /** Storage account that collected data is read from. */
   storage: z.strictObject({ blobEndpoint: z.url(), container: z.string().min(3) }).optional(),
+  /** How Azure's resources are managed; absent means Azure's public cloud, and whoever the environment signs in as. */
+  azure: z
+    .strictObject({
+      /** Of Resource Manager. @default Azure's public cloud */
+      endpoint: z.url().optional(),
+      /** Tenant and application to sign in as; the secret is with the other secrets. */
+      tenant: z.guid().optional(),
+      client: z.guid().optional(),
+      /** Where new resources are made. */
+      region: z.string().min(1).optional(),
+    })
+    .optional(),
   /** PEM file of a certificate authority that these endpoints are signed by. */
   caFile: z.string().min(1).optional(),
 });
@@ -57,6 +71,10 @@ export const secretsSchema = z.strictObject({
   hubConnectionString: z.string().optional(),
   /** `DefaultEndpointsProtocol=…;AccountName=…;AccountKey=…;BlobEndpoint=…` */
   storageConnectionString: z.string().optional(),
+  /** Of the Application Insights resource that services send their traces to: `InstrumentationKey=…;IngestionEndpoint=…` */
+  appInsightsConnectionString: z.string().optional(),
+  /** Of the application that `endpoints.azure.client` names. */
+  azureClientSecret: z.string().optional(),
 });
 
 export type Compute = z.infer<typeof computeSchema>;

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { FerryError } from '../errors.ts';
 import { type CreateOptions, splitCreateOptions } from './create-options.ts';
-import { type EdgeModule, edgeAgentDesiredSchema, edgeHubDesiredSchema } from './manifest.ts';
+import { type EdgeModule, edgeAgentDesiredSchema, edgeHubDesiredSchema, edgeModuleSchema } from './manifest.ts';
 
 /** A module to put into a deployment. */
 export interface ModuleToDeploy {
@@ -107,6 +107,21 @@ export function edgeManifest(options: EdgeAgentDesiredOptions & EdgeHubDesiredOp
       $edgeHub: { 'properties.desired': edgeHubDesired(options) },
     },
   };
+}
+
+/**
+ * Makes the content of a layered deployment: modules that come to those of the deployment below, whatever these are.
+ * @throws {FerryError} DEPLOYMENT_INVALID naming everything that the schema refuses
+ * @see https://learn.microsoft.com/azure/iot-edge/module-deployment-monitoring#layered-deployment
+ */
+export function edgeLayer(modules: Readonly<Record<string, ModuleToDeploy>>): {
+  readonly modulesContent: Record<string, WireObject>;
+} {
+  const entries = Object.entries(modules).map(([name, module]): [string, WireObject] => [
+    `properties.desired.modules.${name}`,
+    checked(wireModule(module), edgeModuleSchema, `the module "${name}"`),
+  ]);
+  return { modulesContent: { $edgeAgent: Object.fromEntries(entries) } };
 }
 
 function wireModule(module: ModuleToDeploy): WireObject {

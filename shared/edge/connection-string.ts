@@ -6,8 +6,8 @@ export interface DeviceConnectionString {
   readonly hostName: string;
   readonly deviceId: string;
   readonly moduleId?: string;
-  /** Base64 of the device's symmetric key; a secret. */
-  readonly sharedAccessKey: string;
+  /** Base64 of the device's symmetric key; a secret. Absent where it signs in with a certificate. */
+  readonly sharedAccessKey?: string;
   /** Host that is dialled instead of `hostName`, with its port if any. */
   readonly gatewayHostName?: string;
 }
@@ -31,10 +31,11 @@ export interface ServiceConnectionString {
 export function parseDeviceConnectionString(text: string): DeviceConnectionString {
   const fields = fieldsOf(text, 'device', ['HostName', 'DeviceId', 'SharedAccessKey']);
   const [moduleId, gatewayHostName] = [fields.get('ModuleId'), fields.get('GatewayHostName')];
+  const sharedAccessKey = fields.get('SharedAccessKey');
   return {
     hostName: fields.get('HostName') ?? '',
     deviceId: fields.get('DeviceId') ?? '',
-    sharedAccessKey: fields.get('SharedAccessKey') ?? '',
+    ...(sharedAccessKey === undefined ? {} : { sharedAccessKey }),
     ...(moduleId === undefined ? {} : { moduleId }),
     ...(gatewayHostName === undefined ? {} : { gatewayHostName }),
   };
@@ -60,6 +61,7 @@ export function formatDeviceConnectionString(parts: DeviceConnectionString): str
     ['DeviceId', parts.deviceId],
     ['ModuleId', parts.moduleId],
     ['SharedAccessKey', parts.sharedAccessKey],
+    ['x509', parts.sharedAccessKey === undefined ? 'true' : undefined],
     ['GatewayHostName', parts.gatewayHostName],
   ];
   return fields
@@ -92,10 +94,12 @@ function fieldsOf(text: string, whose: 'device' | 'hub', wanted: readonly string
     else if (fields.has(name)) problems.push(`"${name}" is given twice`);
     else fields.set(name, part.slice(at + 1).trim());
   }
-  if (fields.get('x509')?.toLowerCase() === 'true') {
-    problems.push('"x509=true" says a certificate, but a module as the agent is one signs in to a hub with a key only');
+  const hasCertificate = whose === 'device' && fields.get('x509')?.toLowerCase() === 'true';
+  if (hasCertificate && fields.has('SharedAccessKey')) problems.push('it has both "SharedAccessKey" and "x509=true"');
+  for (const name of wanted) {
+    if (fields.get(name) || (hasCertificate && name === 'SharedAccessKey')) continue;
+    problems.push(`"${name}" is missing`);
   }
-  for (const name of wanted) if (!fields.get(name)) problems.push(`"${name}" is missing`);
   const key = fields.get('SharedAccessKey');
   if (key && !isBase64(key)) problems.push('"SharedAccessKey" is not base64');
   if (problems.length === 0) return fields;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * What an optimised graph is for: it lies beside the graph that it was made of, in a file of its own beside it. Where it was not made for

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { tensorSchema } from './signature.ts';
 
 /** Where in an image its scoring script is, bundled into one file. An image without it serves its models as they are. */

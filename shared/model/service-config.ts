@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { signatureSchema } from './signature.ts';
 
 /** Where in an image the scoring server finds its {@link ServiceConfig}. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Element types that a tensor may have here, in Open Inference Protocol's sense, by ONNX's names in lower case. */
 export const tensorTypes = [

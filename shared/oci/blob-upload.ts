@@ -1,4 +1,5 @@
 import { FerryError } from '../errors.ts';
+import type { UploadSessions } from './upload-sessions.ts';
 import type { Expected } from './verified.ts';
 import { type RegistryResponse, type RegistryTransport } from './registry-transport.ts';
 import { attemptsMax, isRetryableFailure } from './registry-retries.ts';
@@ -13,6 +14,8 @@ export interface UploadSource {
 export interface UploadOptions {
   /** Larger blobs go in chunks of so many bytes. @default 64 MiB, where a blob is over 128 MiB */
   readonly chunkBytes?: number;
+  /** Where it is kept how far a large blob is, to be gone on with by another process. @default nowhere */
+  readonly sessions?: UploadSessions;
   readonly signal?: AbortSignal;
   /** Called with the number of bytes that the registry has so far. */
   readonly onProgress?: (bytes: number) => void;
@@ -44,7 +47,8 @@ export async function uploadBlob(
       // An upload that the registry has forgotten, or that broke off where it cannot be gone on with, begins again.
       const isWorthIt = upload.isLost || (upload.hasBegun && isRetryableFailure(error));
       if (attempt >= attemptsMax || !isWorthIt) {
-        await upload.cancel();
+        // What broke off for want of a link is kept for another process to go on with.
+        if (options.sessions === undefined || !isRetryableFailure(error)) await upload.cancel();
         throw error;
       }
       await transport.waitToRetry(attempt - 1, error, options.signal);
@@ -86,18 +90,53 @@ class BlobUpload {
   }
 
   async run(): Promise<void> {
-    const begun = await this.#send('POST', `${this.#repository}/blobs/uploads/`, { statuses: [202] });
-    this.#moveTo(begun);
-    // A registry may ask for larger chunks than these.
-    const leastBytes = Number(begun.header('oci-chunk-min-length') ?? '0') || 0;
     const { chunkBytes = defaultChunkBytes } = this.#options;
     const isWhole = this.#blob.size <= (this.#options.chunkBytes ?? wholeBytesMax);
-    if (!isWhole) await this.#sendChunks(Math.max(chunkBytes, leastBytes));
+    const isResumed = !isWhole && (await this.#resume());
+    const leastBytes = isResumed ? 0 : await this.#begin();
+    if (!isWhole) {
+      await this.#keepPlace();
+      await this.#sendChunks(Math.max(chunkBytes, leastBytes));
+    }
     await this.#finish();
+    if (!isWhole) await this.#options.sessions?.forget(this.#name);
+  }
+
+  /** Opens a session, and gives how many bytes a chunk must have at least, as the registry may ask for larger ones. */
+  async #begin(): Promise<number> {
+    const begun = await this.#send('POST', `${this.#repository}/blobs/uploads/`, { statuses: [202] });
+    this.#moveTo(begun);
+    return Number(begun.header('oci-chunk-min-length') ?? '0') || 0;
+  }
+
+  /** Goes on with what another process left; says whether there is such a thing, that the registry still knows. */
+  async #resume(): Promise<boolean> {
+    this.#location = await this.#options.sessions?.claim(this.#name);
+    if (this.#location === undefined) return false;
+    try {
+      await this.#findOutHowFar();
+    } catch {
+      this.#options.signal?.throwIfAborted();
+    }
+    // One that holds more than the blob is another one's.
+    if (this.#sent > 0 && this.#sent <= this.#blob.size && !this.#isLost) return true;
+    await this.#options.sessions?.forget(this.#name);
+    [this.#location, this.#sent, this.#isLost] = [undefined, 0, false];
+    return false;
+  }
+
+  async #keepPlace(): Promise<void> {
+    if (this.#location !== undefined) await this.#options.sessions?.keep(this.#name, this.#location);
+  }
+
+  /** What the upload is known by to another process. */
+  get #name(): string {
+    return `${this.#transport.host}/${this.#repository}@${this.#blob.digest}`;
   }
 
   /** Tells the registry that nobody will go on with it; one that cannot be told forgets it in time. */
   async cancel(): Promise<void> {
+    await this.#options.sessions?.forget(this.#name);
     if (this.#location === undefined || this.#isLost) return;
     const statuses = [200, 202, 204, 400, 401, 403, 404, 405];
     await this.#send('DELETE', this.#location, { statuses, attemptsMax: 1 }).catch(() => undefined);
@@ -126,6 +165,7 @@ class BlobUpload {
     const sent = await this.#send('PATCH', this.#here(), { statuses: [202], headers, start, end, attemptsMax: 1 });
     this.#moveTo(sent);
     this.#sent = end;
+    await this.#keepPlace();
     this.#options.onProgress?.(end);
   }
 

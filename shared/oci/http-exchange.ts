@@ -1,8 +1,9 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { systemCodeOf } from '../errors.ts';
 import { productVersion } from '../version.ts';
 
-/** What is sent: bytes, or a stream of a known size that can be begun again. */
-export type RequestBody = Uint8Array | { readonly size: number; open(): AsyncIterable<Uint8Array> };
+/** What is sent: bytes, or a stream that can be begun again, as long as it says or, where it says nothing, as it turns out to be. */
+export type RequestBody = Uint8Array | { readonly size?: number; open(): AsyncIterable<Uint8Array> };
 
 /** One request. */
 export interface HttpRequest {
@@ -53,11 +54,27 @@ export async function exchange(request: HttpRequest): Promise<HttpAnswer> {
   }
 }
 
+/**
+ * Tries this machine by its IPv4 address first: to learn that `localhost` is a name takes 10 ms, for the pattern of IPv6 addresses, and looking it
+ * up some more.
+ */
 async function exchangeOnce(request: HttpRequest): Promise<HttpAnswer> {
+  const { protocol, hostname, host } = request.url;
+  if (protocol !== 'http:' || hostname !== 'localhost') return exchangeWith(request, {});
+  try {
+    return await exchangeWith({ ...request, headers: { host, ...request.headers } }, { hostname: '127.0.0.1' });
+  } catch (error) {
+    if (systemCodeOf(error) === 'ECONNREFUSED') return exchangeWith(request, {});
+    throw error;
+  }
+}
+
+async function exchangeWith(request: HttpRequest, address: { readonly hostname?: string }): Promise<HttpAnswer> {
   const { method, url, headers, body, signal } = request;
   // As an `import`, node:http would evaluate everything that it gives, WebSocket and with it all of `fetch` among that.
   const { request: begin } = process.getBuiltinModule(url.protocol === 'https:' ? 'node:https' : 'node:http');
   const client = begin(url, {
+    ...address,
     method,
     headers: { 'user-agent': `modelferry/${productVersion}`, ...headers, ...lengthOf(body) },
     signal,
@@ -71,8 +88,8 @@ async function exchangeOnce(request: HttpRequest): Promise<HttpAnswer> {
 }
 
 function lengthOf(body: RequestBody | undefined): Readonly<Record<string, string>> {
-  if (body === undefined) return {};
-  return { 'content-length': String(body instanceof Uint8Array ? body.byteLength : body.size) };
+  const bytes = body instanceof Uint8Array ? body.byteLength : body?.size;
+  return bytes === undefined ? {} : { 'content-length': String(bytes) };
 }
 
 /** Sends a body as fast as it is taken; ends early where the other side has answered and gone. */
@@ -92,7 +109,8 @@ async function sendBody(client: ClientRequest, body: RequestBody | undefined): P
     client.once('drain', resolve);
     await Promise.race([drained, gone]);
   }
-  if (bytes !== body.size) throw new Error(`${bytes} bytes were there to be sent, ${body.size} were wanted`);
+  if (body.size !== undefined && bytes !== body.size)
+    throw new Error(`${bytes} bytes were there to be sent, ${body.size} were wanted`);
   client.end();
 }
 

@@ -23,6 +23,7 @@ import {
 } from './manifest.ts';
 import { mediaTypes } from './media-types.ts';
 import { checkRepository, checkTag } from './reference.ts';
+import { UploadSessions } from './upload-sessions.ts';
 import type { Expected } from './verified.ts';
 
 /** OCI image-spec 1.1, image-layout.md, "oci-layout file". */
@@ -43,11 +44,14 @@ const layoutVersion = '1.0.0';
  */
 export class LayoutStore {
   readonly folder: string;
+  /** How far uploads of its blobs to registries are. */
+  readonly uploads: UploadSessions;
   readonly #blobs: BlobFolder;
   readonly #lock: FileLock;
 
   private constructor(folder: string) {
     this.folder = folder;
+    this.uploads = new UploadSessions(join(folder, '.uploads'));
     this.#blobs = new BlobFolder(folder);
     this.#lock = new FileLock(join(folder, '.lock'));
   }

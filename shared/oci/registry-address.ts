@@ -11,6 +11,11 @@ export function isSafeForSecrets(url: URL): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname));
 }
 
+/** Says whether a registry is on this machine. */
+export function isLocalRegistry(host: string): boolean {
+  return isLoopback(hostNameOf(host));
+}
+
 function hostNameOf(host: string): string {
   return host.replace(/:\d+$/, '');
 }

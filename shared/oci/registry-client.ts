@@ -5,8 +5,11 @@ import { downloadBlob, type DownloadOptions } from './blob-download.ts';
 import { uploadBlob, type UploadOptions, type UploadSource } from './blob-upload.ts';
 import type { Descriptor } from './descriptor.ts';
 import { type ImageIndex, indexSchema, type ManifestDocument, parseManifest } from './manifest.ts';
-import { manifestMediaTypes } from './media-types.ts';
+import { manifestMediaTypes, mediaTypes } from './media-types.ts';
+import { referrersTag, subjectOf, withReferrer } from './referrers.ts';
+import { attemptsMax } from './registry-retries.ts';
 import { type RegistryResponse, RegistryTransport, type RegistryTransportOptions } from './registry-transport.ts';
+import { StreamedUpload } from './streamed-upload.ts';
 import { type Expected, verified } from './verified.ts';
 
 /** What every operation takes beside its own. */
@@ -86,7 +89,8 @@ export class RegistryClient {
   }
 
   /**
-   * Pushes a manifest under a tag, or under its digest alone; its blobs must be there.
+   * Pushes a manifest under a tag, or under its digest alone; its blobs must be there. Where the registry does not list by itself what refers
+   * to the manifest's subject, it is listed under the subject's tag.
    * @throws {FerryError} DIGEST_MISMATCH when the registry says that it has stored something else
    */
   async putManifest(
@@ -109,6 +113,7 @@ export class RegistryClient {
     await response.bytes();
     const stored = response.header('docker-content-digest') ?? digest;
     if (stored !== digest) throw this.#mismatch(`${repository}:${tag ?? digest}`, stored, digest);
+    if (response.header('oci-subject') === undefined) await this.#listReferrer(repository, manifest, options);
     return digest;
   }
 
@@ -185,6 +190,11 @@ export class RegistryClient {
     return uploadBlob(this.#transport, { repository, blob, source }, options);
   }
 
+  /** Begins to push a blob that is still being made. */
+  streamBlob(repository: string, signal: AbortSignal): StreamedUpload {
+    return new StreamedUpload(this.#transport, repository, signal);
+  }
+
   /** Gives all tags of a repository, sorted; none where there is no such repository. */
   async tags(repository: string, options: RegistryCallOptions = {}): Promise<readonly string[]> {
     const tags: string[] = [];
@@ -207,7 +217,7 @@ export class RegistryClient {
     return tags.sort();
   }
 
-  /** Lists the manifests that refer to one as their subject; none where the registry cannot tell. */
+  /** Lists the manifests that refer to one as their subject. */
   async referrers(
     repository: string,
     digest: Digest,
@@ -223,10 +233,38 @@ export class RegistryClient {
       ...rest,
     });
     const bytes = await response.bytes();
-    if (response.status === 404) return [];
     // A registry may leave the choosing to its client, so none is left to it.
-    const all: ImageIndex['manifests'] = this.#parse(bytes, indexSchema).manifests;
+    const all: ImageIndex['manifests'] =
+      response.status === 404
+        ? ((await this.#taggedReferrers(repository, digest, rest))?.manifests ?? [])
+        : this.#parse(bytes, indexSchema).manifests;
     return artifactType === undefined ? all : all.filter((referrer) => referrer.artifactType === artifactType);
+  }
+
+  /** Reads the index under the tag of a subject, of a registry that does not list referrers. */
+  async #taggedReferrers(
+    repository: string,
+    subject: Digest,
+    options: RegistryCallOptions,
+  ): Promise<ImageIndex | undefined> {
+    const found = await this.getManifest(repository, referrersTag(subject), options);
+    return found?.kind === 'index' ? found.index : undefined;
+  }
+
+  async #listReferrer(
+    repository: string,
+    manifest: { readonly bytes: Uint8Array; readonly mediaType: string },
+    options: RegistryCallOptions,
+  ): Promise<void> {
+    const document = parseManifest(manifest.bytes, manifest.mediaType);
+    const subject = subjectOf(document);
+    if (subject === undefined) return;
+    // Another client may replace the index between our reading and writing it: it is looked at again.
+    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
+      const bytes = withReferrer(await this.#taggedReferrers(repository, subject.digest, options), document);
+      if (bytes === undefined) return;
+      await this.putManifest(repository, referrersTag(subject.digest), { bytes, mediaType: mediaTypes.index }, options);
+    }
   }
 
   #askForManifest(

@@ -1,8 +1,12 @@
 import type { ImageDestination, ImageSource } from './image-place.ts';
+import type { UploadSessions } from './upload-sessions.ts';
 import type { RegistryClient } from './registry-client.ts';
 
-/** Makes a registry a place that images are copied from and to. */
-export function registryPlace(client: RegistryClient): ImageSource & ImageDestination {
+/**
+ * Makes a registry a place that images are copied from and to.
+ * @param sessions where it is kept how far large blobs are on their way there
+ */
+export function registryPlace(client: RegistryClient, sessions?: UploadSessions): ImageSource & ImageDestination {
   return {
     name: `the registry "${client.host}"`,
     readManifest: (repository, tagOrDigest, options) => client.getManifest(repository, tagOrDigest, options),
@@ -14,7 +18,8 @@ export function registryPlace(client: RegistryClient): ImageSource & ImageDestin
       (await client.headManifest(repository, tagOrDigest, options))?.digest,
     hasBlob: async (repository, digest, options) => (await client.headBlob(repository, digest, options)) !== undefined,
     mountBlob: (repository, blob, options) => client.mountBlob(repository, blob, options),
-    putBlob: (repository, blob, open, options) => client.uploadBlob(repository, blob, { open }, options),
+    putBlob: (repository, blob, open, options) =>
+      client.uploadBlob(repository, blob, { open }, { ...options, ...(sessions && { sessions }) }),
     putManifest: async (repository, tag, manifest, options) => {
       await client.putManifest(repository, tag, manifest, options);
     },

@@ -175,7 +175,7 @@ export async function discard(response: RegistryResponse): Promise<void> {
 
 /** Takes every piece that is sent as a movement. */
 function watched(body: RequestBody, limit: IdleLimit): RequestBody {
-  return body instanceof Uint8Array ? body : { size: body.size, open: () => limit.watch(body.open()) };
+  return body instanceof Uint8Array ? body : { ...body, open: () => limit.watch(body.open()) };
 }
 
 function responseOf(answer: HttpAnswer, limit: IdleLimit): RegistryResponse {

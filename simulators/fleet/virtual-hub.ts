@@ -50,7 +50,7 @@ export class VirtualHub implements Disposable {
       },
     };
     const log = createLogger('hub', { level: 'warn' });
-    this.parts = assemble({ store: this.#store, clock, log, storage: undefined, s1Units: options.s1Units });
+    this.parts = assemble({ store: this.#store, clock, log, s1Units: options.s1Units });
     const { configurations, evaluator, registry, twins } = this.parts;
     registry.events.on('changed', (deviceId) => evaluator.mark(deviceId));
     configurations.events.on('changed', () => evaluator.markAll());

@@ -100,13 +100,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const store = new Store(folder === undefined ? undefined : join(folder, 'hub.db'));
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(store);
-  const parts = assemble({
-    store,
-    clock: options.clock ?? systemClock,
-    log,
-    storage: options.storage,
-    s1Units: options.s1Units,
-  });
+  const parts = assemble({ ...options, store, clock: options.clock ?? systemClock, log });
   const { clock } = parts.faults;
   const name = options.name ?? 'modelferry';
   const isHubHost = hubHosts(name, host);

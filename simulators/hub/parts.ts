@@ -44,7 +44,7 @@ export function assemble(options: {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly storage: StorageAccount | undefined;
+  readonly storage?: StorageAccount | undefined;
   /** Units of tier S1 whose throttles hold. @default no throttles */
   readonly s1Units?: number | undefined;
 }): Parts {

@@ -139,7 +139,7 @@ function createImage(stage: Stage): Promise<z.infer<typeof imageSchema>> {
 
 const serviceSchema = z.object({
   deployment: z.object({ id: z.string() }),
-  settings: z.object({ targetCondition: z.string() }),
+  settings: z.object({ deviceTags: z.record(z.string(), z.string()) }),
 });
 
 function deploy(stage: Stage): Promise<{ port: number; deployment: string }> {
@@ -153,9 +153,10 @@ function deploy(stage: Stage): Promise<{ port: number; deployment: string }> {
       await stage.ferry(['service', 'create', serviceName, '--image', 'digits:1', ...target]),
     );
     const { id } = service.deployment;
+    const tags = Object.entries(service.settings.deviceTags).map(([key, value]) => `${key}=${value}`);
     return {
       value: { port, deployment: id },
-      did: [`IoT Edge deployment ${id} for ${service.settings.targetCondition}`],
+      did: [`IoT Edge deployment ${id} for devices with ${tags.join(', ')}`],
     };
   });
 }

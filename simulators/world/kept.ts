@@ -6,13 +6,20 @@ import { systemCodeOf } from '../../shared/errors.ts';
 
 /** What must be the same after a restart, since deployments and connection strings name it. Port 0 takes a free one. */
 const keptSchema = z.strictObject({
-  ports: z.strictObject({ registry: z.int(), storage: z.int(), hub: z.int() }),
+  ports: z.strictObject({
+    registry: z.int(),
+    storage: z.int(),
+    hub: z.int(),
+    arm: z.int().default(0),
+    // Worlds of before had no cluster.
+    kubernetes: z.int().default(0),
+  }),
   storage: z.strictObject({ accountKey: z.string().optional() }),
 });
 
 type Kept = z.infer<typeof keptSchema>;
 
-const nothingYet: Kept = { ports: { registry: 0, storage: 0, hub: 0 }, storage: {} };
+const nothingYet: Kept = { ports: { registry: 0, storage: 0, hub: 0, arm: 0, kubernetes: 0 }, storage: {} };
 
 /** Reads what an earlier run has kept; a first run finds free ports and no keys. */
 export async function readKept(folder: string): Promise<Kept> {

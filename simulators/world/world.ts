@@ -2,9 +2,11 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
+import { type Arm, startArm } from '../arm/arm.ts';
 import { openCertificates } from '../certificates.ts';
 import { type Hub, startHub } from '../hub/hub.ts';
 import type { StorageAccount } from '../hub/uploads.ts';
+import { type Cluster, startCluster } from '../kubernetes/cluster.ts';
 import { type Registry, startRegistry } from '../registry/registry.ts';
 import { type Storage, startStorage } from './azurite.ts';
 import { readKept, writeKept } from './kept.ts';
@@ -12,6 +14,8 @@ import { type WorldPart, worldParts } from './parts.ts';
 
 /** Container that the IoT Hub puts uploaded files into; the name is Azure ML's. */
 const container = 'modeldata';
+/** What the hub is called where names are given without a host. */
+const hubName = 'modelferry';
 
 /** The settings of {@link startWorld}. */
 export interface WorldOptions {
@@ -23,6 +27,8 @@ export interface WorldOptions {
   readonly only?: readonly WorldPart[] | undefined;
   /** How often the hub evaluates deployments, in milliseconds. @default at every change */
   readonly evaluateEveryMs?: number | undefined;
+  /** What runs containers. @default Docker where it answers, else processes */
+  readonly engine?: 'docker' | 'process' | undefined;
   readonly log: Logger;
 }
 
@@ -36,12 +42,26 @@ export interface WorldEndpoints {
     /** Of the built-in endpoint, for Event Hubs clients. */
     readonly eventHubConnectionString: string;
   };
+  readonly arm?: {
+    /** Of Resource Manager, and of the sign-in to it. */
+    readonly endpoint: string;
+    readonly tenantId: string;
+    readonly subscriptionId: string;
+    readonly resourceGroup: string;
+    readonly clientId: string;
+    readonly clientSecret: string;
+  };
   readonly storage?: { readonly blobEndpoint: string; readonly container: string; readonly connectionString: string };
-  /** PEM file of the authority that the hub's and the storage's certificates are signed by. */
+  readonly kubernetes?: {
+    readonly server: string;
+    /** File (0600) for `KUBECONFIG`. */
+    readonly kubeconfigFile: string;
+  };
+  /** PEM file of the authority that all their certificates are signed by. */
   readonly caFile: string;
 }
 
-/** The local world: registry, IoT Hub and storage account on loopback, with ports and keys that last over restarts. */
+/** The local world: registry, IoT Hub, storage account and Resource Manager on loopback, with ports and keys that last over restarts. */
 export interface World extends AsyncDisposable {
   readonly endpoints: WorldEndpoints;
 }
@@ -72,11 +92,29 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   const { evaluateEveryMs } = options;
   const hub = await start('hub', (port) =>
     startHub({
+      name: hubName,
       folder: join(folder, 'hub'),
       port,
       certificates,
       ...(evaluateEveryMs === undefined ? {} : { evaluateEveryMs }),
       ...(storage === undefined ? {} : { storage: accountOf(storage) }),
+      log,
+    }),
+  );
+  const kubernetes = await start('kubernetes', (port) =>
+    startCluster({ folder: join(folder, 'kubernetes'), certificates, port, log }),
+  );
+  const arm = await start('arm', (port) =>
+    startArm({
+      folder: join(folder, 'arm'),
+      port,
+      certificates,
+      accounts: {
+        ...(storage === undefined ? {} : { storage }),
+        ...(hub === undefined ? {} : { hub: { ...hub, name: hubName } }),
+      },
+      engine: options.engine ?? 'auto',
+      ...(kubernetes === undefined ? {} : { kubeconfigFile: kubernetes.kubeconfigFile }),
       log,
     }),
   );
@@ -86,12 +124,14 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       registry: registry?.port ?? kept.ports.registry,
       storage: storage?.port ?? kept.ports.storage,
       hub: hub?.port ?? kept.ports.hub,
+      arm: arm?.port ?? kept.ports.arm,
+      kubernetes: kubernetes?.port ?? kept.ports.kubernetes,
     },
     storage: storage === undefined ? kept.storage : { accountKey: storage.accountKey },
   });
   const running = parts.move();
   return {
-    endpoints: { ...endpointsOf({ registry, storage, hub }), caFile: certificates.caFile },
+    endpoints: { ...endpointsOf({ registry, storage, hub, arm, kubernetes }), caFile: certificates.caFile },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -104,8 +144,10 @@ function endpointsOf(of: {
   readonly registry: Registry | undefined;
   readonly storage: Storage | undefined;
   readonly hub: Hub | undefined;
+  readonly arm: Arm | undefined;
+  readonly kubernetes: Cluster | undefined;
 }): Omit<WorldEndpoints, 'caFile'> {
-  const { registry, storage, hub } = of;
+  const { registry, storage, hub, arm, kubernetes } = of;
   return {
     ...(registry === undefined ? {} : { registry: registry.host }),
     ...(hub === undefined
@@ -117,6 +159,21 @@ function endpointsOf(of: {
             eventHubConnectionString: hub.eventHubConnectionString,
           },
         }),
+    ...(arm === undefined
+      ? {}
+      : {
+          arm: {
+            endpoint: arm.endpoint,
+            tenantId: arm.tenantId,
+            subscriptionId: arm.subscriptionId,
+            resourceGroup: arm.resourceGroup,
+            clientId: arm.clientId,
+            clientSecret: arm.clientSecret,
+          },
+        }),
+    ...(kubernetes === undefined
+      ? {}
+      : { kubernetes: { server: kubernetes.server, kubeconfigFile: kubernetes.kubeconfigFile } }),
     ...(storage === undefined
       ? {}
       : {

@@ -8,9 +8,17 @@ export class AgentProcess implements AsyncDisposable {
   readonly #exited: Promise<unknown>;
   #output = '';
 
-  /** @param args after `run` */
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-    this.#child = spawn(process.execPath, [findProgram('agent').path, 'run', ...args], {
+  /**
+   * @param args after `run`
+   * @param through command that runs it
+   */
+  constructor(
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+    through: readonly string[] = [],
+  ) {
+    const [program = '', ...rest] = [...through, process.execPath, findProgram('agent').path, 'run', ...args];
+    this.#child = spawn(program, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FERRY_DEVICE_CONNECTION_STRING: '', ...environment },
     });
@@ -23,6 +31,10 @@ export class AgentProcess implements AsyncDisposable {
   /** What it has written to standard output and standard error so far. */
   get output(): string {
     return this.#output;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   signal(name: NodeJS.Signals): void {

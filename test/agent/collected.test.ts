@@ -8,6 +8,7 @@ import { reportedLedgersSchema } from '../../shared/collect/reported-ledger.ts';
 import { trustAlso } from '../../shared/tls-trust.ts';
 import { freePort } from '../../simulators/quickstart/free-port.ts';
 import { openAzurite } from '../conformance/azurite-rig.ts';
+import { runFerry } from '../ferry.ts';
 import { until } from '../until.ts';
 import { Rig } from './rig.ts';
 
@@ -40,7 +41,10 @@ test('the agent tells the ledger of what modules collect: to the hub, in metrics
   const labels = 'module_name="digits",service="digits",model="digits.v2",version="3",designation="inputs"';
   expect(metrics).toContain(`modelferry_agent_rows{${labels},state="collected",reason=""`);
   expect(metrics).toMatch(/state="dropped",reason="overload",.*\} 2$/m);
-});
+  const { stdout } = await runFerry(['agent', 'status', '--state', rig.stateFolder], { cwd: rig.folder });
+  // Size, rows in the buffer, uploaded, quarantined, dropped.
+  expect(stdout).toMatch(/^digits +0 B +0 +5 +0 +2$/m);
+}, 60_000);
 
 test('ReleaseQuarantine sends what storage had refused', async () => {
   await using azurite = await openAzurite();

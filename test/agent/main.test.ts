@@ -36,7 +36,7 @@ test('agent run without the hub goes on trying, and says which address and why',
   const connectionString = 'HostName=localhost:1;DeviceId=gate;SharedAccessKey=YQ==';
   const place = ['--state', folder.path, '--engine', 'process', '--log-format', 'json'];
   await using agent = new AgentProcess(place, { FERRY_DEVICE_CONNECTION_STRING: connectionString });
-  await until(() => (agent.output.match(/HUB_UNREACHABLE/g)?.length ?? 0) >= 2);
+  await until(() => (agent.output.match(/HUB_UNREACHABLE/g)?.length ?? 0) >= 2, { timeoutMs: 25_000 });
   expect(agent.output).toMatch(/Cannot reach the hub at localhost:1: .*ECONNREFUSED/);
   agent.signal('SIGINT');
   expect(await agent.exitCode()).toBe(0);

@@ -130,7 +130,7 @@ test.each([
   },
 );
 
-test('plan() waits longer after each restart, up to five minutes, and never gives up', () => {
+test('pain 12, failed for ever: plan() waits longer after each restart, up to five minutes, and never gives up', () => {
   const waits = (restartCount: number, downForMs: number): boolean =>
     plan([spec('a')], current({ modules: { a: observed(spec('a'), { status: 'exited', restartCount, downForMs }) } }))
       .length === 0;
@@ -143,7 +143,7 @@ test('plan() starts at once what nobody saw end, whatever its policy', () => {
   expect(texts(plan([spec('a', { restartPolicy: 'never' })], current({ modules })))).toEqual(['start a']);
 });
 
-test('plan() replaces a dead container', () => {
+test('pain 10, a dead container is not made anew offline: plan() replaces it from the image on the device', () => {
   const modules = { a: observed(spec('a'), { status: 'dead' }) };
   expect(texts(plan([spec('a')], current({ modules })))).toEqual(['stage a:1']);
   expect(texts(plan([spec('a')], current({ modules, staged: ['a:1'] })))).toEqual(['remove a', 'create a', 'start a']);

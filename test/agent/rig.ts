@@ -16,6 +16,13 @@ import { putTestImage } from '../shared/containers/test-image.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
 
+/** What a test sees of a module in the twin of `$edgeAgent`. */
+interface ReportedModule {
+  readonly runtimeStatus: string;
+  readonly restartCount: number;
+  readonly lastStartTimeUtc: string;
+}
+
 /** What a test sees of the twin of `$edgeAgent`. */
 export interface AgentTwin {
   readonly properties: {
@@ -23,7 +30,7 @@ export interface AgentTwin {
     readonly reported: {
       readonly lastDesiredVersion?: number;
       readonly lastDesiredStatus?: { readonly code: number; readonly description: string };
-      readonly modules?: Readonly<Record<string, { readonly runtimeStatus: string; readonly restartCount: number }>>;
+      readonly modules?: Readonly<Record<string, ReportedModule>>;
     };
   };
 }
@@ -56,12 +63,42 @@ while true; do
 done
 `;
 
+/**
+ * A module that scores: every row gives `ANSWER`. `FAILS` is the share of requests that it fails, but never its sample; `READY` is what it says
+ * when it is asked whether it is; with `ENDS` it ends with that code.
+ */
+const scoringScript = `
+import { createServer } from 'node:http';
+import { writeFileSync } from 'node:fs';
+const { ANSWER = '1', FAILS = '0', READY = '200', ENDS, API_KEY = '' } = process.env;
+const { MODELFERRY_HOST = '0.0.0.0', MODELFERRY_PORT = '5001', MODELFERRY_DATA_DIR } = process.env;
+if (ENDS !== undefined) {
+  console.error('cannot load the model with ' + API_KEY);
+  process.exit(Number(ENDS));
+}
+const counts = { 200: 0, 500: 0 };
+createServer((request, response) => {
+  if (request.url === '/v2/health/ready') return response.writeHead(Number(READY)).end();
+  if (request.url === '/metrics') {
+    const lines = Object.entries(counts).map(([code, n]) => 'modelferry_requests_total{model="m",code="' + code + '"} ' + n);
+    return response.end(lines.join('\\n') + '\\n');
+  }
+  const isSample = request.headers['x-request-id'] === 'modelferry-sample';
+  const status = !isSample && (counts[200] + counts[500]) % 10 < Number(FAILS) * 10 ? 500 : 200;
+  counts[status] += 1;
+  response.writeHead(status).end(JSON.stringify({ y: [Number(ANSWER)] }));
+}).listen(Number(MODELFERRY_PORT), MODELFERRY_HOST);
+writeFileSync(MODELFERRY_DATA_DIR + '/pid', process.pid + '\\n');
+process.on('SIGTERM', () => process.exit(0));
+`;
+
 /** The name of the device of every rig. */
 export const deviceId = 'gate';
 
 /** A hub with an edge device, a registry, and a folder for an agent's state: all real, all of this test alone. */
 export class Rig implements AsyncDisposable {
   readonly folder: string;
+  readonly stateFolder: string;
   readonly caFile: string;
   readonly hub: Hub;
   readonly registry: Registry;
@@ -70,6 +107,7 @@ export class Rig implements AsyncDisposable {
 
   private constructor(parts: {
     folder: string;
+    stateFolder: string;
     caFile: string;
     hub: Hub;
     registry: Registry;
@@ -77,6 +115,7 @@ export class Rig implements AsyncDisposable {
     stack: AsyncDisposableStack;
   }) {
     this.folder = parts.folder;
+    this.stateFolder = parts.stateFolder;
     this.caFile = parts.caFile;
     this.hub = parts.hub;
     this.registry = parts.registry;
@@ -84,26 +123,34 @@ export class Rig implements AsyncDisposable {
     this.#stack = parts.stack;
   }
 
-  static async open(changes: Pick<HubOptions, 'storage'> = {}): Promise<Rig> {
+  /** @param changes.stateFolder folder of the agent's state. @default one beside everything else */
+  static async open(
+    changes: Partial<Pick<HubOptions, 'storage' | 'certificates'>> & { readonly stateFolder?: string } = {},
+  ): Promise<Rig> {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await temporaryFolder()).path;
-    const certificates = await openCertificates(join(folder, 'certificates'));
+    const certificates = changes.certificates ?? (await openCertificates(join(folder, 'certificates')));
     trustAlso(certificates.caFile);
-    const hub = stack.use(await startHub({ certificates, ...changes }));
+    const { stateFolder = join(folder, 'state'), ...ofHub } = changes;
+    const hub = stack.use(await startHub({ ...ofHub, certificates }));
     const layout = await LayoutStore.open(join(folder, 'registry'));
     const log = createLogger('registry', { level: 'silent' });
     const registry = stack.use(await startRegistry({ layoutDir: layout.folder, port: 0, log }));
-    const rig = new Rig({ folder, caFile: certificates.caFile, hub, registry, layout, stack: stack.move() });
+    const rig = new Rig({
+      folder,
+      stateFolder,
+      caFile: certificates.caFile,
+      hub,
+      registry,
+      layout,
+      stack: stack.move(),
+    });
     await rig.request('PUT', `/devices/${deviceId}`, { deviceId, capabilities: { iotEdge: true } });
     return rig;
   }
 
   get connectionString(): string {
     return this.hub.deviceConnectionString(deviceId);
-  }
-
-  get stateFolder(): string {
-    return join(this.folder, 'state');
   }
 
   /** Folder that a module keeps its data in. */
@@ -114,6 +161,30 @@ export class Rig implements AsyncDisposable {
   /** Puts an image into the registry and gives its name, by digest. */
   async putImage(script: string = waitingScript): Promise<string> {
     return `${this.registry.host}/test@${await putTestImage(this.#layout, { script })}`;
+  }
+
+  /** Puts the image of a {@link scoringScript} into the registry, with a sample that is to give such an answer. */
+  async putScoringImage({ script = '', answer = 1 }: { script?: string; answer?: number } = {}): Promise<string> {
+    const signature = {
+      inputs: [{ name: 'x', type: 'float32', shape: ['n'] }],
+      outputs: [{ name: 'y', type: 'float32', shape: ['n'] }],
+    };
+    const sample = { input: { x: [0] }, output: { y: [answer] } };
+    const model = { name: 'm', version: 1, format: 'onnx', path: '/models/m/m.onnx', signature, sample };
+    const digest = await putTestImage(this.#layout, {
+      // No other test's: it removes its own from Docker while another may be about to use the same.
+      script: `${scoringScript}${script}\n// ${this.folder}`,
+      node: process.execPath,
+      service: { schemaVersion: 1, models: [model] },
+    });
+    return `${this.registry.host}/test@${digest}`;
+  }
+
+  /** Gives the layers of an image that was put into the registry. */
+  async readManifest(image: string): Promise<{ readonly layers: readonly { readonly size: number }[] }> {
+    const document = await this.#layout.readManifest('test', image.slice(image.indexOf('@') + 1));
+    if (document?.kind !== 'manifest') throw new Error(`there is no image "${image}"`);
+    return document.manifest;
   }
 
   /** Deploys modules to the device, and gives the version of its desired properties then. */

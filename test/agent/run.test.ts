@@ -6,7 +6,9 @@ import { expect, test } from 'vitest';
 import { resetAgent } from '../../agent/reset.ts';
 import { edgeManifest } from '../../shared/edge/build-manifest.ts';
 import { createLogger } from '../../shared/log.ts';
+import { dockerAnswers } from '../docker.ts';
 import { until } from '../until.ts';
+import { removeDockerImages } from './docker-leftovers.ts';
 import { Rig, waitingScript } from './rig.ts';
 
 const pidOf = (rig: Rig, module: string): Promise<string> => readFile(join(rig.dataFolder(module), 'pid'), 'utf8');
@@ -71,7 +73,7 @@ test('runAgent() reports 406 and unknown modules when it ends, and ends them', a
   await expect(readFile(`/proc/${pid.trim()}/stat`)).rejects.toThrow('ENOENT');
 });
 
-test('runAgent() takes up modules that were kept, without starting them anew', async () => {
+test('pain 11, containers made anew at every start: runAgent() takes up modules that were kept, without starting them anew', async () => {
   await using rig = await Rig.open();
   const image = await rig.putImage();
   const first = rig.startAgent({ keepModules: true });
@@ -84,7 +86,7 @@ test('runAgent() takes up modules that were kept, without starting them anew', a
   expect(await pidOf(rig, 'digits')).toBe(before);
 });
 
-test('runAgent() without the hub starts what was last good from its own disk', async () => {
+test('pain 10, no start without the network: runAgent() without the hub starts what was last good from its own disk', async () => {
   await using rig = await Rig.open();
   const first = rig.startAgent();
   await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
@@ -136,6 +138,18 @@ test('runAgent() reports 500 with the reason when an image cannot be had, and th
   const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image: missing } }), 500);
   expect(lastDesiredStatus?.description).toContain('has no such image');
   expect(await pidOf(rig, 'digits')).toBe(before);
+});
+
+test('runAgent() updates a module although another one of the deployment cannot be had', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  const image = await rig.putImage();
+  await rig.reported(await rig.deploy({ digits: { image }, other: { image } }), 200);
+  const [digits, other] = await until(() => Promise.all([pidOf(rig, 'digits'), pidOf(rig, 'other')]));
+  const missing = `${rig.registry.host}/test@sha256:${'0'.repeat(64)}`;
+  await rig.reported(await rig.deploy({ digits: { image, env: { WORD: 'new' } }, other: { image: missing } }), 500);
+  await until(async () => (await pidOf(rig, 'digits')) !== digits);
+  expect(await pidOf(rig, 'other')).toBe(other);
 });
 
 test('runAgent() answers direct methods as IoT Edge does', async () => {
@@ -197,22 +211,9 @@ async function dockerContainers(rig: Rig, owner?: string): Promise<{ Id: string;
   return new Docker().listContainers({ all: true, filters });
 }
 
-async function removeDockerImage(image: string): Promise<void> {
-  const { default: Docker } = await import('dockerode');
-  const digest = image.slice(image.indexOf('@') + 1);
-  await new Docker().getImage(`modelferry.local/image:${digest.replace(':', '-')}`).remove();
-}
+if (!dockerAnswers) console.warn('no Docker engine answers: the tests of the agent with Docker are skipped');
 
-const dockerIsThere = await (async () => {
-  const { default: Docker } = await import('dockerode');
-  return new Docker().ping().then(
-    () => true,
-    () => false,
-  );
-})();
-if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the agent with Docker are skipped');
-
-test.skipIf(!dockerIsThere)(
+test.skipIf(!dockerAnswers)(
   'runAgent() with Docker runs, takes up, replaces and stops modules, and resetAgent() removes them',
   async () => {
     await using rig = await Rig.open();
@@ -236,7 +237,7 @@ test.skipIf(!dockerIsThere)(
     await resetAgent(rig.stateFolder, createLogger('test', { level: 'silent' }));
     expect(await dockerContainers(rig, owner)).toEqual([]);
     // The agent itself removes what was replaced only after days.
-    await removeDockerImage(first);
+    await removeDockerImages([first]);
   },
 );
 

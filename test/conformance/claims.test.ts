@@ -2,22 +2,29 @@ import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-// The hub's README claims what it simulates; every claim names its test, and every test has its claim.
+// The README of a simulator claims what it simulates; every claim names its test, and every test has its claim.
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
-const readme = readFileSync(fileURLToPath(new URL('../../simulators/hub/README.md', import.meta.url)), 'utf8');
+/** Whose tests begin with a prefix of their own; all others in this folder are the hub's. */
+const simulators = { arm: 'azure-arm-' } as const;
 const own = 'claims.test.ts';
 
-test('every claim of the README of the hub names a test that is there, and every test is named', () => {
-  const claimed = [...readme.matchAll(/^\|[^|]*\|[^|]*\| `([\w-]+\.test\.ts)`: (.+?) \|$/gm)].map(
-    ([, file, title]) => `${file}: ${title}`,
-  );
-  expect(claimed.toSorted()).toEqual(titles().toSorted());
-});
+test.each(['hub', 'arm'] as const)(
+  'every claim of the README of the %s names a test that is there, and every test is named',
+  (simulator) => {
+    const path = fileURLToPath(new URL(`../../simulators/${simulator}/README.md`, import.meta.url));
+    const claims = readFileSync(path, 'utf8').matchAll(/^\|[^|]*\|[^|]*\| `([\w-]+\.test\.ts)`: (.+?) \|$/gm);
+    const claimed = [...claims].map(([, file, title]) => `${file}: ${title}`);
+    expect(claimed.toSorted()).toEqual(titles(simulator).toSorted());
+  },
+);
 
-function titles(): readonly string[] {
+function titles(simulator: 'hub' | keyof typeof simulators): readonly string[] {
+  const others = Object.values(simulators);
+  const isOwn = (file: string): boolean =>
+    simulator === 'hub' ? !others.some((prefix) => file.startsWith(prefix)) : file.startsWith(simulators[simulator]);
   return globSync('*.test.ts', { cwd: folder })
-    .filter((file) => file !== own)
+    .filter((file) => file !== own && isOwn(file))
     .flatMap((file) => {
       const starts =
         /(?:^test(?:\.skipIf\([^\n]*?\))?\(\s*|^\]\)\(\s*|^test\.each\([^\n]*\]\)\(\s*)(['"`])((?:(?!\1)[^\\\n]|\\.)*)\1,/gm;

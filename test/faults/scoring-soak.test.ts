@@ -17,6 +17,9 @@ const honestClients = 12;
 const killEveryMs = Math.max(1500, soakSeconds * 10);
 const sampleEveryMs = 500;
 
+/** What worker processes answer. */
+const workerPath = '/v2/models/identity-float32/infer';
+
 /** A request without an answer for so long has none. */
 const answerTimeoutMs = 30_000;
 
@@ -90,6 +93,8 @@ class Soak {
   readonly #serverId: number;
   readonly #random = seeded(seed);
   #going = true;
+  /** Whether a worker has answered since the last was killed. */
+  #workersAnswered = false;
 
   constructor(url: string, { rows, serverId }: { readonly rows: readonly ReferenceRow[]; readonly serverId: number }) {
     this.#url = url;
@@ -124,12 +129,22 @@ class Soak {
       const signal = AbortSignal.timeout(answerTimeoutMs);
       const answer = await fetch(this.#url + path, { method: 'POST', body: JSON.stringify(body), signal });
       const text = await answer.text();
-      if (answer.status === 200 && isRight(JSON.parse(text))) this.counts.right += 1;
-      else if (answer.status === 500 && text.includes('the worker ended')) this.counts.failed += 1;
-      else this.counts.wrong.push(`${path}: ${answer.status} ${text.slice(0, 200)}`);
+      if (answer.status === 200 && isRight(JSON.parse(text))) {
+        this.counts.right += 1;
+        if (path === workerPath) this.#workersAnswered = true;
+      } else if (answer.status === 500 && text.includes('the worker ended')) this.counts.failed += 1;
+      else this.#wrong(`${path}: ${answer.status} ${text.slice(0, 500)}`);
     } catch (error) {
-      this.counts.wrong.push(`${path}: no answer: ${String(error)}`);
+      const cause = error instanceof Error ? String(error.cause) : '';
+      this.#wrong(`${path}: no answer: ${String(error)} ${cause}`);
     }
+  }
+
+  /** Keeps what was wrong, and tells it at once: a run that is ended from outside must not take it along. */
+  #wrong(what: string): void {
+    const entry = `${new Date().toISOString()} ${what}`;
+    this.counts.wrong.push(entry);
+    process.stderr.write(`wrong: ${entry}\n`);
   }
 
   #digitsRequest(): SoakRequest {
@@ -159,7 +174,7 @@ class Soak {
   #identityRequest(): SoakRequest {
     const values = Array.from({ length: Math.floor(this.#random() * 2000) }, () => Math.floor(this.#random() * 1e6));
     return {
-      path: '/v2/models/identity-float32/infer',
+      path: workerPath,
       body: { inputs: [{ name: 'x', datatype: 'FP32', shape: [values.length], data: values }] },
       isRight: (document) =>
         String((document as { outputs: { data: number[] }[] }).outputs[0]?.data) === String(values),
@@ -194,6 +209,9 @@ class Soak {
 
   async #kill(): Promise<void> {
     await sleep(Math.min(killEveryMs, 6000));
+    // On a busy machine a worker takes long to start: where each is killed before it is ready, none ever answers.
+    if (!this.#workersAnswered) return;
+    this.#workersAnswered = false;
     const workers = childrenOf(this.#serverId);
     const victim = workers[Math.floor(this.#random() * workers.length)];
     if (!this.#going || victim === undefined) return;

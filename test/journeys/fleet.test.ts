@@ -25,7 +25,14 @@ test('an operator imports 200 devices, tags rings, and rolls out a good, a bad a
   const stages = ['ring=canary bake=0s', 'ring=early bake=0s', '50% bake=0s', '100% bake=0s name=all'];
   const rollOut = (version: number) =>
     ferry(
-      ...['edge', 'rollout', 'start', 'digits', '--image', `digits:${version}`, '--device-tag', 'site=lab'],
+      'edge',
+      'rollout',
+      'start',
+      'digits',
+      '--image',
+      `digits:${version}`,
+      '--device-tag',
+      'site=lab',
       ...stages.flatMap((stage) => ['--stage', stage]),
     );
   expect(JSON.parse((await rollOut(1)).stdout)).toMatchObject({ phase: 'done', touched: 200 });

@@ -13,23 +13,29 @@ import { until } from '../until.ts';
 test('ferry up makes a workspace, says where everything is, and keeps secrets to its owner', async () => {
   await using folder = await temporaryFolder();
   await using world = await startLocalWorld(folder.path);
-  const { registry, hub, storage, caFile } = world.document;
+  const { registry, hub, storage, arm, caFile } = world.document;
   expect(await readFile(caFile, 'utf8')).toContain('BEGIN CERTIFICATE');
   expect(hub.connectionString).toContain(`HostName=${hub.hostName};`);
   const response = await fetch(`http://${registry}/v2/`);
   expect(response.status).toBe(200);
   const { stdout } = await runFerry(['workspace', 'show', '--json'], { cwd: folder.path });
   expect(JSON.parse(stdout)).toMatchObject({
-    endpoints: { registry, hub: hub.hostName, storage: { blobEndpoint: storage.blobEndpoint }, caFile },
+    endpoints: {
+      registry,
+      hub: hub.hostName,
+      storage: { blobEndpoint: storage.blobEndpoint },
+      azure: { endpoint: arm.endpoint },
+      caFile,
+    },
   });
   const files = await readdir(join(folder.path, '.ferry'), { recursive: true });
   const holding = [];
   for (const name of files) {
     const path = join(folder.path, '.ferry', name);
     const { mode } = await stat(path);
-    if (/secrets\.json|world\.json|-key\.pem|key\.pem$/.test(name)) holding.push(mode & 0o077);
+    if (/secrets\.json|world\.json|state\.json|-key\.pem|key\.pem$/.test(name)) holding.push(mode & 0o077);
   }
-  expect(holding.length).toBeGreaterThanOrEqual(3);
+  expect(holding.length).toBeGreaterThanOrEqual(4);
   expect(new Set(holding)).toEqual(new Set([0]));
 });
 
@@ -96,8 +102,8 @@ test('a second ferry up in the same workspace says what is in its way', async ()
   expect(stderr).toMatch(/error (PORT_IN_USE|IN_USE): Cannot /);
 });
 
-async function anyAnswers({ registry, hub, storage }: UpDocument): Promise<boolean> {
-  const addresses = [registry, hub.hostName, new URL(storage.blobEndpoint).host];
+async function anyAnswers({ registry, hub, storage, arm }: UpDocument): Promise<boolean> {
+  const addresses = [registry, hub.hostName, new URL(storage.blobEndpoint).host, new URL(arm.endpoint).host];
   const answers = await Promise.all(addresses.map((address) => answersAt(Number(address.split(':')[1]))));
   return answers.includes(true);
 }

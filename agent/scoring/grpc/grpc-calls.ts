@@ -36,6 +36,7 @@ export interface GrpcCallsOptions {
 
 /** The status of each failure that a client may see; what is not here is this server's own fault. */
 const statusOf: Partial<Record<ErrorCode, status>> = {
+  ACCELERATOR_UNAVAILABLE: status.UNAVAILABLE,
   INTERRUPTED: status.CANCELLED,
   MODEL_NOT_FOUND: status.NOT_FOUND,
   OVERLOADED: status.UNAVAILABLE,

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { Answer } from '../protocol/score-call.ts';
 import { typeOfDatatype } from '../protocol/infer-datatype.ts';

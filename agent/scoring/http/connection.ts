@@ -23,6 +23,9 @@ const passedOverBytesMax = 256 * 1024;
 /** How long a connection whose last answer has left is kept for a client that still sends: closing at once would take the answer from it. */
 const lingerMs = 1000;
 
+/** Who takes an answer more slowly than this does not take it: 16 KiB a second. */
+const slowestBytesPerMs = 16;
+
 const empty = Buffer.alloc(0);
 const carriageReturn = 13;
 const lineFeed = 10;
@@ -52,6 +55,7 @@ export class Connection {
   #searched = 0;
   #exchange: Exchange | undefined;
   #isAdvancing = false;
+  #answerBytes = 0;
   #isFlushed = false;
   #isContinued = false;
   #isLast = false;
@@ -82,7 +86,7 @@ export class Connection {
     if (isIn === 'closing' && inPhaseMs > lingerMs) this.destroy();
     else if (isIn === 'idle' && inPhaseMs > keepAliveTimeoutMs) this.destroy();
     // Who takes no answer, or says nothing at all, is not told more.
-    else if (isIn === 'flush' && inPhaseMs > requestTimeoutMs) this.destroy();
+    else if (isIn === 'flush' && inPhaseMs > requestTimeoutMs + this.#answerBytes / slowestBytesPerMs) this.destroy();
     else if (isIn === 'head' && this.#input.byteLength === 0 && inPhaseMs > headersTimeoutMs) this.destroy();
     else if (isIn === 'head' && inPhaseMs > headersTimeoutMs) this.#refuse(tooSlow('headers'));
     else if (isIn === 'body' && inPhaseMs > requestTimeoutMs) this.#refuse(tooSlow('body'));
@@ -172,6 +176,7 @@ export class Connection {
     const isLast = exchange.closesAfter || body.bytesLeft > passedOverBytesMax || !this.#isContinued;
     this.#isLast = isLast;
     const bytes = typeof content === 'string' ? content.length : content.byteLength;
+    this.#answerBytes = bytes;
     const head = answerHead(status, { fields: fields + (isLast ? closeField : this.#keepAliveField), bytes });
     const hasContent = request.method !== 'HEAD' && status !== 204 && status !== 304;
     if (!hasContent || bytes === 0) this.#socket.write(head, 'latin1', this.#onFlushed);

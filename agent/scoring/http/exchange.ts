@@ -18,6 +18,7 @@ export const failedHeader = 'x-ms-run-function-failed';
 
 /** Status of each failure that a client may see; what is not here is this server's own fault. */
 const statusOf: Partial<Record<ErrorCode, number>> = {
+  ACCELERATOR_UNAVAILABLE: 503,
   MODEL_NOT_FOUND: 404,
   OVERLOADED: 503,
   REQUEST_INVALID: 400,
@@ -51,9 +52,6 @@ export type SendAnswer = (status: number, fields: string, body: string | Uint8Ar
 
 const serverField = `x-ms-server-version: modelferry/${productVersion}\r\n`;
 
-/** Headers that say where an answer ends, or are for the connection: no script has a say in them. */
-const ownedByConnection = /^(?:connection|content-length|date|keep-alive|trailer|transfer-encoding|upgrade)$/i;
-
 /** One request and its answer: who asked, by which ids, and in which form errors are told. */
 export class Exchange {
   readonly request: RequestHead;
@@ -62,6 +60,8 @@ export class Exchange {
   readonly startMs = performance.now();
   /** Bytes of the request that are held. */
   heldBytes = 0;
+  /** Where they are, if they may be overwritten when the answer has left. */
+  room: Buffer | undefined;
   /** The model that was asked, and what it gave. */
   model: ScoredModel | undefined;
   scored: Scored | undefined;
@@ -169,8 +169,7 @@ export class Exchange {
 function fieldsOf(headers: readonly string[]): string {
   let fields = '';
   for (let at = 0; at < headers.length; at += 2) {
-    const name = headers[at] ?? '';
-    if (!ownedByConnection.test(name)) fields += `${name}: ${headers[at + 1]}\r\n`;
+    fields += `${headers[at]}: ${headers[at + 1]}\r\n`;
   }
   return fields;
 }

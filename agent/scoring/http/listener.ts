@@ -164,6 +164,8 @@ export class Listener implements AsyncDisposable {
     const { observer, bodies } = this.#options;
     this.#exchanges -= 1;
     bodies.budget.give(exchange.heldBytes);
+    // What failed or was left may still be on its way to a worker.
+    if (exchange.status === 200 && exchange.room !== undefined) bodies.rooms.give(exchange.room);
     observer?.end(exchange.span, answeredOf(exchange));
   }
 

@@ -1,5 +1,6 @@
 import { FerryError } from '../../../shared/errors.ts';
 import type { ByteBudget } from '../byte-budget.ts';
+import { BodyRoom, type BodyRooms } from './body-rooms.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Exchange } from './exchange.ts';
 import type { Violation } from './request-head.ts';
@@ -8,6 +9,7 @@ import type { Violation } from './request-head.ts';
 export interface BodyLimits {
   readonly bodyBytesMax: number;
   readonly budget: ByteBudget;
+  readonly rooms: BodyRooms;
 }
 
 /** Whoever wants a body. */
@@ -16,10 +18,6 @@ interface BodySink {
   readonly onEnd: () => void;
   readonly onGone: (error: FerryError) => void;
 }
-
-/** Room that is made for a body at once, whatever length the client says; more is made as it comes. */
-const roomAtOnceMax = 4 * 1024 * 1024;
-const roomAtLeast = 16 * 1024;
 
 /** The body of a request on its way from the connection to whoever wants it. Nothing of it is taken before somebody does. */
 export class RequestBody {
@@ -51,7 +49,8 @@ export class RequestBody {
 
   /** Bytes that are still to come, as far as that is known. */
   get bytesLeft(): number {
-    return this.#chunked === undefined ? this.#bytesLeft : Number.POSITIVE_INFINITY;
+    if (this.#chunked === undefined) return this.#bytesLeft;
+    return this.#chunked.isComplete ? 0 : Number.POSITIVE_INFINITY;
   }
 
   get violation(): Violation | undefined {
@@ -102,12 +101,12 @@ export class RequestBody {
  * @throws {FerryError} OVERLOADED as soon as all requests together are too much
  * @throws {FerryError} INTERRUPTED when the client goes
  */
-export function readBody(exchange: Exchange, { bodyBytesMax, budget }: BodyLimits): Promise<Uint8Array> {
+export function readBody(exchange: Exchange, { bodyBytesMax, budget, rooms }: BodyLimits): Promise<Uint8Array> {
   const { body } = exchange;
   const said = body.bytesSaid === 'chunked' ? undefined : body.bytesSaid;
   if (said !== undefined && said > bodyBytesMax) return Promise.reject(tooLarge(`${said} bytes`, bodyBytesMax));
   return new Promise((resolve, reject) => {
-    const room = new BodyRoom(said);
+    const room = new BodyRoom(said, rooms);
     body.read({
       onContent: (content) => {
         // Given back with the answer: until then the model reads from it.
@@ -121,44 +120,13 @@ export function readBody(exchange: Exchange, { bodyBytesMax, budget }: BodyLimit
           reject(error);
         }
       },
-      onEnd: () => resolve(room.content),
+      onEnd: () => {
+        exchange.room = room.ownRoom;
+        resolve(room.content);
+      },
       onGone: reject,
     });
   });
-}
-
-/** Where the pieces of a body are put together. One that came in one piece stays where it is. */
-class BodyRoom {
-  readonly #bytesSaid: number | undefined;
-  #bytes: Buffer | undefined;
-  #filled = 0;
-
-  constructor(bytesSaid: number | undefined) {
-    this.#bytesSaid = bytesSaid;
-  }
-
-  get content(): Uint8Array {
-    return this.#bytes?.subarray(0, this.#filled) ?? Buffer.alloc(0);
-  }
-
-  add(piece: Buffer): void {
-    if (this.#bytes === undefined && piece.byteLength === this.#bytesSaid) this.#bytes = piece;
-    else {
-      this.#bytes = this.#withRoomFor(this.#filled + piece.byteLength);
-      piece.copy(this.#bytes, this.#filled);
-    }
-    this.#filled += piece.byteLength;
-  }
-
-  #withRoomFor(bytes: number): Buffer {
-    const before = this.#bytes;
-    if (before !== undefined && before.byteLength >= bytes) return before;
-    const most = this.#bytesSaid ?? Number.POSITIVE_INFINITY;
-    const wanted = before === undefined ? Math.min(this.#bytesSaid ?? roomAtLeast, roomAtOnceMax) : bytes * 2;
-    const grown = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(wanted, most)));
-    before?.copy(grown, 0, 0, this.#filled);
-    return grown;
-  }
 }
 
 function tooLarge(found: string, bodyBytesMax: number): FerryError {

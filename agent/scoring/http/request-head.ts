@@ -102,12 +102,13 @@ export function invalid(wanted: string): Violation {
 /** Finds out where the body ends, which must be said in one way alone. */
 function framed(said: Pick<RequestHead, 'headers' | 'method' | 'target'>, isCurrent: boolean): RequestHead | Violation {
   const { headers } = said;
-  const [lengths, codings] = [headers.all('content-length'), headers.all('transfer-encoding')];
-  const hosts = headers.all('host').length;
+  const hosts = headers.countOf('host');
   if (hosts > 1 || (isCurrent && hosts === 0)) return invalid('one Host was wanted');
-  if (lengths.length + codings.length > 1) return invalid('the length of the body was wanted once');
-  const [length = '0'] = lengths;
-  const [coding] = codings;
+  if (headers.countOf('content-length') + headers.countOf('transfer-encoding') > 1) {
+    return invalid('the length of the body was wanted once');
+  }
+  const length = headers.get('content-length') ?? '0';
+  const coding = headers.get('transfer-encoding');
   if (!/^\d{1,15}$/.test(length)) return invalid('a number was wanted as Content-Length');
   if (coding !== undefined && !isCurrent) return invalid('HTTP/1.0 has no Transfer-Encoding');
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') {

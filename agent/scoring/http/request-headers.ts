@@ -18,6 +18,13 @@ export class RequestHeaders {
     return at === -1 ? undefined : this.#values[at];
   }
 
+  /** Counts the values of a name. */
+  countOf(name: string): number {
+    let count = 0;
+    for (let at = this.#names.indexOf(name); at !== -1; at = this.#names.indexOf(name, at + 1)) count += 1;
+    return count;
+  }
+
   /** Gives all values of a name. */
   all(name: string): string[] {
     return this.#values.filter((_, index) => this.#names[index] === name);

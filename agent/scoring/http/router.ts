@@ -1,7 +1,7 @@
 import type { Collector } from '../../collect/collector.ts';
 import type { StreamLedger } from '../../collect/ledger.ts';
 import type { Logger } from '../../../shared/log.ts';
-import { exposition, type Figures } from '../figures.ts';
+import type { Figures } from '../figures.ts';
 import type { ModelRepository } from '../model-repository.ts';
 import type { ScoringMetrics } from '../metrics.ts';
 import type { Scorer } from '../scorer.ts';
@@ -125,6 +125,8 @@ async function about(exchange: Exchange, at: { path: string; query: string }, op
   } else if (exchange.method !== 'GET') methodNotAllowed(exchange, 'GET');
   else if (path === '/') exchange.reply({ status: 200, contentType: 'text/plain', body: 'Healthy' });
   else if (path === '/metrics') {
+    // Who is never asked for metrics does not load what writes them.
+    const { exposition } = await import('../figures.ts');
     const { contentType, text } = await exposition(await options.gather(), options.ledger());
     exchange.reply({ status: 200, contentType, body: Buffer.from(text) });
   } else {

@@ -2,6 +2,7 @@ import type { Logger } from '../../../shared/log.ts';
 import { FerryError, isFerryError, messageOf } from '../../../shared/errors.ts';
 import type { Wanted } from '../model/batcher.ts';
 import type { ScoringMetrics } from '../metrics.ts';
+import { millisecondsText } from '../milliseconds.ts';
 import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer, StageTimes } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
@@ -108,7 +109,7 @@ function replyScored(exchange: Exchange, { answer, times, correlationId }: Score
     failedHeader,
     'False',
     'x-ms-run-fn-exec-ms',
-    times.runMs.toFixed(3),
+    millisecondsText(times.runMs),
     'server-timing',
     serverTiming(times),
   ];
@@ -120,7 +121,8 @@ function replyScored(exchange: Exchange, { answer, times, correlationId }: Score
 
 /** @see https://www.w3.org/TR/server-timing/ */
 export function serverTiming({ parseMs, queueMs, runMs, writeMs }: StageTimes): string {
-  return `parse;dur=${parseMs.toFixed(3)},queue;dur=${queueMs.toFixed(3)},run;dur=${runMs.toFixed(3)},write;dur=${writeMs.toFixed(3)}`;
+  const [parse, queue] = [millisecondsText(parseMs), millisecondsText(queueMs)];
+  return `parse;dur=${parse},queue;dur=${queue},run;dur=${millisecondsText(runMs)},write;dur=${millisecondsText(writeMs)}`;
 }
 
 /** Tells a failure as the protocol has it: `{"message"}` of Azure ML, `{"error"}` of the Open Inference Protocol. */

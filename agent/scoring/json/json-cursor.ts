@@ -20,6 +20,9 @@ const depthMax = 64;
 /** 10^0 to 10^22: the powers of ten that a double holds exactly. */
 const powersOfTen = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
 
+/** Names are shorter; a decoder has more to do before its first character. */
+const plainBytesMax = 32;
+
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
@@ -94,6 +97,9 @@ export class JsonCursor {
 
   /** Reads a string. */
   string(): string {
+    this.expect(quote);
+    const plain = this.#plainString();
+    if (plain !== undefined) return plain;
     const [start, end] = this.#passString();
     const raw = this.#bytes.subarray(start, end);
     try {
@@ -144,6 +150,45 @@ export class JsonCursor {
       return negative ? -value : value;
     }
     return Number(this.#ascii(start, at));
+  }
+
+  /**
+   * Reads numbers one after the other straight into an array, as far as they stand there in the form that machines write: no space, no exponent,
+   * at most 15 digits. What is left is for {@link number}, which knows all forms.
+   *
+   * Nothing is consumed beyond the last number and the comma behind it.
+   * @returns how many were read; each of them was followed by a comma
+   */
+  plainNumbers(into: { readonly length: number; [index: number]: number }, from: number): number {
+    const bytes = this.#bytes;
+    let at = this.#at;
+    let filled = from;
+    while (filled < into.length) {
+      let next = at;
+      const negative = bytes[next] === minus;
+      if (negative) next += 1;
+      const first = next;
+      let mantissa = 0;
+      let byte = bytes[next] ?? 0;
+      for (; byte >= zero && byte <= nine; byte = bytes[++next] ?? 0) mantissa = mantissa * 10 + (byte - zero);
+      const whole = next - first;
+      let decimals = 0;
+      if (byte === point) {
+        byte = bytes[++next] ?? 0;
+        for (; byte >= zero && byte <= nine; byte = bytes[++next] ?? 0) {
+          mantissa = mantissa * 10 + (byte - zero);
+          decimals += 1;
+        }
+        if (decimals === 0) break;
+      }
+      // Up to 15 digits and a power of ten that a double holds: one rounding, so the result is the nearest double.
+      if (byte !== comma || whole === 0 || (whole > 1 && bytes[first] === zero) || whole + decimals > 15) break;
+      const value = decimals === 0 ? mantissa : mantissa / (powersOfTen[decimals] ?? Number.NaN);
+      into[filled++] = negative ? -value : value;
+      at = next + 1;
+    }
+    this.#at = at;
+    return filled - from;
   }
 
   /** Reads a number as the text that stands there. */
@@ -215,9 +260,25 @@ export class JsonCursor {
     return at;
   }
 
-  /** Passes a string and gives where its content starts and ends. */
+  /** Reads a short string of visible ASCII without escapes, as names are; gives undefined, and passes nothing, where it is another. */
+  #plainString(): string | undefined {
+    const bytes = this.#bytes;
+    const start = this.#at;
+    let text = '';
+    for (let at = start; at < start + plainBytesMax; at += 1) {
+      const byte = bytes[at] ?? 0;
+      if (byte === quote) {
+        this.#at = at + 1;
+        return text;
+      }
+      if (byte < 32 || byte > 126 || byte === backslash) return undefined;
+      text += String.fromCharCode(byte);
+    }
+    return undefined;
+  }
+
+  /** Passes the rest of a string and gives where its content starts and ends. */
   #passString(): [start: number, end: number] {
-    this.expect(quote);
     const start = this.#at;
     const bytes = this.#bytes;
     for (let at = start; ; at += 1) {

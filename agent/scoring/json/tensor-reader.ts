@@ -163,12 +163,12 @@ class FloatSink implements ElementSink {
 
   readAll(): number {
     const cursor = this.#cursor;
-    let count = 0;
+    const before = this.#length;
     do {
+      this.#length += cursor.plainNumbers(this.#data as Float32Array, this.#length);
       this.#keep(cursor.peek() === quote ? float(cursor) : cursor.number());
-      count += 1;
     } while (cursor.more(closeBracket));
-    return count;
+    return this.#length - before;
   }
 
   finish(): TensorData {

@@ -13,6 +13,8 @@ interface LoadModelOptions {
   /** Folder that stands for the root of the image. */
   readonly root: string;
   readonly log: Logger;
+  /** Whether it is of the size of those that need little memory to run. @default false */
+  readonly light?: boolean;
 }
 
 /**
@@ -20,7 +22,10 @@ interface LoadModelOptions {
  * load, the original.
  * @throws {FerryError} MODEL_INVALID
  */
-export async function loadModel(model: ServiceModel, { root, log }: LoadModelOptions): Promise<OnnxModel> {
+export async function loadModel(
+  model: ServiceModel,
+  { root, log, light = false }: LoadModelOptions,
+): Promise<OnnxModel> {
   const path = join(root, model.path);
   const { graph, description } = optimizedPaths(path);
   if (existsSync(description)) {
@@ -29,7 +34,7 @@ export async function loadModel(model: ServiceModel, { root, log }: LoadModelOpt
       const { runtime, processor } = optimizedGraphSchema.parse(JSON.parse(readFileSync(description, 'utf8')));
       const here = { runtime: env.versions.node, processor: processorKind() };
       if (runtime === here.runtime && processor === here.processor) {
-        return await OnnxModel.load(graph, model, { optimized: true });
+        return await OnnxModel.load(graph, model, { optimized: true, light });
       }
       log.info(
         { ...about, runtime, processor, here },
@@ -39,5 +44,5 @@ export async function loadModel(model: ServiceModel, { root, log }: LoadModelOpt
       log.warn({ ...about, reason: messageOf(error) }, 'the optimised graph cannot be used, the original is');
     }
   }
-  return await OnnxModel.load(path, model);
+  return await OnnxModel.load(path, model, { light });
 }

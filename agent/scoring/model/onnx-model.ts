@@ -21,12 +21,13 @@ export class OnnxModel {
    * Loads a model, which holds the thread for its time.
    * @param path of the file
    * @param options.optimized whether its graph is optimised already, for this machine @default false
+   * @param options.light whether runs need so little memory that none is kept for them @default false
    * @throws {FerryError} MODEL_INVALID when it is none that ONNX Runtime can run, or not of the given signature
    */
   static async load(
     path: string,
     model: ServiceModel,
-    { optimized = false }: { readonly optimized?: boolean } = {},
+    { optimized = false, light = false }: { readonly optimized?: boolean; readonly light?: boolean } = {},
   ): Promise<OnnxModel> {
     try {
       const session = await InferenceSession.create(path, {
@@ -34,6 +35,7 @@ export class OnnxModel {
         intraOpNumThreads: 1,
         interOpNumThreads: 1,
         executionMode: 'sequential',
+        enableCpuMemArena: !light,
         graphOptimizationLevel: optimized ? 'disabled' : 'all',
         logSeverityLevel: 3,
       });

@@ -26,30 +26,42 @@ export function sameButRows(left: readonly Tensor[], right: readonly Tensor[]): 
 /** Puts the rows of several requests below each other. */
 export function joinRows(requests: readonly (readonly Tensor[])[]): Tensor[] {
   const [first = []] = requests;
-  return first.map((tensor, index) => {
-    const parts = requests.flatMap((request) => request[index] ?? []);
-    const rows = parts.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0);
-    return { ...tensor, shape: [rows, ...tensor.shape.slice(1)], data: joinData(tensor, parts) };
+  return first.map(({ name, type, shape }, index) => {
+    const parts: Tensor[] = [];
+    let rows = 0;
+    for (const request of requests) {
+      const part = request[index];
+      if (part === undefined) continue;
+      parts.push(part);
+      rows += part.shape[0] ?? 0;
+    }
+    return { name, type, shape: withRows(shape, rows), data: joinData(type, parts) };
   });
 }
 
 /** Takes rows out of tensors, without copying numbers. */
 export function sliceRows(tensors: readonly Tensor[], from: number, rows: number): Tensor[] {
-  return tensors.map((tensor) => {
-    const all = tensor.shape[0] ?? 0;
-    const width = all === 0 ? 0 : tensor.data.length / all;
+  return tensors.map(({ name, type, shape, data: all }) => {
+    const count = shape[0] ?? 0;
+    const width = count === 0 ? 0 : all.length / count;
     const [start, end] = [from * width, (from + rows) * width];
-    const data = isText(tensor.data) ? tensor.data.slice(start, end) : tensor.data.subarray(start, end);
-    return { ...tensor, shape: [rows, ...tensor.shape.slice(1)], data };
+    const data = isText(all) ? all.slice(start, end) : all.subarray(start, end);
+    return { name, type, shape: withRows(shape, rows), data };
   });
 }
 
-function joinData({ type }: Tensor, parts: readonly Tensor[]): TensorData {
+/** Gives a shape with another first dimension. */
+function withRows(shape: readonly number[], rows: number): number[] {
+  const changed = shape.slice();
+  changed[0] = rows;
+  return changed;
+}
+
+function joinData(type: Tensor['type'], parts: readonly Tensor[]): TensorData {
   if (type === 'string') return parts.flatMap(({ data }) => data as readonly string[]);
-  const joined = allocate(
-    type,
-    parts.reduce((sum, { data }) => sum + data.length, 0),
-  );
+  let length = 0;
+  for (const { data } of parts) length += data.length;
+  const joined = allocate(type, length);
   let at = 0;
   for (const { data } of parts) {
     // All parts have the type of the first, and so the same kind of array.

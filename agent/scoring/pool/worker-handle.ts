@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { BodyShelf } from './body-shelf.ts';
 import { FrameReader, writeFrame } from './frame.ts';
 import { ownCommand } from './own-command.ts';
 import { type WorkerMessage, type WorkerOrder, workerPipe, type WorkerRequest, workerRole } from './worker-protocol.ts';
@@ -14,6 +15,15 @@ export interface WorkerEvents {
   readonly onExit: (reason: string) => void;
 }
 
+/**
+ * A worker makes room for tensors again and again. The C library would give the room back to the system each time, and page by page it
+ * would have to be asked for again, which takes longer than to read the numbers of an image. @see mallopt(3)
+ */
+const allocatorSettings = {
+  MALLOC_MMAP_THRESHOLD_: String(32 * 1024 * 1024),
+  MALLOC_TRIM_THRESHOLD_: String(64 * 1024 * 1024),
+};
+
 /** Bytes of a page in `/proc/<pid>/statm`. */
 const pageBytes = 4096;
 
@@ -21,22 +31,32 @@ const pageBytes = 4096;
 export class WorkerHandle {
   readonly #child: ChildProcess;
   readonly #pipe: Duplex;
+  readonly #shelf = BodyShelf.open();
 
   /** @param entry the program's main module */
   constructor(entry: URL, order: WorkerOrder, events: WorkerEvents) {
     const { command, options } = ownCommand();
     const child = spawn(command, [...options, fileURLToPath(entry), workerRole], {
-      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+      env: { ...process.env, ...allocatorSettings },
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe', this.#shelf?.fileDescriptor ?? 'ignore'],
     });
     this.#child = child;
     this.#pipe = child.stdio[workerPipe] as Duplex;
     writeFrame(this.#pipe, order);
-    const reader = new FrameReader(({ header, body }) => events.onMessage(header as WorkerMessage, body));
+    const reader = new FrameReader(({ header, body }) => {
+      const message = header as WorkerMessage;
+      if (message.kind !== 'ready') this.#shelf?.release(message.id);
+      events.onMessage(message, body);
+    });
     this.#pipe.on('data', (piece: Buffer) => reader.push(piece));
     // What ends the pipe ends the process, and that is told below.
     this.#pipe.on('error', () => this.kill());
-    child.once('error', (error) => events.onExit(error.message));
-    child.once('exit', (code, signal) => events.onExit(signal === null ? `exit code ${code}` : signal));
+    const onExit = (reason: string): void => {
+      this.#shelf?.close();
+      events.onExit(reason);
+    };
+    child.once('error', (error) => onExit(error.message));
+    child.once('exit', (code, signal) => onExit(signal === null ? `exit code ${code}` : signal));
   }
 
   /** Memory that the process occupies; 0 where the system does not tell. */
@@ -50,7 +70,9 @@ export class WorkerHandle {
   }
 
   send(request: WorkerRequest, body: Uint8Array): void {
-    writeFrame(this.#pipe, request, body);
+    const place = this.#shelf?.put(request.id, body);
+    if (place === undefined) writeFrame(this.#pipe, request, body);
+    else writeFrame(this.#pipe, { ...request, shelved: { place, bytes: body.byteLength } });
   }
 
   get processId(): number | undefined {

@@ -4,22 +4,25 @@ import { type FerryError, isFerryError, messageOf } from '../../../shared/errors
 import type { Logger } from '../../../shared/log.ts';
 import { scriptPath } from '../../../shared/model/script.ts';
 import type { Collector } from '../../collect/collector.ts';
-import { Collection } from '../collection.ts';
+import type { Collection } from '../collection.ts';
 import { InlineScorer } from '../inline-scorer.ts';
 import { loadModel } from '../model/load-model.ts';
 import { tryModel } from '../model/trial.ts';
 import type { Scorer } from '../scorer.ts';
+import { startCollection } from '../start-collection.ts';
 import { loadScript } from '../script/scoring-script.ts';
 import { ScriptScorer } from '../script/script-scorer.ts';
 import { type ScoringSettings, scriptModel } from '../settings.ts';
 import { forwardLines } from '../telemetry/forward-lines.ts';
 import type { LogLines } from '../telemetry/log-lines.ts';
+import { ShelvedBodies } from './body-shelf.ts';
 import { type Frame, FrameReader, writeFrame } from './frame.ts';
 import {
   type WorkerAnswer,
   type WorkerFailure,
   type WorkerOrder,
   workerPipe,
+  workerShelf,
   type WorkerReady,
   type WorkerRequest,
 } from './worker-protocol.ts';
@@ -54,11 +57,12 @@ export async function runWorkerProcess(options: WorkerProcessOptions): Promise<v
   pipe.on('error', () => pipe.destroy());
   pipe.on('close', () => void close().finally(() => process.exit(0)));
   const order = await ordered;
-  const collection = Collection.start(order.settings, options);
+  const collection = await startCollection(order.settings, options);
   const sendLastLines = forwardLines(order.settings, options);
   close = () => Promise.all([collection?.close(commitTimeoutMs), sendLastLines()]);
   const { scorer, ready } = await loadScorer(order, { collection, log: options.log });
-  onFrame = (frame) => void answer(scorer, frame, pipe);
+  const shelved = new ShelvedBodies(workerShelf);
+  onFrame = (frame) => void answer(scorer, frame, { pipe, bodies: shelved, keepsBodies: order.model === 'script' });
   writeFrame(pipe, ready);
 }
 
@@ -98,11 +102,22 @@ async function startScript(
   return { scorer, ready: { kind: 'ready', sharesRuns: false, script: { signature, raw: script.raw } } };
 }
 
-async function answer(scorer: Scorer, { header, body }: Frame, pipe: Socket): Promise<void> {
-  const { id, timeLeftMs, timeoutMs, ...call } = header as WorkerRequest;
+async function answer(
+  scorer: Scorer,
+  { header, body }: Frame,
+  {
+    pipe,
+    bodies,
+    keepsBodies,
+  }: { readonly pipe: Socket; readonly bodies: ShelvedBodies; readonly keepsBodies: boolean },
+): Promise<void> {
+  const { id, timeLeftMs, timeoutMs, shelved, ...call } = header as WorkerRequest;
   const wanted = { abandoned: false, deadlineAtMs: performance.now() + timeLeftMs, timeoutMs };
   try {
-    const scored = await scorer.score({ ...call, body, wanted });
+    const taken = shelved === undefined ? body : bodies.take(shelved, call.jsonBytes);
+    // Nobody knows what a script does with its input when it has answered.
+    const content = keepsBodies && shelved !== undefined ? Uint8Array.from(taken) : taken;
+    const scored = await scorer.score({ ...call, body: content, wanted });
     const { body: answered, ...said } = scored.answer;
     const { times, batchRequests, correlationId } = scored;
     writeFrame(

@@ -13,7 +13,7 @@ export interface WorkerReady {
   readonly script?: { readonly signature: Signature; readonly raw: boolean };
 }
 
-/** What a worker is asked; the request's bytes follow as the frame's body. */
+/** What a worker is asked; the request's bytes follow as the frame's body, or lie on its shelf. */
 export interface WorkerRequest {
   readonly id: number;
   readonly protocol: Protocol;
@@ -23,6 +23,8 @@ export interface WorkerRequest {
   readonly timeLeftMs: number;
   readonly timeoutMs: number;
   readonly http?: HttpParts | undefined;
+  /** Where on the shelf its bytes are. @default they follow */
+  readonly shelved?: { readonly place: number; readonly bytes: number } | undefined;
 }
 
 /** What a worker answers; the answer's bytes follow as the frame's body. */
@@ -62,3 +64,6 @@ export const workerRole = 'worker';
 
 /** The file descriptor at which a worker finds its pipe to the server. */
 export const workerPipe = 3;
+
+/** The file descriptor at which a worker finds its shelf, where there is one. */
+export const workerShelf = 4;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { ServiceModel } from '../../../shared/model/service-config.ts';
 import type { TensorSpec } from '../../../shared/model/signature.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { TensorType } from '../../../shared/model/signature.ts';
 import { allocate, type Tensor } from '../../collect/tensor.ts';

@@ -1,5 +1,6 @@
 import type { TensorSpec } from '../../../shared/model/signature.ts';
 import { productVersion } from '../../../shared/version.ts';
+import type { AcceleratorReport } from '../accelerator/accelerator-report.ts';
 import type { Scorer } from '../scorer.ts';
 import type { ServedModels } from '../served-models.ts';
 import { datatypeOf } from './infer-datatype.ts';
@@ -25,10 +26,12 @@ export interface ModelMetadata {
   readonly platform: string;
   readonly inputs: readonly TensorMetadata[];
   readonly outputs: readonly TensorMetadata[];
+  /** Of the accelerator that runs it, where one does: in its runtime's words, and whether it is ready. */
+  readonly parameters?: object;
 }
 
 /** Describes a model by its signature. */
-export function metadataOf({ model }: Scorer, models: ServedModels): ModelMetadata {
+export function metadataOf({ model, accelerator }: Scorer, models: ServedModels): ModelMetadata {
   const { name, signature } = model;
   return {
     name,
@@ -36,7 +39,12 @@ export function metadataOf({ model }: Scorer, models: ServedModels): ModelMetada
     platform: 'onnxruntime_onnx',
     inputs: signature.inputs.map(tensorMetadata),
     outputs: signature.outputs.map(tensorMetadata),
+    ...(accelerator !== undefined && { parameters: parametersOf(accelerator) }),
   };
+}
+
+function parametersOf({ ready, reason, placement }: AcceleratorReport): object {
+  return { ...placement, accelerator_ready: ready, ...(reason !== undefined && { accelerator_reason: reason }) };
 }
 
 function tensorMetadata({ name, type, shape }: TensorSpec): TensorMetadata {

@@ -36,19 +36,36 @@ function inputNamed({ signature }: ScoredModel, name: string): TensorSpec | unde
   return (inputAliases as readonly string[]).includes(name) ? inputs[0] : undefined;
 }
 
+const quote = 34;
+const comma = 44;
+const colon = 58;
+const openBrace = 123;
+const closeBrace = 125;
+
 /** Answers are written one at a time and copied when they are complete, so all can share the room. */
 const text = new TextBuffer(64 * 1024);
+
+/** Nothing in it needs an escape. */
+const plainName = /^[\w .:/-]*$/;
+
+function writeName(name: string): void {
+  if (plainName.test(name)) {
+    text.byte(quote);
+    text.ascii(name);
+    text.byte(quote);
+  } else text.utf8(JSON.stringify(name));
+  text.byte(colon);
+}
 
 /** Writes `{"<output>": …}` for all outputs. */
 export function writeScoreAnswer(outputs: readonly Tensor[]): Answer {
   text.clear();
-  text.ascii('{');
+  text.byte(openBrace);
   for (const [index, output] of outputs.entries()) {
-    if (index > 0) text.ascii(',');
-    text.utf8(JSON.stringify(output.name));
-    text.ascii(':');
+    if (index > 0) text.byte(comma);
+    writeName(output.name);
     writeNested(text, output);
   }
-  text.ascii('}');
+  text.byte(closeBrace);
   return { contentType: 'application/json', body: jsonBody(text, outputs) };
 }

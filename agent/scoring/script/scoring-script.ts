@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import { scriptDeclarationSchema } from '../../../shared/model/script.ts';
 import type { Signature } from '../../../shared/model/signature.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { TensorSpec } from '../../../shared/model/signature.ts';
 import { elementCount, isText, type Tensor, type TensorData } from '../../collect/tensor.ts';
@@ -62,6 +62,17 @@ export function jsonAnswer(value: unknown): Answer {
   return { contentType: 'application/json', body: Buffer.from(text ?? '{}') };
 }
 
+/** Headers that say where an answer ends, or are for the connection: no script has a say in them. */
+const ownedByConnection: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
 const rawValue = z.object({
   status: z.int().min(200).max(599).default(200),
   headers: z
@@ -83,7 +94,9 @@ export function rawAnswer(value: unknown): Answer {
     );
   const { status, headers, body } = parsed.data;
   const { 'content-type': type, ...others } = Object.fromEntries(
-    Object.entries(headers).map(([name, text]) => [name.toLowerCase(), text]),
+    Object.entries(headers)
+      .map(([name, text]) => [name.toLowerCase(), text] as const)
+      .filter(([name]) => !ownedByConnection.has(name)),
   );
   const answer =
     typeof body === 'string' || body instanceof Uint8Array

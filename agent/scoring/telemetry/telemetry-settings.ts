@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 
 /** Where traces and logs go. */

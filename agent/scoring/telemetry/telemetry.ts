@@ -19,7 +19,7 @@ import {
   ParentBasedSampler,
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace-base';
-import { z } from 'zod';
+import * as z from 'zod';
 import { messageOf } from '../../../shared/errors.ts';
 import { exportTimeoutMs, makeExporters } from './exporters.ts';
 import type { AnsweredRequest } from './request-observer.ts';

@@ -3,8 +3,8 @@ import { csvLine } from '../csv-line.ts';
 import type { JoinedRow } from '../row-stage.ts';
 import { type DesignationColumns, featureCells, leadingColumns, type RowOutput } from './row-output.ts';
 
-/** Text that is gathered before it is written. */
-const pieceCharacters = 1024 * 1024;
+/** Text that is gathered before it is written: so little that it is gone again before it counts as old in memory. */
+const pieceCharacters = 64 * 1024;
 
 /** Joined rows as CSV: values as they were collected, nothing between two commas for what is missing. */
 export class CsvOutput implements RowOutput {

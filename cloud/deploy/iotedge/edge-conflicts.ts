@@ -1,6 +1,7 @@
 import { FerryError } from '../../../shared/errors.ts';
 import type { HubClient, NewDeployment } from '../../azure/hub-client.ts';
 import type { HubConfiguration } from '../../azure/hub-resources.ts';
+import { isLayer, planDevice } from './edge-plan.ts';
 import { type DeviceReport, deviceReportOf } from './device-report.ts';
 
 /** What a deployment is about to do, beside what it says itself. */
@@ -37,17 +38,35 @@ export async function checkDevices(
   }
   const reports = (await hub.listEdgeAgents()).filter(({ deviceId }) => targeted.has(deviceId)).map(deviceReportOf);
   const deployments = await hub.listDeployments();
-  const problems = [
-    ...higherDeployments(
-      deployment,
-      reports,
-      deployments.filter(({ id }) => id !== options.before),
-    ),
-    ...(options.replace ? [] : lostModules([deployment.id, options.before], reports, options.module)),
-    ...wrongArchitectures(reports, options.platform),
-  ];
+  const problems = isLayer(deployment)
+    ? [
+        ...notLaidOver(deployment, reports, { deployments, before: options.before }),
+        ...wrongArchitectures(reports, options.platform),
+      ]
+    : [
+        ...higherDeployments(
+          deployment,
+          reports,
+          deployments.filter(({ id }) => id !== options.before),
+        ),
+        ...(options.replace ? [] : lostModules([deployment.id, options.before], reports, options.module)),
+        ...wrongArchitectures(reports, options.platform),
+      ];
   if (problems.length === 0) return;
   throw new FerryError('DEPLOYMENT_INVALID', `Cannot make the deployment "${deployment.id}": ${problems.join('; ')}`);
+}
+
+/** A layer needs a deployment below it, and none above that brings the same module. */
+function notLaidOver(
+  deployment: NewDeployment,
+  reports: readonly DeviceReport[],
+  known: Parameters<typeof planDevice>[2],
+): string[] {
+  const left = reports.filter((report) => !planDevice(report, deployment, known).isApplied);
+  if (left.length === 0) return [];
+  return [
+    `${namesOf(left)} would not get it: a layer lies over a whole deployment of a lower priority, and there is none below ${deployment.priority}`,
+  ];
 }
 
 function higherDeployments(
@@ -56,7 +75,7 @@ function higherDeployments(
   deployments: readonly HubConfiguration[],
 ): string[] {
   return deployments
-    .filter((other) => other.id !== id && (other.priority ?? 0) > priority)
+    .filter((other) => other.id !== id && !isLayer(other) && (other.priority ?? 0) > priority)
     .flatMap((other) => {
       const devices = reports.filter((report) => report.deployments[other.id] === 'Applied');
       if (devices.length === 0) return [];

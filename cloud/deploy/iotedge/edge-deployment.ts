@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { edgeManifest } from '../../../shared/edge/build-manifest.ts';
+import { edgeLayer, edgeManifest } from '../../../shared/edge/build-manifest.ts';
 import { digestOf } from '../../../shared/digest.ts';
 import type { NewDeployment } from '../../azure/hub-client.ts';
 import type { DesiredService } from '../deployer.ts';
@@ -12,6 +12,8 @@ const exposedPort = `${scoringPort}/tcp`;
 /** How much of the content's digest stands in a deployment's id. */
 const idDigits = 12;
 const megabyte = 1_048_576;
+const wholePriority = 10;
+const layerPriority = 20;
 
 /** What a deployment is made of. */
 export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scope' | 'settings'> {
@@ -25,30 +27,31 @@ export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scop
  * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it
  */
 export function edgeDeployment({ name, image, scope, settings }: EdgeDeploymentParts): NewDeployment {
-  const { priority, hostAddress, memoryMb } = settings;
+  const { hostAddress, memoryMb, layered } = settings;
+  const priority = priorityOf(settings);
   const targetCondition = conditionOf(settings);
-  const content = edgeManifest({
-    modules: {
-      [name]: {
-        image,
-        createOptions: {
-          ExposedPorts: { [exposedPort]: {} },
-          HostConfig: {
-            PortBindings: { [exposedPort]: [{ HostIp: hostAddress, HostPort: String(portOf(settings)) }] },
-            ...(memoryMb === undefined ? {} : { Memory: memoryMb * megabyte }),
-          },
+  const modules = {
+    [name]: {
+      image,
+      createOptions: {
+        ExposedPorts: { [exposedPort]: {} },
+        HostConfig: {
+          PortBindings: { [exposedPort]: [{ HostIp: hostAddress, HostPort: String(portOf(settings)) }] },
+          ...(memoryMb === undefined ? {} : { Memory: memoryMb * megabyte }),
         },
-        env: scoringEnvironment({ name, scope, settings }),
       },
+      env: scoringEnvironment({ name, scope, settings }),
     },
-  });
+  };
+  const content = layered ? edgeLayer(modules) : edgeManifest({ modules });
   const digest = digestOf(JSON.stringify({ content, targetCondition, priority, scope }));
   return {
     id: `${name}-${digest.slice('sha256:'.length, 'sha256:'.length + idDigits)}`,
     content,
     targetCondition,
     priority,
-    labels: { createdBy: 'modelferry', service: name, workspace: scope },
+    // A label takes no slash.
+    labels: { createdBy: 'modelferry', service: name, workspace: scope.replaceAll('/', ':') },
   };
 }
 
@@ -73,6 +76,11 @@ export function edgeAddress(settings: ServiceSettings): string {
   const port = portOf(settings);
   if (hostAddress === '0.0.0.0' || hostAddress === '::') return `http://127.0.0.1:${port}`;
   return `http://${isIPv6(hostAddress) ? `[${hostAddress}]` : hostAddress}:${port}`;
+}
+
+/** A layer has to have a higher priority than what it is laid over. */
+function priorityOf({ priority, layered }: ServiceSettings): number {
+  return priority ?? (layered ? layerPriority : wholePriority);
 }
 
 function portOf({ port = scoringPort }: ServiceSettings): number {

@@ -8,6 +8,7 @@ import type { ServiceStatus } from '../service-state.ts';
 import { deviceReportOf } from './device-report.ts';
 import { checkDevices } from './edge-conflicts.ts';
 import { conditionOf, edgeAddress, edgeDeployment } from './edge-deployment.ts';
+import { planDevice } from './edge-plan.ts';
 import { edgeServiceState } from './edge-state.ts';
 import { withoutModule } from './without-module.ts';
 
@@ -32,7 +33,7 @@ export async function openIotEdge({ workspace, signal }: DeployerContext): Promi
         ...(current?.target.kind === 'iotedge' && { before: placeSchema.parse(current.deployment).id }),
       });
     },
-    plan: async (desired, current) => planOf(await deploymentOf(desired), current),
+    plan: async (desired, current) => planOf(hub, await deploymentOf(desired), current),
     apply: async (desired, current) => {
       const { image, ...deployment } = await deploymentOf(desired);
       return applyDeployment(hub, deployment, { image, current });
@@ -65,14 +66,28 @@ async function applyDeployment(
   return { hub: hub.hostName, id: deployment.id, image };
 }
 
-function planOf(deployment: NewDeployment, current: ServiceRecord | undefined): DeployPlan {
-  const { id, targetCondition, priority, content } = deployment;
+async function planOf(
+  hub: HubClient,
+  { id, targetCondition, priority, content, labels }: NewDeployment,
+  current: ServiceRecord | undefined,
+): Promise<DeployPlan> {
+  const deployment = { id, targetCondition, priority, content, labels };
   const before = current === undefined ? undefined : placeSchema.parse(current.deployment).id;
   const steps = [
     ...(before === id ? [] : [`add the deployment "${id}" for "${targetCondition}", priority ${priority}`]),
     ...(before === undefined || before === id ? [] : [`remove the deployment "${before}"`]),
   ];
-  return { steps, documents: [{ id, targetCondition, priority, content }] };
+  const targeted = new Set((await hub.findEdgeDevices(targetCondition)).map(({ deviceId }) => deviceId));
+  const reports = (await hub.listEdgeAgents()).filter(({ deviceId }) => targeted.has(deviceId)).map(deviceReportOf);
+  const known = { deployments: await hub.listDeployments(), before };
+  const places = reports.map((report) => {
+    const { deviceId, modules, isApplied } = planDevice(report, deployment, known);
+    const runs = modules.map(
+      ({ name, image, from, change }) => `${change} ${name} ${image}${from === undefined ? '' : ` (${from})`}`,
+    );
+    return { name: deviceId, runs: isApplied ? runs : [...runs, `not ${id}: another deployment goes before it`] };
+  });
+  return { steps, documents: [{ id, targetCondition, priority, content }], places };
 }
 
 /** Asks the hub how the service is on its devices. */

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { pairsSchema } from '../../workspace/rows.ts';
-import { kubernetes, memoryMbMin, optional, standard, text } from './definition.ts';
+import { kubernetes, memoryMbMin, optional, standard, text, yesNo } from './definition.ts';
 
 /** Where a service is: one target each, or few. */
 export const placeSettings = {
@@ -36,10 +36,22 @@ export const placeSettings = {
     schema: z.int().min(1).max(65_535),
     label: 'port',
     wanted: '1 to 65535',
-    targets: ['local', 'iotedge'],
+    targets: ['local', 'aci', 'iotedge'],
     argument: '<port>',
-    text: 'port that it answers on (default: 5001 on iotedge, a free one on local)',
+    text: 'port that it answers on (default: 5001, on local a free one)',
     v1: 'port',
+  }),
+  managedIdentity: optional({
+    schema: z
+      .string()
+      .regex(
+        /^\/subscriptions\/[^/]+\/resourceGroups\/[^/]+\/providers\/Microsoft\.ManagedIdentity\/userAssignedIdentities\/[^/]+$/i,
+      ),
+    label: 'managed identity',
+    wanted: 'the resource id of a user-assigned identity',
+    targets: ['aci'],
+    argument: '<id>',
+    text: 'user-assigned identity that it runs as, and that pulls its image',
   }),
   hostAddress: standard({
     schema: z.string().refine((address) => isIP(address) > 0),
@@ -75,14 +87,21 @@ export const placeSettings = {
     argument: '<condition>',
     text: "the condition in the hub's own words, instead of tags; * for all devices",
   }),
-  priority: standard({
+  layered: standard({
+    schema: yesNo,
+    label: 'layering',
+    wanted: 'true or false',
+    targets: ['iotedge'],
+    standard: false,
+    text: 'lay it over the deployment that devices have, so that they run it beside what they run',
+  }),
+  priority: optional({
     schema: z.int().min(0),
     label: 'priority',
     wanted: 'a whole number from 0',
     targets: ['iotedge'],
-    standard: 10,
     argument: '<number>',
-    text: 'the deployment of the highest priority wins on a device (default: 10)',
+    text: 'the deployment of the highest priority wins on a device, and a layer lies over those below (default: 10, of a layer 20)',
   }),
   memoryMb: optional({
     schema: z.int().min(memoryMbMin),

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type Dockerode from 'dockerode';
 import type { Digest } from '../../digest.ts';
 import { withDeadline } from '../../deadline.ts';
@@ -7,6 +8,7 @@ import type { LayoutStore } from '../../oci/layout-store.ts';
 import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
 import { containerAccount, giveFolder, isRoot, parseAccount } from '../process/account.ts';
 import { containerBody, nameLabel, ownerLabel } from './container-body.ts';
+import { isPodman, pullWithPodman } from './podman-pull.ts';
 import { LoopbackRegistry } from './loopback-registry.ts';
 import { splitStreams } from './split-streams.ts';
 
@@ -18,6 +20,8 @@ export interface DockerEngineOptions {
   readonly owner: string;
   /** Network that containers are put in, where they find each other by name; made when it is not there. @default Docker's own */
   readonly network?: string;
+  /** Socket file that the engine listens on. @default what `DOCKER_HOST` names, else the standard one of Docker or Podman */
+  readonly socketPath?: string;
   readonly log: Logger;
 }
 
@@ -32,30 +36,33 @@ export class DockerEngine implements ContainerEngine {
   readonly kind = 'docker';
   readonly #docker: Dockerode;
   readonly #options: DockerEngineOptions;
+  readonly #isPodman: boolean;
   #networkIsThere = false;
 
-  private constructor(docker: Dockerode, options: DockerEngineOptions) {
+  private constructor(docker: Dockerode, options: DockerEngineOptions & { readonly isPodman: boolean }) {
     this.#docker = docker;
+    this.#isPodman = options.isPodman;
     this.#options = options;
   }
 
   /**
-   * Connects to the engine that `DOCKER_HOST` names, else to the standard socket.
+   * Connects to an engine.
    * @throws {FerryError} ENGINE_FAILED when none answers
    */
   static async open(options: DockerEngineOptions): Promise<DockerEngine> {
     // Loaded only where it is used: it costs memory on a device that runs processes.
     const { default: Docker } = await import('dockerode');
-    const docker = new Docker();
+    const socketPath = options.socketPath ?? standardSocket();
+    const docker = new Docker(socketPath === undefined ? {} : { socketPath });
     try {
-      await withDeadline({ doing: 'reach a Docker engine', timeoutMs: pingTimeoutMs }, () => docker.ping());
+      const isThere = { doing: 'reach a Docker engine', timeoutMs: pingTimeoutMs };
+      return new DockerEngine(docker, { ...options, isPodman: await withDeadline(isThere, () => isPodman(docker)) });
     } catch (cause) {
       throw new FerryError('ENGINE_FAILED', 'Cannot reach a Docker engine: none answers', {
         cause,
         next: 'Start Docker, set DOCKER_HOST, or run modules as processes with --engine process.',
       });
     }
-    return new DockerEngine(docker, options);
   }
 
   async prepareImage(image: Digest, signal?: AbortSignal): Promise<void> {
@@ -64,8 +71,7 @@ export class DockerEngine implements ContainerEngine {
     await using registry = await LoopbackRegistry.open(this.#options.layout);
     const reference = registry.reference(image);
     await this.#do(`take over the image "${image}"`, async () => {
-      const progress = await this.#docker.pull(reference, signal === undefined ? {} : { abortSignal: signal });
-      await this.#followPull(progress, signal);
+      await this.#pull(reference, signal);
       // Its own name for it, because the registry's port is another the next time; the tag also keeps it from being pruned.
       await this.#docker.getImage(reference).tag({ repo: imageRepository, tag: imageTag(image) });
       await this.#docker.getImage(reference).remove();
@@ -181,6 +187,12 @@ export class DockerEngine implements ContainerEngine {
     );
   }
 
+  async #pull(reference: string, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#isPodman) return pullWithPodman(this.#docker, reference, signal);
+    const progress = await this.#docker.pull(reference, signal === undefined ? {} : { abortSignal: signal });
+    await this.#followPull(progress, signal);
+  }
+
   /** Waits for the end of a pull; Docker says in the stream, not by a status, that one has failed. */
   async #followPull(progress: NodeJS.ReadableStream, signal?: AbortSignal): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -220,6 +232,15 @@ export class DockerEngine implements ContainerEngine {
       throw engineError(what, cause);
     }
   }
+}
+
+/** Where Podman listens when it runs as root. */
+const podmanSocket = '/run/podman/podman.sock';
+
+/** Gives Podman's socket where there is no other; what is not said here the client finds itself. */
+function standardSocket(): string | undefined {
+  const isPodmanAlone = !process.env['DOCKER_HOST'] && !existsSync('/var/run/docker.sock') && existsSync(podmanSocket);
+  return isPodmanAlone ? podmanSocket : undefined;
 }
 
 const imageRepository = 'modelferry.local/image';

@@ -126,7 +126,8 @@ export class ProcessEngine implements ContainerEngine {
       throw new FerryError('ENGINE_FAILED', `Cannot remove "${name}": it runs, and has to be stopped first`);
     }
     this.#records.delete(name);
-    await rm(this.#containerFolder(name), { recursive: true, force: true });
+    // How it ended may be on its way into a file there: that is seen, and what it has written goes too.
+    await rm(this.#containerFolder(name), { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
   }
 
   async logs(name: string, selection: LogSelection = {}): Promise<string> {

@@ -34,7 +34,8 @@ export interface Configuration {
 
 const metricsMax = 5;
 const modulesMax = 50;
-const labelCharsMax = 128;
+/** Keys and values of labels. @see https://learn.microsoft.com/javascript/api/azure-iothub/configuration */
+const labelText = z.string().regex(/^[A-Za-z0-9\-:.+%_#*?!(),=@;']{0,128}$/);
 
 const twinContent = z.record(z.string(), z.json());
 const contentShape = z.object({
@@ -47,7 +48,7 @@ const contentShape = z.object({
 export const configurationBodySchema = z.object({
   id: z.string(),
   schemaVersion: z.string().nullish(),
-  labels: z.record(z.string().max(labelCharsMax), z.string().max(labelCharsMax)).nullish(),
+  labels: z.record(labelText, labelText).nullish(),
   content: z.unknown().optional(),
   targetCondition: z.string().nullish(),
   priority: z.number().int().min(0).max(2_147_483_647).nullish(),

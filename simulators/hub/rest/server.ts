@@ -65,7 +65,11 @@ function addRoute(
     // Before the body is taken in: who may not call may not make the hub read.
     onRequest: async (request) => {
       if (!request.url.startsWith(controlPrefix)) {
-        if (options.faults.isRefusing) request.raw.socket.destroy();
+        if (options.faults.isRefusing) {
+          request.raw.socket.destroy();
+          // What is cut must not take effect.
+          throw new HubError('ServiceUnavailable', 'The fault "refuseConnections" is on');
+        }
         if (options.faults.isOut) throw new HubError('ServiceUnavailable', 'The fault "outageMs" is on');
         await options.faults.delay();
         options.faults.check();

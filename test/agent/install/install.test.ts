@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { unitText } from '../../../agent/install/systemd-unit.ts';
+import { makeAuthority, makeDeviceCertificate } from '../../../simulators/certificate-maker.ts';
 import { type FerryRun, runFerry } from '../../ferry.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { AgentProcess } from '../agent-process.ts';
@@ -114,6 +115,36 @@ test('agent run --config names everything that is wrong at once, and not the key
   for (const word of ['"DeviceId" is missing', 'engine', 'stateFolder', 'colour']) expect(agent.output).toContain(word);
   expect(agent.output).not.toContain('c2VjcmV0');
 });
+
+test('agent install copies the certificate and its key, the key for nobody else to read; uninstall takes both away', async () => {
+  await using folder = await temporaryFolder();
+  const validity = { nowMs: Date.now(), days: 2 };
+  const authority = await makeAuthority(validity);
+  const { certPem, keyPem } = await makeDeviceCertificate({ authority, deviceId: 'gate', ...validity });
+  const [certFile, keyFile] = [join(folder.path, 'given.pem'), join(folder.path, 'given.key.pem')];
+  await writeFile(certFile, certPem);
+  await writeFile(keyFile, authority.keyPem);
+  const root = join(folder.path, 'root');
+  await mkdir(root);
+  const device = ['--hub', 'localhost', '--device-id', 'gate', '--certificate', certFile, '--certificate-key', keyFile];
+  const wrong = await inRoot(root, 'install', ...device);
+  expect(wrong).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^error CONFIG_INVALID: .*not that of the cert/),
+  });
+  expect(existsSync(join(root, 'etc'))).toBe(false);
+  await writeFile(keyFile, keyPem);
+  const place = ['--proxy', 'http://proxy:3128', '--pull-rate', '500k'];
+  expect(await inRoot(root, 'install', ...device, ...place)).toMatchObject({ code: 0 });
+  const own = join(root, 'etc/modelferry');
+  expect(await readFile(join(own, 'device.pem'), 'utf8')).toBe(certPem);
+  expect((await stat(join(own, 'device.key.pem'))).mode & 0o777).toBe(0o600);
+  const settings = await readFile(join(own, 'agent.yaml'), 'utf8');
+  for (const line of ['x509=true', '/etc/modelferry/device.key.pem', 'http://proxy:3128', 'pullBytesPerSecond: 500000'])
+    expect(settings).toContain(line);
+  expect(await inRoot(root, 'uninstall')).toMatchObject({ code: 0 });
+  expect(existsSync(own)).toBe(false);
+}, 60_000);
 
 test.each([
   ['nobody', [], 2, 'USAGE'],

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { drainBuffer } from '../../../agent/collect/uploader.ts';
+import { sampleRequestId } from '../../../shared/model/service-config.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { rowsOf, type StoredBlob, storeIn } from '../collect/collect-rig.ts';
 import { readDigits, type ScoringRig, startScoring } from './scoring-rig.ts';
@@ -51,6 +52,22 @@ test('every scored row is collected once as input and once as prediction, joined
       .map((row) => row.slice(0, 64).join(','))
       .toSorted(),
   ).toEqual(pixels.map((row) => row.join(',')).toSorted());
+});
+
+test('a request that proves the service by its sample is scored and not collected', async () => {
+  await using folder = await temporaryFolder();
+  const { pixels } = await readDigits();
+  {
+    await using rig = await startCollecting(folder.path);
+    const proof = await rig.post('/score', { pixels: pixels.slice(0, 2) }, { 'x-request-id': sampleRequestId });
+    expect(proof.status).toBe(200);
+    expect(proof.headers.get('x-modelferry-correlation-id')).toBeNull();
+    await rig.post('/score', { pixels: pixels.slice(0, 1) });
+  }
+  expect(readLedger(join(folder.path, 'collect.db')).streams).toMatchObject([
+    { designation: 'inputs', collected: 1 },
+    { designation: 'predictions', collected: 1 },
+  ]);
 });
 
 test('metrics give the ledger of what was collected', async () => {

@@ -6,7 +6,7 @@ import { ScoringServer } from '../../../agent/scoring/server.ts';
 import { readSettings } from '../../../agent/scoring/settings.ts';
 import { createLogger } from '../../../shared/log.ts';
 import type { ServiceConfig } from '../../../shared/model/service-config.ts';
-import type { TensorType } from '../../../shared/model/signature.ts';
+import type { Signature, TensorType } from '../../../shared/model/signature.ts';
 import { identityModel, loopModel } from './made-models.ts';
 
 /** The main module of the scoring server, which its threads start from. */
@@ -59,6 +59,8 @@ export interface ScoringRigOptions {
   readonly environment?: NodeJS.ProcessEnv;
   /** Types for each of which a model `identity-<type>` is served, behind the digits. */
   readonly identities?: readonly { type: TensorType; shape: readonly (number | string)[]; heavy?: boolean }[];
+  /** Models by name, behind the others, each with its file. */
+  readonly more?: Readonly<Record<string, { readonly file: Uint8Array; readonly signature: Signature }>>;
   /** Serves the model `loop`, whose input `n` says how long it takes. */
   readonly loop?: boolean;
   /** Cuts the identities' files in half. */
@@ -122,7 +124,13 @@ export async function makeRoot(root: string, options: ScoringRigOptions = {}): P
     );
   }
   if (options.loop === true) await writeFile(join(root, loop.path), loopModel());
-  const models = [...digitsModels, ...identities, ...(options.loop === true ? [loop] : [])].filter(
+  const more = [];
+  for (const [name, { file, signature }] of Object.entries(options.more ?? {})) {
+    const path = `/models/${name}.onnx`;
+    await writeFile(join(root, path), file);
+    more.push({ name, version: 1, format: 'onnx' as const, path, signature });
+  }
+  const models = [...digitsModels, ...identities, ...(options.loop === true ? [loop] : []), ...more].filter(
     ({ name }) => options.only?.includes(name) ?? true,
   );
   if (options.script !== undefined) await writeFile(join(root, 'app/score.mjs'), options.script);

@@ -3,13 +3,10 @@ import { join } from 'node:path';
 import { ContainerSASPermissions, type ContainerClient } from '@azure/storage-blob';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
-import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import { grantWriting } from '../../../cloud/azure/write-grant.ts';
 import { pullData, type PullReport } from '../../../cloud/data/pull.ts';
 import { verifyData } from '../../../cloud/data/verify.ts';
-import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { type Azurite, startAzurite } from '../../cloud/data/azurite.ts';
-import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
 import { startProgram, writeServerModules } from './scoring-program.ts';
 import { makeRoot, readDigits } from './scoring-rig.ts';
@@ -23,23 +20,17 @@ afterAll(() => azurite[Symbol.asyncDispose]());
 /** An image's root, an empty container, and a file for its signature. */
 async function openRig() {
   await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder());
-  await makeRoot(folder.path, { only: ['digits'] });
-  const blobs = await azurite.newContainer();
-  const workspace = stack.use(await Workspace.create(folder.path, { name: 'lab' }));
-  const { blobEndpoint, connectionString } = azurite;
-  const storage = { blobEndpoint, container: blobs.containerName };
-  await workspace.setEndpoints({ storage }, { storageConnectionString: connectionString });
+  const { folder, blobs, container, workspace } = stack.use(await azurite.newWorkspace());
+  await makeRoot(folder, { only: ['digits'] });
   const { scope } = workspace;
-  for (const replica of ['one', 'two']) await mkdir(join(folder.path, replica));
-  const sasFile = join(folder.path, 'sas.txt');
+  for (const replica of ['one', 'two']) await mkdir(join(folder, replica));
+  const sasFile = join(folder, 'sas.txt');
   const { pixels } = await readDigits();
   const signal = AbortSignal.timeout(50_000);
-  const container = await DataContainer.open(workspace);
   const keep = stack.move();
   return {
     blobs,
-    folder: folder.path,
+    folder,
     sasFile,
     grant: () => grantWriting(workspace, { days: 1, nowMs: Date.now(), signal }),
     /** Puts a signature where the server finds it, in one step as a secret's volume does. */
@@ -49,7 +40,7 @@ async function openRig() {
     },
     environment: (replica: string): NodeJS.ProcessEnv => ({
       AML_MODEL_DC_STORAGE_ENABLED: 'true',
-      MODELFERRY_DATA_DIR: join(folder.path, replica),
+      MODELFERRY_DATA_DIR: join(folder, replica),
       MODELFERRY_WORKSPACE: scope,
       SERVICE_NAME: 'digits',
       MODELFERRY_UPLOAD_SAS_FILE: sasFile,
@@ -66,7 +57,7 @@ async function openRig() {
       pullData(container, {
         scope,
         filter: {},
-        out: join(folder.path, 'rows.csv'),
+        out: join(folder, 'rows.csv'),
         skipDamaged: false,
         signal,
         onProgress: () => {},

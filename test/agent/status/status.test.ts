@@ -24,6 +24,7 @@ test('agent status tells modules, link and deployment, as a table and as JSON, w
   const text = (await runFerry(place, { cwd: rig.folder })).stdout;
   expect(text).toMatch(/^device +gate$/m);
   expect(text).toMatch(/connected for \d+ s$/m);
+  expect(text).toMatch(/^edge hub +not run: .*no routes$/m);
   expect(text).toMatch(new RegExp(`^digits +running +\\d+ s +0 +${image}`, 'm'));
   expect((await stat(join(rig.stateFolder, 'agent.sock'))).mode & 0o777).toBe(0o600);
 

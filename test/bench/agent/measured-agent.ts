@@ -44,14 +44,6 @@ export class MeasuredAgent implements AsyncDisposable {
     return askStatus(stateFolder, new AgentState(stateFolder).statusSocket);
   }
 
-  /** Ends it as a power cut does. */
-  async kill(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await ended;
-  }
-
   /** Lets it end, and its modules with it. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;

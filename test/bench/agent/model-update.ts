@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { stat, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { message } from '../../../cloud/models/protobuf-message.ts';
 import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import type { CreateOptions } from '../../../shared/edge/create-options.ts';
+import { freePort } from '../../../simulators/quickstart/free-port.ts';
 import { Rig } from '../../agent/rig.ts';
 import { identityGraph } from '../../cloud/models/onnx-writer.ts';
 import { CountingProxy } from '../../counting-proxy.ts';
@@ -105,13 +104,4 @@ async function scores(port: number, version: number): Promise<void> {
 function scoringOn(port: number): CreateOptions {
   const binding = [{ HostIp: '127.0.0.1', HostPort: String(port) }];
   return { ExposedPorts: { '5001/tcp': {} }, HostConfig: { PortBindings: { '5001/tcp': binding } } };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

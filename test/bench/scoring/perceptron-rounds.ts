@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { serverPath } from '../../../cloud/images/engine-layer.ts';
+import { serverArguments, serverEnvironment } from '../../../cloud/images/server-command.ts';
 import { readDigits } from '../../agent/scoring/scoring-rig.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { bareSessions } from './bare-sessions.ts';
@@ -68,8 +68,12 @@ export async function perceptronRounds(rounds: number, seconds: number): Promise
 export async function startServer(root: string, options: readonly string[] = []): Promise<MeasuredProcess> {
   return await MeasuredProcess.start({
     command: process.execPath,
-    args: () => [...options, join(root, serverPath)],
+    args: () => [
+      ...options,
+      ...serverArguments.map((argument) => (argument.startsWith('/') ? join(root, argument) : argument)),
+    ],
     environment: (port) => ({
+      ...Object.fromEntries(serverEnvironment.map((variable) => variable.split('=', 2) as [string, string])),
       NODE_ENV: 'production',
       MODELFERRY_HOST: '127.0.0.1',
       MODELFERRY_PORT: String(port),

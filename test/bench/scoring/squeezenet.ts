@@ -60,7 +60,7 @@ interface Convolution {
 }
 
 /** Writes nodes (NodeProto) and weights (TensorProto) one after the other. */
-class GraphWriter {
+export class GraphWriter {
   readonly fields: Field[] = [];
   readonly #random = seeded(20_261_122);
   #next = 0;
@@ -104,7 +104,7 @@ class GraphWriter {
   }
 }
 
-function ints(name: string, ...values: readonly number[]): Uint8Array {
+export function ints(name: string, ...values: readonly number[]): Uint8Array {
   return message([1, name], ...values.map((value): Field => [8, value]), [20, attributeTypes.ints]);
 }
 

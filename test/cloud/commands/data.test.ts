@@ -1,19 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { runFerry } from '../../ferry.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { startAzurite, uploadRows } from '../data/azurite.ts';
 
 test('ferry data list and pull', async () => {
-  await using folder = await temporaryFolder();
   await using azurite = await startAzurite();
-  const container = await azurite.newContainer();
-  using workspace = await Workspace.create(folder.path, { name: 'lab' });
-  const storage = { blobEndpoint: azurite.blobEndpoint, container: container.containerName };
-  await workspace.setEndpoints({ storage }, { storageConnectionString: azurite.connectionString });
-  const cwd = folder.path;
+  await using data = await azurite.newWorkspace();
+  const { folder: cwd, workspace, blobs: container } = data;
   expect(JSON.parse((await runFerry(['data', 'list', '--json'], { cwd })).stdout)).toEqual({ blobs: [] });
   const blob = { folder: `gw-1/${workspace.scope}/digits/digits/1`, bufferId: 'b1', firstSeq: 1, features: ['x'] };
   const requests = [{ correlationId: 'c1', requestId: 'r1', rows: [[1], [2]] }];

@@ -43,7 +43,7 @@ test('ferry service create --wait follows the rollout on standard error until it
     state: 'Healthy',
     scoringAddress: 'http://127.0.0.1:5001',
     deployment: { image: rig.image },
-    settings: { collect: true, deviceTags: { site: 'lab' }, priority: 10 },
+    settings: { collect: true, deviceTags: { site: 'lab' } },
     instances: [{ name: 'gw-1', state: 'Healthy', connected: true }],
   });
   const listed = await runFerry(['service', 'list', '--json'], { cwd: rig.folder });
@@ -136,4 +136,29 @@ test('ferry service delete leaves the service when the hub does not answer', asy
   expect(code).toBe(1);
   expect(stderr).toMatch(/^error HUB_UNREACHABLE: .*localhost:\d+ \(ECONNREFUSED\)\nnext: /);
   expect(rig.workspace.database.prepare('SELECT name FROM services').pluck().all()).toEqual(['digits']);
+});
+
+test('ferry service list finds services by model, image, target, tag and property, also where a target does not answer', async () => {
+  await using rig = await openEdgeRig();
+  await runFerry([...createArgs, '--tag', 'area=vision', '--property', 'run=7'], { cwd: rig.folder });
+  await rig.hub.close();
+  const list = async (...filter: string[]): Promise<{ name: string; state: string; reason: string }[]> => {
+    const { code, stdout } = await runFerry(['service', 'list', '--json', ...filter], { cwd: rig.folder });
+    expect(code).toBe(0);
+    return JSON.parse(stdout) as { name: string; state: string; reason: string }[];
+  };
+  expect(
+    await list('--image', 'digits', '--target', 'iotedge', '--tag', 'area=vision', '--property', 'run'),
+  ).toMatchObject([
+    { name: 'digits', state: 'Unhealthy', reason: expect.stringContaining('its target cannot be asked') },
+  ]);
+  for (const filter of [
+    ['--image', 'digits:2'],
+    ['--target', 'local'],
+    ['--tag', 'area=audio'],
+    ['--model', 'digits'],
+    ['--digest', `sha256:${'0'.repeat(64)}`],
+  ]) {
+    expect(await list(...filter)).toEqual([]);
+  }
 });

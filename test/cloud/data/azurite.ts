@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { createHash, randomUUID } from 'node:crypto';
 import { BlobServiceClient, type ContainerClient } from '@azure/storage-blob';
+import { DataContainer } from '../../../cloud/azure/data-container.ts';
+import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { until } from '../../until.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 
@@ -28,6 +30,17 @@ export interface Azurite extends AsyncDisposable {
   readonly blobEndpoint: string;
   /** Makes an empty container. */
   newContainer(): Promise<ContainerClient>;
+  /** Makes a workspace `lab` whose storage is an empty container. */
+  newWorkspace(): Promise<DataWorkspace>;
+}
+
+/** A workspace with its storage, in a folder of its own that is deleted with it. */
+export interface DataWorkspace extends AsyncDisposable {
+  readonly folder: string;
+  readonly workspace: Workspace;
+  /** The container as a test fills it, and as the workspace sees it. */
+  readonly blobs: ContainerClient;
+  readonly container: DataContainer;
 }
 
 /**
@@ -46,13 +59,25 @@ export async function startAzurite(tls?: { readonly certFile: string; readonly k
   const connectionString = connectionStringOf(blobEndpoint);
   const service = BlobServiceClient.fromConnectionString(connectionString, { retryOptions: { maxTries: 1 } });
   await until(() => service.getProperties(), { timeoutMs: 15_000, what: 'Azurite' });
+  const newContainer = async (): Promise<ContainerClient> => {
+    const container = service.getContainerClient(`modeldata-${randomUUID()}`);
+    await container.create();
+    return container;
+  };
   return {
     connectionString,
     blobEndpoint,
-    async newContainer() {
-      const container = service.getContainerClient(`modeldata-${randomUUID()}`);
-      await container.create();
-      return container;
+    newContainer,
+    async newWorkspace() {
+      await using stack = new AsyncDisposableStack();
+      const { path } = stack.use(await temporaryFolder());
+      const workspace = stack.use(await Workspace.create(path, { name: 'lab' }));
+      const blobs = await newContainer();
+      const storage = { blobEndpoint, container: blobs.containerName };
+      await workspace.setEndpoints({ storage }, { storageConnectionString: connectionString });
+      const container = await DataContainer.open(workspace);
+      const keep = stack.move();
+      return { folder: path, workspace, blobs, container, [Symbol.asyncDispose]: () => keep.disposeAsync() };
     },
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL');

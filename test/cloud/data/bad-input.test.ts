@@ -4,11 +4,8 @@ import { zstdDecompressSync } from 'node:zlib';
 import { parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import type { DataFilter } from '../../../cloud/data/blob-path.ts';
 import { pullData } from '../../../cloud/data/pull.ts';
-import { Workspace } from '../../../cloud/workspace/workspace.ts';
-import { temporaryFolder } from '../../temporary-folder.ts';
 import { type Azurite, startAzurite } from './azurite.ts';
 
 const scope = 'sub/rg/lab';
@@ -21,18 +18,11 @@ beforeAll(async () => {
 afterAll(() => azurite[Symbol.asyncDispose]());
 
 async function openRig() {
-  await using stack = new AsyncDisposableStack();
-  const place = stack.use(await temporaryFolder());
-  const blobs = await azurite.newContainer();
-  const workspace = stack.use(await Workspace.create(place.path, { name: 'lab' }));
-  const { blobEndpoint, connectionString } = azurite;
-  const storage = { blobEndpoint, container: blobs.containerName };
-  await workspace.setEndpoints({ storage }, { storageConnectionString: connectionString });
-  const container = await DataContainer.open(workspace);
-  const keep = stack.move();
+  const data = await azurite.newWorkspace();
+  const { container, blobs } = data;
   const pull = async (file: string, change: { skipDamaged?: boolean; filter?: DataFilter } = {}) => {
     const { skipDamaged = false, filter = {} } = change;
-    const options = { scope, filter, out: join(place.path, file), skipDamaged, onProgress: () => {} };
+    const options = { scope, filter, out: join(data.folder, file), skipDamaged, onProgress: () => {} };
     return await pullData(container, { ...options, signal: AbortSignal.timeout(20_000) });
   };
   return {
@@ -43,17 +33,17 @@ async function openRig() {
     pull,
     lines: async (change?: Parameters<typeof pull>[1]) => {
       await pull('rows.csv', change);
-      const lines = (await readFile(join(place.path, 'rows.csv'), 'utf8')).trimEnd().split('\n');
+      const lines = (await readFile(join(data.folder, 'rows.csv'), 'utf8')).trimEnd().split('\n');
       return lines.map((line) => line.replace(/^((?:[^,]*,){6})/, ''));
     },
     parquet: async () => {
       await pull('rows.parquet');
       return await parquetReadObjects({
-        file: new Uint8Array(await readFile(join(place.path, 'rows.parquet'))).buffer,
+        file: new Uint8Array(await readFile(join(data.folder, 'rows.parquet'))).buffer,
         compressors: { ZSTD: (input) => zstdDecompressSync(input) },
       });
     },
-    [Symbol.asyncDispose]: () => keep.disposeAsync(),
+    [Symbol.asyncDispose]: () => data[Symbol.asyncDispose](),
   };
 }
 

@@ -12,11 +12,8 @@ import { columnNames, type Feature } from '../../../agent/collect/feature-set.ts
 import { RowBlock } from '../../../agent/collect/row-block.ts';
 import { allocate, bytesOf, type Tensor, type TensorData } from '../../../agent/collect/tensor.ts';
 import { drainBuffer } from '../../../agent/collect/uploader.ts';
-import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import { pullData } from '../../../cloud/data/pull.ts';
-import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { Random } from '../../random.ts';
-import { temporaryFolder } from '../../temporary-folder.ts';
 import { type Azurite, startAzurite } from './azurite.ts';
 
 const scope = '00000000-0000-0000-0000-000000000000/local/lab';
@@ -43,13 +40,9 @@ interface Request {
 /** Collects requests into a buffer, drains it into a new container, and gives what pulls from there. */
 async function openRig(format: CollectFormat, requests: readonly Request[], folder: CollectFolder = 'day') {
   await using stack = new AsyncDisposableStack();
-  const place = stack.use(await temporaryFolder());
-  const blobs = await azurite.newContainer();
-  const workspace = stack.use(await Workspace.create(place.path, { name: 'lab' }));
-  const { blobEndpoint, connectionString } = azurite;
-  const storage = { blobEndpoint, container: blobs.containerName };
-  await workspace.setEndpoints({ storage }, { storageConnectionString: connectionString });
-  const databasePath = join(place.path, 'collect.db');
+  const data = stack.use(await azurite.newWorkspace());
+  const { blobs, container } = data;
+  const databasePath = join(data.folder, 'collect.db');
   const buffer = new CollectBuffer(openBuffer(databasePath), {
     quota: { bytesMax: 1e9, policy: 'reject-new' },
     files: { format, folder },
@@ -73,13 +66,12 @@ async function openRig(format: CollectFormat, requests: readonly Request[], fold
     seal: 'all',
     signal: AbortSignal.timeout(20_000),
   });
-  const container = await DataContainer.open(workspace);
   const keep = stack.move();
   return {
     names,
     container,
     pull: async (file: string) => {
-      const out = join(place.path, file);
+      const out = join(data.folder, file);
       const options = { scope, filter: {}, out, skipDamaged: false, onProgress: () => {} };
       const report = await pullData(container, { ...options, signal: AbortSignal.timeout(20_000) });
       return { report, content: await readFile(out) };

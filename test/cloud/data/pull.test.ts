@@ -4,8 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DataContainer } from '../../../cloud/azure/data-container.ts';
 import type { DataFilter } from '../../../cloud/data/blob-path.ts';
 import { pullData, type PullReport } from '../../../cloud/data/pull.ts';
-import { Workspace } from '../../../cloud/workspace/workspace.ts';
-import { temporaryFolder } from '../../temporary-folder.ts';
+import type { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { type Azurite, connectionStringOf, startAzurite, uploadRows } from './azurite.ts';
 
 const scope = '00000000-0000-0000-0000-000000000000/local/lab';
@@ -20,21 +19,16 @@ afterAll(() => azurite[Symbol.asyncDispose]());
 
 /** A workspace whose storage is an empty container. */
 async function openRig() {
-  await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder());
-  const blobs = await azurite.newContainer();
-  const workspace = stack.use(await Workspace.create(folder.path, { name: 'lab' }));
-  await setStorage(workspace, blobs.containerName, azurite.connectionString);
-  const container = await DataContainer.open(workspace);
-  const out = join(folder.path, 'rows.csv');
-  const keep = stack.move();
+  const data = await azurite.newWorkspace();
+  const out = join(data.folder, 'rows.csv');
   return {
-    workspace,
-    container,
-    blobs,
-    folder: folder.path,
+    ...data,
     out,
-    pull: (filter: DataFilter = { service: 'digits' }, skipDamaged = false, from = container): Promise<PullReport> =>
+    pull: (
+      filter: DataFilter = { service: 'digits' },
+      skipDamaged = false,
+      from = data.container,
+    ): Promise<PullReport> =>
       pullData(from, {
         scope,
         filter,
@@ -45,8 +39,7 @@ async function openRig() {
       }),
     lines: async () => (await readFile(out, 'utf8')).trimEnd().split('\n'),
     /** What is in the folder beside the workspace. */
-    files: async () => (await readdir(folder.path)).filter((name) => name !== '.ferry'),
-    [Symbol.asyncDispose]: () => keep.disposeAsync(),
+    files: async () => (await readdir(data.folder)).filter((name) => name !== '.ferry'),
   };
 }
 

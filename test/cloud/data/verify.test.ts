@@ -1,10 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DataContainer } from '../../../cloud/azure/data-container.ts';
-import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { runFerry } from '../../ferry.ts';
-import { temporaryFolder } from '../../temporary-folder.ts';
 import { verifyData, type VerifyReport } from '../../../cloud/data/verify.ts';
 import { labelRows } from '../../../cloud/data/label.ts';
 import { dataStatus } from '../../../cloud/data/status.ts';
@@ -19,32 +16,23 @@ afterAll(() => azurite[Symbol.asyncDispose]());
 const request = (id: number, rows: (string | number)[][]) => ({ correlationId: `c${id}`, requestId: `r${id}`, rows });
 
 async function openRig() {
-  await using stack = new AsyncDisposableStack();
-  const folder = stack.use(await temporaryFolder());
-  const blobs = await azurite.newContainer();
-  const workspace = stack.use(await Workspace.create(folder.path, { name: 'lab' }));
-  const { blobEndpoint, connectionString } = azurite;
-  const storage = { blobEndpoint, container: blobs.containerName };
-  await workspace.setEndpoints({ storage }, { storageConnectionString: connectionString });
-  const container = await DataContainer.open(workspace);
-  const { scope } = workspace;
+  const data = await azurite.newWorkspace();
+  const { container, folder } = data;
+  const { scope } = data.workspace;
   const inputs = {
     folder: `gw-1/${scope}/digits/digits/1`,
     designation: 'inputs',
     bufferId: 'b1',
     features: ['x_0', 'x_1'],
   } as const;
-  const keep = stack.move();
   return {
-    blobs,
-    container,
+    ...data,
     scope,
     inputs,
-    cwd: folder.path,
+    cwd: folder,
     signal: AbortSignal.timeout(20_000),
     verify: (content = true): Promise<VerifyReport> =>
       verifyData(container, { scope, filter: {}, content, signal: AbortSignal.timeout(20_000), onProgress: () => {} }),
-    [Symbol.asyncDispose]: () => keep.disposeAsync(),
   };
 }
 

@@ -9,7 +9,7 @@ const labelled: GivenSettings = { deviceTags: { site: 'lab' } };
 test('completeSettings() fills in what is not given, by target', () => {
   expect(completeSettings('iotedge', labelled)).toMatchObject({
     deviceTags: { site: 'lab' },
-    priority: 10,
+    layered: false,
     hostAddress: '127.0.0.1',
     collect: false,
     collectFormat: 'csv',

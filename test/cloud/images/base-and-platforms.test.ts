@@ -42,6 +42,8 @@ test('createImage() upon a pulled base keeps its layers as they are, and adds it
     'NODE_ENV=production',
     'HOME=/tmp',
     'ORT_DISABLE_TELEMETRY=1',
+    'MALLOC_ARENA_MAX=1',
+    'MALLOC_TRIM_THRESHOLD_=1048576',
   ]);
 });
 

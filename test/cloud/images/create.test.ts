@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { readImageSample } from '../../../agent/images/image-sample.ts';
 import { type CreatedImage, createImage } from '../../../cloud/images/create.ts';
 import type { ImageRequest } from '../../../cloud/images/image-request.ts';
 import { findImage, listImages } from '../../../cloud/images/image.ts';
@@ -132,6 +133,20 @@ test.runIf(onLinux && canMount).each([100e6, 170e6])(
     expect(await readdir(join(rig.workspace.layoutFolder, '.ingest'))).toEqual([]);
     await run('mount', ['-o', 'remount,size=400m', disk.path]);
     expect((await create(rig, { models: [{ name: 'digits' }] })).image.version).toBe(1);
+  },
+);
+
+test.runIf(onLinux)(
+  'createImage() puts the sample of the model with its answer into the image, for a device to prove it by',
+  async () => {
+    await using rig = await workspaceRig();
+    const path = join(rig.folder, 'sample.json');
+    await writeFile(path, JSON.stringify({ data: [Array.from({ length: 64 }, () => 1)] }));
+    const { sample } = await registerModel(rig.workspace, { path: digitsFile, name: 'digits', sample: path });
+    const { image } = await create(rig, { models: [{ name: 'digits' }] });
+    const layout = await LayoutStore.open(rig.workspace.layoutFolder);
+    expect(sample?.output).toMatchObject({ label: [expect.any(Number)] });
+    expect(await readImageSample(layout, image.digest)).toEqual(sample);
   },
 );
 

@@ -3,10 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, request as openRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
+import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { z } from 'zod';
 import { trustAlso } from '../../../shared/tls-trust.ts';
 import { openCertificates } from '../../../simulators/certificates.ts';
 import type { StorageAccount } from '../../../simulators/hub/uploads.ts';
+import type { StoredBlob } from '../../agent/collect/collect-rig.ts';
 import { openAzurite } from '../../conformance/azurite-rig.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 
@@ -57,6 +59,18 @@ export async function openFaultyStorage(): Promise<FaultyStorage> {
     [Symbol.asyncDispose]: async () => await disposal.disposeAsync(),
   };
   return storage;
+}
+
+/** Gives the blobs that storage has. */
+export async function storedBlobs({ account }: FaultyStorage): Promise<StoredBlob[]> {
+  const credential = new StorageSharedKeyCredential(account.accountName, account.accountKey);
+  const container = new BlobServiceClient(`https://${account.blobHost}`, credential).getContainerClient('modeldata');
+  const stored: StoredBlob[] = [];
+  for await (const { name, metadata } of container.listBlobsFlat({ includeMetadata: true })) {
+    const text = (await container.getBlobClient(name).downloadToBuffer()).toString();
+    stored.push({ name, text, metadata: { ...metadata } });
+  }
+  return stored;
 }
 
 async function pass(

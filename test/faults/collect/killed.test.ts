@@ -14,7 +14,7 @@ import { expectBalanced } from './expect-nothing-lost.ts';
 
 /** `KILL_SEED=7 KILL_POINTS=1000 npx vitest run … killed` goes through these again, or through more. */
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 1_000_000);
-const points = Number(process.env['KILL_POINTS'] ?? 24);
+const points = Number(process.env['KILL_POINTS'] ?? 12);
 /** A program that does not come to its step is killed then. */
 const roundMsMax = 4000;
 

@@ -12,7 +12,7 @@ import { expectNothingLost, type Said } from './expect-nothing-lost.ts';
 
 /** `CRASH_SEED=7 CRASH_POINTS=20000 npx vitest run … power-cut` goes through these again, or through more. */
 const seed = Number(process.env['CRASH_SEED'] ?? Date.now() % 1_000_000);
-const points = Number(process.env['CRASH_POINTS'] ?? 1200);
+const points = Number(process.env['CRASH_POINTS'] ?? 300);
 const runs = 6;
 const stepsOfRun = 40;
 

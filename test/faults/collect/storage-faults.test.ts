@@ -1,4 +1,3 @@
-import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob';
 import { expect, test } from 'vitest';
 import { readLedger } from '../../../agent/collect/ledger.ts';
 import { HubFileUpload } from '../../../agent/hub/file-upload.ts';
@@ -6,7 +5,7 @@ import { parseDeviceConnectionString } from '../../../shared/edge/connection-str
 import { type CollectRig, openCollect, rowsOf, scoredRows } from '../../agent/collect/collect-rig.ts';
 import { Rig } from '../../agent/rig.ts';
 import { expectBalanced } from './expect-nothing-lost.ts';
-import { type FaultyStorage, openFaultyStorage, type StorageFault } from './faulty-storage.ts';
+import { type FaultyStorage, openFaultyStorage, storedBlobs, type StorageFault } from './faulty-storage.ts';
 
 const never = new AbortController().signal;
 
@@ -36,7 +35,7 @@ test('whatever storage answers, each row gets there once', { timeout: 120_000 },
   expect(readLedger(rig.databasePath).streams).toMatchObject([
     { collected: faults.length, uploaded: faults.length, buffered: 0, quarantined: 0, dropped: {} },
   ]);
-  const stored = (await storedTexts(storage)).flatMap((text) => rowsOf({ name: '', text, metadata: {} }));
+  const stored = (await storedBlobs(storage)).flatMap(rowsOf);
   expect(stored.map(([value]) => Number(value)).toSorted((a, b) => a - b)).toEqual([...faults.keys()]);
 });
 
@@ -52,8 +51,7 @@ test('an upload whose signature expires half way goes on with a new one, and sen
   const blocks = storage.requests.filter(({ kind }) => kind === 'block');
   // One more than there are: the one that was refused.
   expect(blocks.length).toBe(Math.ceil(report.bytes / 1_048_576) + 1);
-  const [text = ''] = await storedTexts(storage);
-  expect(text.length).toBe(report.bytes);
+  expect((await storedBlobs(storage))[0]?.text.length).toBe(report.bytes);
 });
 
 test('an upload that is cut half way goes on where it was', async () => {
@@ -69,7 +67,7 @@ test('an upload that is cut half way goes on where it was', async () => {
   const report = await rig.drain({ destination, signal: never });
   const blocks = storage.requests.filter(({ kind }) => kind === 'block');
   expect(blocks.length).toBe(Math.ceil(report.bytes / 1_048_576) - 2);
-  expect((await storedTexts(storage))[0]?.length).toBe(report.bytes);
+  expect((await storedBlobs(storage))[0]?.text.length).toBe(report.bytes);
 });
 
 test('a blob that may not be replaced and is there already counts as stored, another one does not', async () => {
@@ -90,15 +88,4 @@ function collectMegabytes({ collector }: CollectRig): void {
   const data = Float32Array.from({ length: 400_000 }, (_, index) => Math.sin(index));
   collector.collect({ ...scoredRows(1, 1), tensors: [{ name: 'x', type: 'float32', shape: [10_000, 40], data }] });
   collector.flush();
-}
-
-/** The blobs of rows that storage has. */
-async function storedTexts({ account }: FaultyStorage): Promise<string[]> {
-  const credential = new StorageSharedKeyCredential(account.accountName, account.accountKey);
-  const container = new BlobServiceClient(`https://${account.blobHost}`, credential).getContainerClient('modeldata');
-  const texts: string[] = [];
-  for await (const { name } of container.listBlobsFlat()) {
-    texts.push((await container.getBlobClient(name).downloadToBuffer()).toString());
-  }
-  return texts;
 }

@@ -12,6 +12,7 @@ import { createLogger } from '../../../shared/log.ts';
 import { LayoutStore } from '../../../shared/oci/layout-store.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
+import { podmanIsThere, startPodman } from './podman-service.ts';
 import { putTestImage } from './test-image.ts';
 
 const log = createLogger('test', { level: 'silent' });
@@ -39,23 +40,29 @@ const dockerIsThere = await (async () => {
 })();
 if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the Docker engine are skipped');
 
-describe.each(['process', 'docker'] as const)('the %s engine', (kind) => {
-  describe.skipIf(kind === 'docker' && !dockerIsThere)('runs containers', () => {
+if (!podmanIsThere) console.warn('there is no podman, or this is not root: the tests of its API are skipped');
+const isThere = { process: true, docker: dockerIsThere, podman: podmanIsThere };
+
+describe.each(['process', 'docker', 'podman'] as const)('the %s engine', (kind) => {
+  describe.skipIf(!isThere[kind])('runs containers', () => {
     let folder: Awaited<ReturnType<typeof temporaryFolder>>;
     let layout: LayoutStore;
     let image: Digest;
     let engine: ContainerEngine;
     let count = 0;
 
+    let podman: Awaited<ReturnType<typeof startPodman>> | undefined;
+
     const open = (): Promise<ContainerEngine> =>
-      kind === 'docker'
-        ? DockerEngine.open({ layout, owner, log })
+      kind !== 'process'
+        ? DockerEngine.open({ layout, owner, log, ...(podman === undefined ? {} : { socketPath: podman.socketPath }) })
         : ProcessEngine.open({ layout, folder: join(folder.path, 'engine'), log });
 
     beforeAll(async () => {
       folder = await temporaryFolder();
       layout = await LayoutStore.open(join(folder.path, 'layout'));
       image = await putTestImage(layout, { script, environment: ['GREETING=nobody'] });
+      if (kind === 'podman') podman = await startPodman(folder.path);
       engine = await open();
       await engine.prepareImage(image);
     });
@@ -66,6 +73,7 @@ describe.each(['process', 'docker'] as const)('the %s engine', (kind) => {
         await engine.remove(name);
       }
       await engine.forgetImage(image);
+      await podman?.[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();
     });
 

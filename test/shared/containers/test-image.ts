@@ -13,6 +13,8 @@ interface TestImageOptions {
   readonly environment?: readonly string[];
   /** This machine's Node, put in and run as a scoring image runs it. */
   readonly node?: string;
+  /** What stands in `/app/service.json`, in a layer of its own. @default there is none */
+  readonly service?: unknown;
 }
 
 /** Programs of this machine that are in every test image: a shell, and something to wait with. */
@@ -35,6 +37,9 @@ export async function putTestImage(layout: LayoutStore, options: TestImageOption
       { kind: 'directory', path: '/app' },
     ]),
     await putLayer(layout, [{ kind: 'file', path: entrypoint[1] ?? '', mode: 0o755, content: Buffer.from(script) }]),
+    ...(options.service === undefined
+      ? []
+      : [await putLayer(layout, [{ kind: 'file', path: '/app/service.json', content: encodeJson(options.service) }])]),
   ];
   const config = encodeJson({
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,

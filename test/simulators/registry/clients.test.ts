@@ -74,13 +74,12 @@ test('crane finds an image of the layout valid, reads its files, and appends a l
   const image = await smallImage(await LayoutStore.open(rig.layoutDir), 'digits', '1', 'exported by crane');
   const name = `${rig.registry.host}/digits:1`;
   expect((await runCommand('crane', ['digest', name])).trim()).toBe(image.digest);
-  // Without --fast it takes every layer for a compressed one.
-  await runCommand('crane', ['validate', '--fast', '--remote', name]);
+  await validate(name);
   expect(await runCommand('crane', ['export', name, '-'])).toContain('exported by crane');
   const tar = join(folder.path, 'more.tar');
   await runCommand('tar', ['-C', import.meta.dirname, '-cf', tar, 'rig.ts']);
   await runCommand('crane', ['append', '-b', name, '-f', tar, '-t', `${rig.registry.host}/digits:2`]);
-  await runCommand('crane', ['validate', '--fast', '--remote', `${rig.registry.host}/digits:2`]);
+  await validate(`${rig.registry.host}/digits:2`);
   expect((await runCommand('crane', ['ls', `${rig.registry.host}/digits`])).trim().split('\n')).toEqual(['1', '2']);
 });
 
@@ -122,3 +121,13 @@ test('docker pulls by digest, pushes back under another name, and is given it ag
   const store = await LayoutStore.open(rig.layoutDir);
   expect(await store.tags('mf-oci/pushed')).toEqual(['1']);
 });
+
+/** Has crane check an image, its layers' bytes too: crane 0.20 takes every layer for a compressed one, later ones look first. */
+async function validate(name: string): Promise<void> {
+  await runCommand('crane', ['validate', '--fast', '--remote', name]);
+  try {
+    await runCommand('crane', ['validate', '--remote', name]);
+  } catch (error) {
+    if (!String(error).includes('gzip: invalid header')) throw error;
+  }
+}

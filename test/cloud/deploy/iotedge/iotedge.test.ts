@@ -2,7 +2,13 @@ import { expect, test } from 'vitest';
 import type { ServiceRequest } from '../../../../cloud/deploy/desired-service.ts';
 import type { GivenSettings } from '../../../../cloud/deploy/settings/definitions.ts';
 import { listOperations, operationLines } from '../../../../cloud/deploy/operations.ts';
-import { createService, observeService, removeService, updateService } from '../../../../cloud/deploy/services.ts';
+import {
+  createService,
+  observeService,
+  planService,
+  removeService,
+  updateService,
+} from '../../../../cloud/deploy/services.ts';
 import { getService, listServices, type ServiceRecord } from '../../../../cloud/deploy/service-records.ts';
 import { edgeManifestSchema } from '../../../../shared/edge/manifest.ts';
 import { parseCreateOptions } from '../../../../shared/edge/create-options.ts';
@@ -274,4 +280,38 @@ test('updateService() takes a change back that a device fails at, and says why',
   const lines = operationLines(rig.workspace.database, operation?.id ?? 0).map(({ text }) => text);
   expect(lines).toEqual(notes);
   expect(lines.at(-1)).toBe('digits: going back to digits:1');
+});
+
+test('a layered service runs beside what a device has, and goes without it', async () => {
+  await using rig = await openEdgeRig();
+  await rig.client.addEdgeDevice('gw-1', { site: 'lab' });
+  const layer: ServiceRequest = { ...request, name: 'letters', settings: { ...settings, layered: true, port: 5002 } };
+  await expect(create(rig, layer)).rejects.toMatchObject({
+    code: 'DEPLOYMENT_INVALID',
+    message: expect.stringContaining('there is none below 20'),
+  });
+  const base = await create(rig, request);
+  await rig.hub.settled();
+  const plan = await planService(rig.workspace, layer, quiet);
+  expect(plan.places).toEqual([
+    {
+      name: 'gw-1',
+      runs: [
+        `same digits ${rig.image} (${idOf(base)})`,
+        expect.stringMatching(new RegExp(`^new letters ${rig.image} \\(letters-`)),
+      ],
+    },
+  ]);
+  expect(await rig.client.listDeployments()).toHaveLength(1);
+  const record = await create(rig, layer);
+  await rig.hub.settled();
+  await using agent = await rig.connectAgent('gw-1');
+  expect(await agent.desired()).toEqual({ digits: rig.image, letters: rig.image });
+  const running = { runtimeStatus: 'running', settings: { image: rig.image } };
+  await agent.report({ code: 200 }, { digits: running, letters: running });
+  expect(await observe(rig, record)).toMatchObject({ state: 'Healthy' });
+  expect(await observe(rig, base)).toMatchObject({ state: 'Healthy' });
+  await removeService(rig.workspace, 'letters', quiet);
+  await rig.hub.settled();
+  expect(await agent.desired()).toEqual({ digits: rig.image });
 });

@@ -1,0 +1,36 @@
+import { randomUUID } from 'node:crypto';
+import { sampleRequestId, type ServiceModel } from '../../shared/model/service-config.ts';
+import type { Collector } from '../collect/collector.ts';
+import type { Tensor } from '../collect/tensor.ts';
+import { parseInferBody } from './protocol/infer-body.ts';
+import { parseScoreBody } from './protocol/score-body.ts';
+import type { ParsedRequest, ScoreCall } from './protocol/score-call.ts';
+
+/** Reads a request in the wire format that it has. @throws {FerryError} REQUEST_INVALID */
+export function readCall(call: ScoreCall, model: ServiceModel): ParsedRequest {
+  if (call.protocol === 'score') return parseScoreBody(call.body, model);
+  return parseInferBody(call.body, call.jsonBytes, model);
+}
+
+/** A request that was scored, with what went in and what came out. */
+interface ScoredTensors {
+  readonly model: ServiceModel;
+  readonly call: ScoreCall;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+}
+
+/** Collects what went in and what came out of a request, and gives the id that names its rows. */
+export function collectScored(
+  collector: Collector | undefined,
+  { model, call, inputs, outputs }: ScoredTensors,
+): string | undefined {
+  const { requestId } = call;
+  if (collector === undefined || requestId === sampleRequestId) return undefined;
+  const { name, version } = model;
+  const correlationId = randomUUID();
+  const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };
+  collector.collect({ ...scored, designation: 'inputs', tensors: inputs });
+  collector.collect({ ...scored, designation: 'predictions', tensors: outputs });
+  return correlationId;
+}

@@ -1,0 +1,258 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { isIPv6 } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { openEngine } from '../../../shared/containers/open-engine.ts';
+import { digestOf } from '../../../shared/digest.ts';
+import { writeDurably } from '../../../shared/durable-file.ts';
+import { FerryError } from '../../../shared/errors.ts';
+import { createLogger } from '../../../shared/log.ts';
+import { LayoutStore } from '../../../shared/oci/layout-store.ts';
+import type { Workspace } from '../../workspace/workspace.ts';
+import type {
+  Deployer,
+  DeployerContext,
+  DeployPlan,
+  Deployment,
+  DesiredService,
+  ServiceLogOptions,
+} from '../deployer.ts';
+import { credentialFor } from '../service-call.ts';
+import { callersFile } from '../service-keys.ts';
+import type { ServiceRecord } from '../service-records.ts';
+import type { ServiceStatus } from '../service-state.ts';
+import type { ServiceSettings } from '../settings/definitions.ts';
+import { scoringEnvironment } from '../scoring-environment.ts';
+import { hostLogs, hostStatus, stopHost, wakeHost } from './host-client.ts';
+import { engineOwner } from './host-place.ts';
+import { desiredFile, type HostDesired, type ReplicaRange } from './host-state.ts';
+import { freePort } from './free-port.ts';
+
+/** Where a service of this machine is. */
+const placeSchema = z.object({
+  folder: z.string(),
+  host: z.string(),
+  port: z.number(),
+  revision: z.string(),
+  engine: z.enum(['docker', 'process']),
+  isTls: z.boolean(),
+});
+
+type Place = z.infer<typeof placeSchema>;
+
+/** Digits of a revision. */
+const revisionDigits = 12;
+const gigabyte = 1_073_741_824;
+/** How often it is looked for new lines of a log, in milliseconds. */
+const followMs = 300;
+/** Lines of a replica that are remembered, to tell new ones from those of the look before. */
+const rememberedMax = 2_000;
+/** For how many days a service may write to the storage; each update signs anew. */
+const uploadDays = 365;
+
+/** Opens the deployer of this machine. */
+export async function openLocal({ workspace, signal }: DeployerContext): Promise<Deployer> {
+  return {
+    async check(desired, current) {
+      const before = current === undefined ? undefined : placeSchema.parse(current.deployment);
+      const { engine } = hostDesired(workspace, desired, { port: 0 }).replica;
+      if (before !== undefined && before.engine !== engine) {
+        throw new FerryError(
+          'SERVICE_INVALID',
+          `Cannot update the service "${desired.name}": its engine is ${before.engine} and stays so, "${engine}" was wanted`,
+          { next: `Delete it first: ferry service delete ${desired.name}` },
+        );
+      }
+    },
+    async plan(desired, current) {
+      return planOf(hostDesired(workspace, desired, { port: await portOf(desired, current) }), current);
+    },
+    async apply(desired, current, { note }) {
+      const port = await portOf(desired, current);
+      const uploadUrl = desired.settings.collect ? await uploadUrlOf(workspace, note, signal) : undefined;
+      const wanted = hostDesired(workspace, desired, { port, uploadUrl });
+      const folder = folderOf(workspace, desired.name);
+      await mkdir(join(folder, 'data'), { recursive: true });
+      await writeDurably(join(folder, desiredFile), JSON.stringify(wanted), { mode: 0o600 });
+      await wakeHost(folder, signal);
+      return placeOf(folder, wanted);
+    },
+    observe: (record) => observeLocal(record, signal),
+    logs: (record, options) => followLogs(record, options),
+    async remove({ name, deployment }) {
+      const { folder, engine } = placeSchema.parse(deployment);
+      // The host does it with its replicas drained; where it is gone, what it has left is removed from here.
+      if (!(await stopHost(folder, signal))) await removeLeft(workspace, { folder, engine });
+      await rm(folder, { recursive: true, force: true });
+      return [`the replicas of "${name}" and their port`, `the folder "${folder}"`];
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+/** Says all that the host of a service is told. */
+function hostDesired(
+  { layoutFolder }: Pick<Workspace, 'layoutFolder'>,
+  desired: DesiredService,
+  { port, uploadUrl }: { readonly port: number; readonly uploadUrl?: string | undefined },
+): HostDesired {
+  const { name, image, settings, secrets, sample } = desired;
+  const { hostAddress, maxConcurrentRequests, maxQueueWaitMs, scoringTimeoutMs, memoryGbLimit, cpuCoresLimit } =
+    settings;
+  const callers = callersFile(settings, secrets);
+  const { credential } = credentialFor(desired, secrets);
+  const wanted = {
+    service: name,
+    layoutFolder,
+    replica: {
+      image: image.digest,
+      engine: settings.engine ?? (process.platform === 'linux' ? ('process' as const) : ('docker' as const)),
+      environment: scoringEnvironment(desired),
+      ...(memoryGbLimit === undefined ? {} : { memoryBytes: Math.round(memoryGbLimit * gigabyte) }),
+      ...(cpuCoresLimit === undefined ? {} : { nanoCpus: Math.round(cpuCoresLimit * 1e9) }),
+      hasCallers: callers !== undefined,
+      hasUpload: uploadUrl !== undefined,
+    },
+    replicas: replicasOf(settings),
+    host: hostAddress,
+    port,
+    concurrentMax: maxConcurrentRequests,
+    queueWaitMs: maxQueueWaitMs,
+    scoringTimeoutMs,
+    ...(callers === undefined ? {} : { callers }),
+    ...(secrets.tls === undefined || settings.tlsCertificateFile === undefined ? {} : { tls: secrets.tls }),
+    ...(sample === undefined ? {} : { sample }),
+  };
+  // Tokens and signatures are made anew each time, and are no change.
+  const revision = digestOf(JSON.stringify(wanted)).slice('sha256:'.length, 'sha256:'.length + revisionDigits);
+  return {
+    ...wanted,
+    revision,
+    ...(credential === undefined ? {} : { credential }),
+    ...(uploadUrl === undefined ? {} : { uploadUrl }),
+  };
+}
+
+function replicasOf(settings: ServiceSettings): ReplicaRange {
+  const { numReplicas, autoscaleMinReplicas, autoscaleMaxReplicas } = settings;
+  const isScaled =
+    settings.autoscaleEnabled ?? (autoscaleMinReplicas !== undefined || autoscaleMaxReplicas !== undefined);
+  const least = isScaled ? (autoscaleMinReplicas ?? 1) : (numReplicas ?? 1);
+  return {
+    least,
+    most: isScaled ? Math.max(autoscaleMaxReplicas ?? availableParallelism(), least) : least,
+    targetUtilization: settings.autoscaleTargetUtilization ?? 70,
+    refreshSeconds: settings.autoscaleRefreshSeconds ?? 1,
+    downSeconds: settings.autoscaleDownSeconds ?? 60,
+  };
+}
+
+/** The port that was asked for, else the one that it has, else any. */
+async function portOf({ settings }: DesiredService, current: ServiceRecord | undefined): Promise<number> {
+  if (settings.port !== undefined) return settings.port;
+  const before = current === undefined ? undefined : placeSchema.parse(current.deployment);
+  return before?.port ?? freePort(settings.hostAddress);
+}
+
+async function uploadUrlOf(
+  workspace: Workspace,
+  note: (line: string) => void,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (workspace.config.endpoints.storage === undefined) {
+    note('The workspace has no storage: collected rows stay on this machine until it has, and the service is updated.');
+    return undefined;
+  }
+  const { grantWriting } = await import('../../azure/write-grant.ts');
+  return (await grantWriting(workspace, { days: uploadDays, nowMs: Date.now(), signal })).url;
+}
+
+function placeOf(folder: string, { host, port, revision, replica, tls }: HostDesired): Deployment {
+  return { folder, host, port, revision, engine: replica.engine, isTls: tls !== undefined } satisfies Place;
+}
+
+function planOf(wanted: HostDesired, current: ServiceRecord | undefined): DeployPlan {
+  const { callers: _secret, credential: _token, uploadUrl: _signed, tls, ...shown } = wanted;
+  const before = current === undefined ? undefined : placeSchema.parse(current.deployment).revision;
+  const { least, most } = wanted.replicas;
+  const many = least === most ? `${least}` : `${least} to ${most}`;
+  const verb = before === undefined ? 'run' : 'replace one by one, until there are';
+  const steps =
+    before === wanted.revision
+      ? []
+      : [`${verb} ${many} replicas of ${wanted.replica.image} behind ${wanted.host}:${wanted.port}`];
+  return { steps, documents: [{ ...shown, tls: tls === undefined ? 'off' : 'on' }] };
+}
+
+async function observeLocal({ deployment, name }: ServiceRecord, signal: AbortSignal): Promise<ServiceStatus> {
+  const place = placeSchema.parse(deployment);
+  const status = await hostStatus(place.folder, signal);
+  if (status === undefined) {
+    const reason = `its background program does not run any more: \`ferry service update ${name}\` starts it again`;
+    return { state: 'Failed', reason, instances: [] };
+  }
+  const instances = status.replicas.map(({ name, state, reason, ...details }) => ({
+    name,
+    state,
+    ...(reason === undefined ? {} : { reason }),
+    details,
+  }));
+  const { state, reason } =
+    status.revision === place.revision ? status : { state: 'Transitioning' as const, reason: 'its host is being told' };
+  return { state, ...(reason === undefined ? {} : { reason }), address: addressOf(place), instances };
+}
+
+function addressOf({ host, port, isTls }: Place): string {
+  const reached = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `${isTls ? 'https' : 'http'}://${isIPv6(reached) ? `[${reached}]` : reached}:${port}`;
+}
+
+async function* followLogs(
+  { name, deployment }: ServiceRecord,
+  { tail, follow, signal }: ServiceLogOptions,
+): AsyncGenerator<string> {
+  const { folder } = placeSchema.parse(deployment);
+  const seen = new Map<string, Set<string>>();
+  for (let sinceMs = 0; ;) {
+    const lookedAtMs = Date.now();
+    const logs = await hostLogs(folder, { tail, sinceMs }, signal);
+    if (logs === undefined) {
+      throw new FerryError(
+        'SERVICE_FAILED',
+        `Cannot read the log of "${name}": its background program does not run any more`,
+        {
+          next: `Its own log: ${join(folder, 'host.log')}`,
+        },
+      );
+    }
+    for (const [replica, text] of Object.entries(logs)) {
+      const before = seen.get(replica) ?? new Set();
+      const lines = text.split('\n').filter((line) => line !== '');
+      for (const line of lines) if (!before.has(line)) yield `${replica} ${line}`;
+      seen.set(replica, new Set(lines.slice(-rememberedMax)));
+    }
+    if (!follow) return;
+    // A little before, since a line is written after the time that stands in it.
+    sinceMs = lookedAtMs - 1_000;
+    await sleep(followMs, undefined, { signal });
+  }
+}
+
+async function removeLeft(
+  { layoutFolder }: Workspace,
+  { folder, engine: kind }: Pick<Place, 'folder' | 'engine'>,
+): Promise<void> {
+  const layout = await LayoutStore.open(layoutFolder);
+  const log = createLogger('ferry', { level: 'warn' });
+  await using engine = await openEngine({ engine: kind, layout, folder, owner: engineOwner(folder), log });
+  for (const { name } of await engine.list()) {
+    await engine.stop(name, { graceMs: 5_000 });
+    await engine.remove(name);
+  }
+}
+
+function folderOf({ folder }: Workspace, service: string): string {
+  return join(folder, 'local', service);
+}

@@ -1,0 +1,130 @@
+import { FerryError } from '../../shared/errors.ts';
+import { createImage } from '../images/create.ts';
+import { findImage, type Image } from '../images/image.ts';
+import type { ImageRequest } from '../images/image-request.ts';
+import { parseVersionedName, type VersionedName } from '../../shared/model/name.ts';
+import { findRegistered } from '../models/find-registered.ts';
+import { registerModel, type Registration } from '../models/register.ts';
+import type { Workspace } from '../workspace/workspace.ts';
+import { mergeSettings, type ServiceRequest } from './desired-service.ts';
+import { findService, type ServiceRecord } from './service-records.ts';
+import { createService, observeService, type ServiceOptions, type ServiceOutcome, updateService } from './services.ts';
+import { targetText } from './target.ts';
+
+/** A service from its sources: what is registered, what is built of it, and how it is deployed. */
+export interface PushRequest extends Omit<ServiceRequest, 'image'> {
+  /** Models that are registered first, unless their latest versions are of the same bytes. */
+  readonly models: readonly Registration[];
+  /** An image that is there, in place of models. */
+  readonly image?: string;
+  /** Script and the like of the image that is built. */
+  readonly build?: Pick<ImageRequest, 'script' | 'include' | 'base' | 'platform' | 'optimize' | 'flavor'>;
+  /** Whether {@link settings} are all that there are to be, or go over those that the service has. */
+  readonly isWhole: boolean;
+}
+
+/** What came of a push. */
+export interface PushOutcome extends ServiceOutcome {
+  /** Whether anything was done; else all was so before. */
+  readonly changed: boolean;
+  readonly image: Image;
+  /** Ids of models that were registered. */
+  readonly registered: readonly string[];
+}
+
+/**
+ * Brings a service about from its sources: registers, builds, deploys or updates, waits until it is Healthy, and has it answer the sample.
+ * The same again does nothing. When it fails, a service that was there runs on with what it had.
+ * @throws {FerryError} as registering, building and deploying do
+ */
+export async function pushService(
+  workspace: Workspace,
+  request: PushRequest,
+  options: ServiceOptions,
+): Promise<PushOutcome> {
+  const { name, target } = request;
+  const current = findService(workspace.database, name);
+  refuseOtherTarget(request, current);
+  const { image, registered } = await imageOf(workspace, request, options);
+  const imageId = `${image.name}:${image.version}`;
+  if (current === undefined) {
+    options.note(`${name}: deploying ${imageId} to ${targetText(target)}`);
+    const outcome = await createService(workspace, { ...request, image: imageId }, options);
+    return { ...outcome, changed: true, image, registered };
+  }
+  const settings = request.isWhole ? request.settings : mergeSettings(current.given, request.settings);
+  const labels = labelsOf(request, current);
+  const isSame =
+    current.image.digest === image.digest &&
+    stable(settings) === stable(current.given) &&
+    Object.keys(labels).length === 0 &&
+    Object.keys(request.keys ?? {}).length === 0;
+  if (isSame) {
+    const status = await observeService(workspace, current, options.signal);
+    if (status.state === 'Healthy') return { record: current, status, changed: false, image, registered };
+  }
+  options.note(`${name}: updating to ${imageId}`);
+  const change = { image: imageId, allSettings: settings, ...(request.keys && { keys: request.keys }), labels };
+  const outcome = await updateService(workspace, name, change, options);
+  return { ...outcome, changed: true, image, registered };
+}
+
+/** Registers and builds what is not there yet, and gives the image. */
+async function imageOf(
+  workspace: Workspace,
+  request: PushRequest,
+  { note, signal }: ServiceOptions,
+): Promise<Pick<PushOutcome, 'image' | 'registered'>> {
+  const { models, build = {}, name } = request;
+  if (request.image !== undefined) {
+    return { image: findImage(workspace.database, parseVersionedName(request.image)), registered: [] };
+  }
+  const registered: string[] = [];
+  const versions: VersionedName[] = [];
+  for (const registration of models) {
+    const found = await findRegistered(workspace, registration);
+    if (found !== undefined) {
+      versions.push(found);
+      continue;
+    }
+    note(`${name}: registering ${registration.path}`);
+    const model = await registerModel(workspace, registration, { signal });
+    registered.push(`${model.name}:${model.version}`);
+    versions.push(model);
+  }
+  const named = versions.map(({ name, version }) => ({ name, ...(version !== undefined && { version }) }));
+  const imageName = versions.length === 1 && build.script === undefined ? (versions[0]?.name ?? name) : name;
+  const { image, warnings } = await createImage(workspace, { ...build, models: named, name: imageName }, { signal });
+  for (const warning of warnings) note(`warning: ${warning}`);
+  return { image, registered };
+}
+
+function refuseOtherTarget({ name, target }: PushRequest, current: ServiceRecord | undefined): void {
+  if (current === undefined || targetText(current.target) === targetText(target)) return;
+  throw new FerryError(
+    'SERVICE_EXISTS',
+    `Cannot push the service "${name}" to ${targetText(target)}: it is on ${targetText(current.target)}, and stays there`,
+    { next: 'Give it another name with --service, or delete the one that is there.' },
+  );
+}
+
+/** Only what is not so already. */
+function labelsOf({ tags, properties, description, isWhole }: PushRequest, current: ServiceRecord) {
+  const newTags = tags !== undefined && stable(isWhole ? tags : { ...current.tags, ...tags }) !== stable(current.tags);
+  const newProperties =
+    properties !== undefined && stable({ ...current.properties, ...properties }) !== stable(current.properties);
+  return {
+    ...(newTags && (isWhole ? { setTags: tags } : { addTags: tags })),
+    ...(newProperties && { addProperties: properties }),
+    ...(description !== undefined && description !== current.description && { description }),
+  };
+}
+
+/** The same text for the same values, in whatever order they stand. */
+function stable(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
