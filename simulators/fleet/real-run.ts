@@ -17,7 +17,7 @@ import { countRows, type FleetReport, fleetReport, type StoredRows } from './rep
 const startedPerSecond = 100;
 /** Devices that send rows in a second, on average. */
 const uploadsPerSecond = 10;
-const uploadEveryMinMs = 30_000;
+const uploadEveryMinMs = 8_000;
 /** How often it is looked how far the devices are, in milliseconds. */
 const lookEveryMs = 250;
 /** How long all of them may take to connect beyond the time in which they are switched on, and to end, in milliseconds. */
