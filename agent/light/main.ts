@@ -5,6 +5,7 @@ import { trustAlso } from '../../shared/tls-trust.ts';
 import { LightDevice } from './light-device.ts';
 import type { LightNetwork } from './light-network.ts';
 import type { Link } from './link.ts';
+import { askPlatformOnce } from './one-platform.ts';
 import { PipeHub } from './pipe-hub.ts';
 import { type Images, imageSchema, type Profile, profileSchema } from './profile.ts';
 import { systemTimeline, VirtualTimeline } from './timeline.ts';
@@ -87,6 +88,7 @@ async function live(
   read: () => Promise<Record<string, unknown>>,
 ): Promise<LightDevice[]> {
   if (start.caFile !== undefined) trustAlso(start.caFile);
+  askPlatformOnce();
   const [{ HubSession }, { HubFileUpload }, { measureClockSkew }, { parseDeviceConnectionString }] = await Promise.all([
     import('../hub/hub-session.ts'),
     import('../hub/file-upload.ts'),
