@@ -1,5 +1,8 @@
 import { createRequire } from 'node:module';
 
+/** The package that the SDK asks by: a dependency of its own. */
+const asking = 'getos';
+
 type Answer = (error: unknown, system: unknown) => void;
 
 /**
@@ -9,8 +12,8 @@ type Answer = (error: unknown, system: unknown) => void;
 export function askPlatformOnce(): void {
   try {
     const require = createRequire(createRequire(import.meta.url).resolve('azure-iot-device'));
-    const path = require.resolve('getos');
-    const ask = require('getos') as (answer: Answer) => void;
+    const path = require.resolve(asking);
+    const ask = require(path) as (answer: Answer) => void;
     const module = require.cache[path];
     if (module === undefined) return;
     let asked: Promise<unknown> | undefined;
