@@ -42,6 +42,7 @@ await build({
   entryPoints: {
     main: 'cloud/main.ts',
     agent: 'agent/main.ts',
+    light: 'agent/light/main.ts',
     'service-host': 'cloud/deploy/local/host/main.ts',
     simulators: 'simulators/main.ts',
     quickstart: 'simulators/quickstart/main.ts',

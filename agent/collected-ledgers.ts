@@ -1,4 +1,5 @@
 import type { ReportedLedgers } from '../shared/collect/reported-ledger.ts';
+import type { Ledger } from './collect/ledger.ts';
 
 /** Streams of one buffer that are reported, the newest: the hub takes 32 KB of a device in all. */
 const streamsMax = 20;
@@ -19,7 +20,11 @@ export class CollectedLedgers {
   async read(module: string, databasePath: string): Promise<void> {
     // Loaded when there is first a module that may collect: SQLite is a native library.
     const { readLedger } = await import('./collect/ledger.ts');
-    const { bufferedBytes, damaged, streams } = readLedger(databasePath);
+    this.note(module, readLedger(databasePath));
+  }
+
+  /** Takes the ledger of a module's buffer; an empty one leaves what there is. */
+  note(module: string, { bufferedBytes, damaged, streams }: Ledger): void {
     if (streams.length === 0 && damaged.length === 0) return;
     const reported = streams.slice(-streamsMax).map(({ workspace: _workspace, ...stream }) => stream);
     this.#ledgers.set(module, {

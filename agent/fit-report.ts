@@ -12,16 +12,20 @@ const dispensable = ['env', 'createOptions', 'lastRestartTimeUtc', 'statusDescri
  * that is refused for its size would hide all of them.
  */
 export function fitReport(report: JsonObject): JsonObject {
+  if (fits(report)) return report;
   let fitted = report;
   for (const field of dispensable) {
-    if (JSON.stringify(fitted).length <= reportLengthMax) break;
     const modules = Object.entries(objectAt(fitted, 'modules')).map(([name, module]) => [name, without(module, field)]);
     fitted = { ...fitted, modules: Object.fromEntries(modules) as JsonObject };
+    if (fits(fitted)) return fitted;
   }
-  if (JSON.stringify(fitted).length <= reportLengthMax) return fitted;
   // What is collected can be asked for on the device as well.
   const { [ledgersProperty]: _left, ...rest } = fitted;
   return rest;
+}
+
+function fits(report: JsonObject): boolean {
+  return JSON.stringify(report).length <= reportLengthMax;
 }
 
 /** Gives a module without a field; `createOptions` are a part of its settings, in pieces. */

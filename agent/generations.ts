@@ -1,9 +1,8 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { digestOf } from '../shared/digest.ts';
-import { writeDurably } from '../shared/durable-file.ts';
 import { type DesiredState, readDesired } from './desired-state.ts';
+import { filesOnDisk, type StateFiles } from './state-files.ts';
 
 const recordSchema = z.object({
   deviceId: z.string(),
@@ -55,18 +54,20 @@ interface Pointers {
  */
 export class Generations {
   readonly #path: string;
+  readonly #files: StateFiles;
   readonly #deviceId: string;
   #now: Pointers = { wasReady: false };
 
-  private constructor(path: string, deviceId: string) {
+  private constructor(path: string, deviceId: string, files: StateFiles) {
+    this.#files = files;
     this.#path = path;
     this.#deviceId = deviceId;
   }
 
   /** Reads back what was kept, if it is of that device. @param path the file that points to what is in force */
-  static async open(path: string, deviceId: string): Promise<Generations> {
-    const generations = new Generations(path, deviceId);
-    const record = recordSchema.safeParse(await readJson(path));
+  static async open(path: string, deviceId: string, files: StateFiles = filesOnDisk): Promise<Generations> {
+    const generations = new Generations(path, deviceId, files);
+    const record = recordSchema.safeParse(await generations.#readJson(path));
     if (record.data?.deviceId !== deviceId) return generations;
     const { wasReady, rejected } = record.data;
     const current = await generations.#read(record.data.current);
@@ -143,12 +144,10 @@ export class Generations {
   /** Points elsewhere: first on the disk. What is pointed to is there before, what is not any more goes after. */
   async #change(next: Pointers): Promise<void> {
     const kept = [next.current, next.fallback].filter((generation) => generation !== undefined);
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const there = new Set(await readdir(this.#folder));
+    const there = new Set(await this.#files.list(this.#folder));
     for (const { digest, properties } of kept) {
-      // They may hold passwords of registries, so nobody else may read the file.
       if (!there.has(fileName(digest))) {
-        await writeDurably(join(this.#folder, fileName(digest)), JSON.stringify(properties), { mode: 0o600 });
+        await this.#files.write(join(this.#folder, fileName(digest)), JSON.stringify(properties));
       }
     }
     const record = {
@@ -158,20 +157,28 @@ export class Generations {
       fallback: next.fallback?.digest,
       rejected: next.rejected,
     };
-    await writeDurably(this.#path, JSON.stringify(record), { mode: 0o600 });
+    await this.#files.write(this.#path, JSON.stringify(record));
     this.#now = next;
     const names = new Set(kept.map(({ digest }) => fileName(digest)));
-    for (const name of there) if (!names.has(name)) await rm(join(this.#folder, name), { force: true });
+    for (const name of there) if (!names.has(name)) await this.#files.remove(join(this.#folder, name));
   }
 
   /** Reads a generation; nothing where its file is gone, or is not what its name says. */
   async #read(digest: string | undefined): Promise<Generation | undefined> {
     if (digest === undefined) return undefined;
-    const properties = await readJson(join(this.#folder, fileName(digest)));
+    const properties = await this.#readJson(join(this.#folder, fileName(digest)));
     const reading = readDesired(properties);
     return reading.code === 200 && digestOfProperties(properties) === digest
       ? { digest, state: reading.state, properties }
       : undefined;
+  }
+
+  async #readJson(path: string): Promise<unknown> {
+    try {
+      return JSON.parse(await this.#files.read(path));
+    } catch {
+      return undefined;
+    }
   }
 
   get #folder(): string {
@@ -187,12 +194,4 @@ function digestOfProperties(properties: unknown): string {
   return digestOf(
     JSON.stringify(properties, (name, value: unknown) => (name === '$version' ? undefined : value)) ?? '',
   );
-}
-
-async function readJson(path: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8'));
-  } catch {
-    return undefined;
-  }
 }

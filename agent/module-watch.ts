@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { ContainerState } from '../shared/containers/engine.ts';
-import { writeDurably } from '../shared/durable-file.ts';
 import { fingerprintLabel, imageDigestLabel } from './labels.ts';
 import type { ObservedModule } from './plan.ts';
 import { intensiveCareMs } from './restart-policy.ts';
+import { filesOnDisk, type StateFiles } from './state-files.ts';
 
 const recordsSchema = z.record(z.string(), z.object({ restartCount: z.int().nonnegative(), ended: z.boolean() }));
 
@@ -25,17 +24,19 @@ interface Memory {
  */
 export class ModuleWatch {
   readonly #path: string;
+  readonly #files: StateFiles;
   readonly #memories = new Map<string, Memory>();
   #written = '';
 
-  private constructor(path: string) {
+  private constructor(path: string, files: StateFiles) {
+    this.#files = files;
     this.#path = path;
   }
 
   /** Opens what was kept in a file; a file that is missing or damaged counts as empty, because nothing but counts is lost. */
-  static async open(path: string): Promise<ModuleWatch> {
-    const watch = new ModuleWatch(path);
-    const text = await readFile(path, 'utf8').catch(() => '{}');
+  static async open(path: string, files: StateFiles = filesOnDisk): Promise<ModuleWatch> {
+    const watch = new ModuleWatch(path, files);
+    const text = await files.read(path).catch(() => '{}');
     const records = recordsSchema.safeParse(parseJson(text));
     for (const [name, record] of Object.entries(records.data ?? {})) watch.#memories.set(name, { ...record });
     watch.#written = text;
@@ -71,7 +72,7 @@ export class ModuleWatch {
     const records = [...this.#memories].map(([name, { restartCount, ended }]) => [name, { restartCount, ended }]);
     const text = JSON.stringify(Object.fromEntries(records));
     if (text === this.#written) return;
-    await writeDurably(this.#path, text);
+    await this.#files.write(this.#path, text);
     this.#written = text;
   }
 

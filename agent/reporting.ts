@@ -1,6 +1,7 @@
 import { ledgersProperty } from '../shared/collect/reported-ledger.ts';
 import { type AgentFacts, agentProperty } from '../shared/edge/reported-agent.ts';
 import { type ScoringFigures, scoringProperty } from '../shared/edge/reported-scoring.ts';
+import type { Ledger } from './collect/ledger.ts';
 import { CollectedLedgers } from './collected-ledgers.ts';
 import { fitReport } from './fit-report.ts';
 import type { Pull } from './images/image-store.ts';
@@ -60,6 +61,12 @@ export class Reporting {
   /** Reports what the scoring servers of the modules have done. */
   noteScoring(figures: Readonly<Record<string, ScoringFigures>>): void {
     this.#scoring = figures;
+    if (this.#look !== undefined) this.noteLook(this.#look);
+  }
+
+  /** Reports the ledger of a module's buffer. */
+  noteLedger(module: string, ledger: Ledger): void {
+    this.ledgers.note(module, ledger);
     if (this.#look !== undefined) this.noteLook(this.#look);
   }
 

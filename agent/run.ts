@@ -9,6 +9,7 @@ import type { LayoutStore } from '../shared/oci/layout-store.ts';
 import { askRequests } from './ask-requests.ts';
 import { agentFacts } from './agent-facts.ts';
 import { AgentState } from './agent-state.ts';
+import { placesOnDisk } from './apply/module-places.ts';
 import { readDesired } from './desired-state.ts';
 import { Generations } from './generations.ts';
 import type { DeviceCertificate, DeviceIdentity } from './hub/device-identity.ts';
@@ -103,7 +104,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     askRequests,
     freeMemoryBytes: freemem,
     stageImage: imageStaging(clearing),
-    modulesFolder: state.modulesFolder,
+    places: placesOnDisk(state.modulesFolder),
     environmentOf: (module) => identities.environmentOf(module),
     onStep: (step, elapsedMs) => figures.noteStep(step, elapsedMs),
     onLook: (look) => {

@@ -55,7 +55,7 @@ const nouns: Readonly<Record<string, Noun>> = {
     load: async () => (await import('./commands/data.ts')).addDataVerbs,
   },
   simulate: {
-    summary: 'make things go wrong in the local world',
+    summary: 'make things go wrong in the local world; live through weeks of a fleet',
     load: async () => (await import('./commands/simulate.ts')).addSimulateVerbs,
   },
 };

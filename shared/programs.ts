@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The programs that the project consists of; they meet on the wire and never import each other. */
-export type ProgramName = 'ferry' | 'agent' | 'quickstart' | 'scoring' | 'service-host' | 'simulators';
+export type ProgramName = 'ferry' | 'agent' | 'light' | 'quickstart' | 'scoring' | 'service-host' | 'simulators';
 
 /**
  * Node's flags for a program that runs for months on a device with little memory and mostly waits: the optimizing compilers alone are 10 MB of
@@ -29,6 +29,7 @@ interface Place {
 const places: Record<ProgramName, Place> = {
   ferry: { source: '../cloud/main.ts', bundle: './ferry.mjs' },
   agent: { source: '../agent/main.ts', bundle: './agent.mjs', nodeFlags: sparing },
+  light: { source: '../agent/light/main.ts', bundle: './light.mjs' },
   quickstart: { source: '../simulators/quickstart/main.ts', bundle: './quickstart.mjs' },
   'service-host': { source: '../cloud/deploy/local/host/main.ts', bundle: './service-host.mjs' },
   simulators: { source: '../simulators/main.ts', bundle: './simulators.mjs' },

@@ -24,9 +24,21 @@ const worldSchema = z.object({
   evaluateEvery: z.coerce.number().int().positive().optional(),
 });
 
+/** What `ferry simulate fleet` gives on. */
+const fleetSchema = z.object({
+  devices: z.coerce.number().int().positive(),
+  seed: z.coerce.number().int().nonnegative(),
+  virtual: z.boolean().default(false),
+  minutes: z.coerce.number().positive(),
+  deployments: z.coerce.number().int().positive(),
+  failing: z.coerce.number().min(0).max(100),
+  outage: z.coerce.number().positive().optional(),
+  s1Units: z.coerce.number().int().positive().optional(),
+});
+
 await runProgram(main);
 
-/** The program behind `ferry up`; not called by hand. */
+/** The program behind `ferry up` and `ferry simulate fleet`; not called by hand. */
 async function main(args: readonly string[]): Promise<number> {
   const program = new Command('ferry-simulators')
     .description('What stands in for Azure on a laptop: registry, IoT Hub, storage, Resource Manager.')
@@ -49,6 +61,33 @@ async function main(args: readonly string[]): Promise<number> {
         only,
         engine,
         evaluateEveryMs: evaluateEvery === undefined ? undefined : evaluateEvery * 1000,
+      });
+    });
+  program
+    .command('fleet')
+    .description('live through some time of a fleet; prints its report as one line of JSON')
+    .requiredOption('--devices <count>', 'how many')
+    .requiredOption('--seed <seed>', 'of all that is left to chance')
+    .requiredOption('--minutes <minutes>', 'how long it takes by the clock of the fleet')
+    .requiredOption('--deployments <count>', 'how many')
+    .requiredOption('--failing <percent>', 'devices with which something is wrong at any time')
+    .option('--virtual', 'time is only counted')
+    .option('--outage <minutes>', 'the hub is out in the middle, for so long')
+    .option('--s1-units <units>', 'throttles as of so many units of tier S1 (default: none)')
+    .action(async (given: unknown) => {
+      const { devices, seed, virtual, minutes, deployments, failing, outage, s1Units } = fleetSchema.parse(given);
+      const { runFleet } = await import('./fleet/run.ts');
+      const durationMs = Math.round(minutes * 60_000);
+      await runFleet({
+        devices,
+        seed,
+        virtual,
+        durationMs,
+        deployments,
+        failingShare: failing / 100,
+        s1Units,
+        outage:
+          outage === undefined ? undefined : { atMs: Math.floor(durationMs / 2), forMs: Math.round(outage * 60_000) },
       });
     });
   program

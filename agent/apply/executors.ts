@@ -1,5 +1,3 @@
-import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import type { ContainerEngine } from '../../shared/containers/engine.ts';
 import { withDeadline } from '../../shared/deadline.ts';
@@ -9,7 +7,7 @@ import type { ModuleSpec } from '../module-spec.ts';
 import type { ModuleWatch } from '../module-watch.ts';
 import type { Step } from '../plan.ts';
 import { rehearsalName, rehearsalSpec, withoutLeftOut } from '../rehearsal-spec.ts';
-import { freePort } from './free-port.ts';
+import type { ModulePlaces } from './module-places.ts';
 
 /** A step that is carried out in its turn; staging goes on beside. */
 export type OrderedStep = Exclude<Step, { kind: 'stage' }>;
@@ -23,8 +21,7 @@ export interface ApplyContext {
   readonly specs: ReadonlyMap<string, ModuleSpec>;
   /** Digests of the images that are ready to run, as deployments name them. */
   readonly staged: ReadonlyMap<string, Digest>;
-  /** Folder that holds a folder for each module. */
-  readonly modulesFolder: string;
+  readonly places: ModulePlaces;
   /** Variables that every module gets, under those of its own. */
   readonly environmentOf: (module: string) => Readonly<Record<string, string>>;
 }
@@ -57,10 +54,9 @@ const executors: {
     await endRehearsal(module, context, signal);
     const { spec, image } = toCreate(context, module);
     const name = rehearsalName(module);
-    const port = await freePort();
+    const port = await context.places.freePort();
     const { environment, createOptions } = rehearsalSpec(spec, port);
-    const dataFolder = join(context.modulesFolder, name, 'data');
-    await mkdir(dataFolder, { recursive: true });
+    const dataFolder = await context.places.makeDataFolder(name);
     const labels = rehearsalLabels(spec, image, port);
     const all = { ...withoutLeftOut(context.environmentOf(module)), ...environment };
     await context.engine.create({ name, image, environment: all, settings: createOptions, dataFolder, labels }, signal);
@@ -71,8 +67,7 @@ const executors: {
   },
   async create({ module }, context, signal) {
     const { spec, image } = toCreate(context, module);
-    const dataFolder = join(context.modulesFolder, module, 'data');
-    await mkdir(dataFolder, { recursive: true });
+    const dataFolder = await context.places.makeDataFolder(module);
     await context.engine.create(
       {
         name: module,
@@ -120,15 +115,11 @@ export async function execute(step: OrderedStep, context: ApplyContext, signal: 
 }
 
 /** Leaves nothing of a rehearsal; there may be none. */
-async function endRehearsal(
-  module: string,
-  { engine, modulesFolder }: ApplyContext,
-  signal: AbortSignal,
-): Promise<void> {
+async function endRehearsal(module: string, { engine, places }: ApplyContext, signal: AbortSignal): Promise<void> {
   const name = rehearsalName(module);
   await engine.stop(name, { graceMs: rehearsalGraceMs, signal });
   await engine.remove(name, signal);
-  await rm(join(modulesFolder, name), { recursive: true, force: true });
+  await places.removeFolder(name);
 }
 
 function toCreate({ specs, staged }: ApplyContext, module: string): { spec: ModuleSpec; image: Digest } {

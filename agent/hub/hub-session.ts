@@ -1,6 +1,7 @@
 import type { Agent } from 'node:https';
 import type { DeviceMethodRequest, DeviceMethodResponse, ModuleClient, Twin } from 'azure-iot-device';
 import { withDeadline } from '../../shared/deadline.ts';
+import { FerryError } from '../../shared/errors.ts';
 import { loadDeviceSdk } from './device-sdk.ts';
 import type { JsonObject } from '../report.ts';
 
@@ -20,6 +21,20 @@ export interface HubIdentity {
   /** What WebSockets go over, where MQTT itself is not let through. */
   readonly webSocket: Agent | undefined;
 }
+
+/** A connection to the hub as `$edgeAgent`; what is thrown says that it is of no more use, but for OVERLOADED. */
+export interface HubLink extends AsyncDisposable {
+  /** Reads the twin from the hub. @throws {FerryError} OVERLOADED when the hub has too much to do */
+  readTwin(signal: AbortSignal): Promise<TwinState>;
+  /**
+   * Sends a patch of the reported properties, and comes back when the hub has taken it.
+   * @throws {FerryError} OVERLOADED when the hub has too much to do
+   */
+  patchReported(patch: JsonObject, signal: AbortSignal): Promise<void>;
+}
+
+/** Opens a connection to the hub. */
+export type OpenSession = (identity: HubIdentity, handlers: SessionHandlers, signal: AbortSignal) => Promise<HubLink>;
 
 /** What is done with what the hub sends. Handlers only note it. */
 export interface SessionHandlers {
@@ -45,7 +60,7 @@ const tokenSeconds = { valid: 3600, margin: 900 } as const;
  * reconnecting forgets subscriptions and does not read the twin again. Only the renewal of the token, for which the SDK drops and
  * takes up the connection every 45 minutes, happens within one session; the twin is read again after it.
  */
-export class HubSession implements AsyncDisposable {
+export class HubSession implements HubLink {
   readonly #client: ModuleClient;
   readonly #twin: Twin;
 
@@ -90,9 +105,9 @@ export class HubSession implements AsyncDisposable {
     }
   }
 
-  /** Reads the twin from the hub. */
   async readTwin(signal: AbortSignal): Promise<TwinState> {
-    await withDeadline({ doing: 'read the twin', timeoutMs: answerTimeoutMs, signal }, () => this.#client.getTwin());
+    const deadline = { doing: 'read the twin', timeoutMs: answerTimeoutMs, signal };
+    await withDeadline(deadline, () => this.#client.getTwin()).catch(throwOverload);
     const { desired, reported } = this.#twin.properties;
     // What the SDK adds and what the hub keeps for itself is no part of what was reported.
     const rest = Object.fromEntries(
@@ -101,7 +116,6 @@ export class HubSession implements AsyncDisposable {
     return { desired: structuredClone(desired), reported: structuredClone(rest) };
   }
 
-  /** Sends a patch of the reported properties, and comes back when the hub has taken it. */
   async patchReported(patch: JsonObject, signal: AbortSignal): Promise<void> {
     await withDeadline({ doing: 'report to the hub', timeoutMs: answerTimeoutMs, signal }, () => {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -110,7 +124,7 @@ export class HubSession implements AsyncDisposable {
         else resolve();
       });
       return promise;
-    });
+    }).catch(throwOverload);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -121,6 +135,15 @@ export class HubSession implements AsyncDisposable {
     this.#twin.on('error', () => undefined);
     await close(this.#client);
   }
+}
+
+/**
+ * Gives a refusal that is no more than a request to come later (429) a code of its own; the connection stays. Of the hub's answer the SDK
+ * leaves nothing but the text.
+ */
+function throwOverload(error: unknown): never {
+  if (!(error instanceof Error) || !/throttl/i.test(`${error.name} ${error.message}`)) throw error;
+  throw new FerryError('OVERLOADED', 'Cannot go on at the hub: it is throttling requests', { cause: error });
 }
 
 /** Says how tokens are made: by a clock that is behind, one has to be good for as much longer, or it has ended before it begins. */

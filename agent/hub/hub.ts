@@ -10,7 +10,7 @@ import type { JsonObject } from '../report.ts';
 import { retryDelayMs } from './backoff.ts';
 import { measureClockSkew } from './clock-skew.ts';
 import { hubError } from './hub-error.ts';
-import { HubSession, type SessionHandlers } from './hub-session.ts';
+import { HubSession, type HubLink, type OpenSession, type SessionHandlers } from './hub-session.ts';
 
 /** The settings of {@link Hub}. */
 export interface HubOptions {
@@ -22,6 +22,12 @@ export interface HubOptions {
   /** Gets the desired properties after each connection and each change. */
   readonly onDesired: (desired: unknown) => Promise<void>;
   readonly onMethod: SessionHandlers['onMethod'];
+  /** Opens a connection. @default over MQTT with the device SDK */
+  readonly openSession?: OpenSession;
+  /** Asks the hub how far this machine's clock is off. @default over HTTPS */
+  readonly measureClockSkew?: typeof measureClockSkew;
+  /** Gives a number from 0 to 1, by which waits are spread. @default Math.random */
+  readonly random?: () => number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -95,7 +101,7 @@ export class Hub {
         if (error.code === 'HUB_UNAUTHORIZED' && !(await this.#clockWasWrong(signal)) && !this.#known) throw error;
         // A connection that held for a while starts the count anew.
         if (clock.monotonicMs() - startedMs > 60_000) failures = 1;
-        const delayMs = retryDelayMs(failures);
+        const delayMs = retryDelayMs(failures, this.#options.random?.());
         log.warn({ code: error.code, retryInMs: Math.round(delayMs) }, messageOf(error));
         await clock.sleep(delayMs, signal).catch(() => undefined);
       }
@@ -121,6 +127,9 @@ export class Hub {
     });
     let changed = true;
     let lost: Error | undefined;
+    /** Requests one after the other that the hub had no room for. */
+    let throttled = 0;
+    let isRead = false;
     const handlers: SessionHandlers = {
       onChanged: () => {
         changed = true;
@@ -133,7 +142,8 @@ export class Hub {
       onMethod,
     };
     const clockBehindMs = -(this.#clockSkewMs ?? 0);
-    await using session = await HubSession.open(
+    const { openSession = (...args) => HubSession.open(...args) } = this.#options;
+    await using session = await openSession(
       { connectionString: identity, clockBehindMs, webSocket: webSocketOf(device) },
       handlers,
       signal,
@@ -145,11 +155,22 @@ export class Hub {
       while (!signal.aborted) {
         this.#wake = Promise.withResolvers();
         if (lost !== undefined) throw lost;
-        if (changed) {
-          changed = false;
-          await this.#readTwin(session, signal);
+        try {
+          if (changed) {
+            changed = false;
+            isRead = false;
+            await this.#readTwin(session, signal);
+            isRead = true;
+          }
+          await this.#sendReport(session, signal);
+          throttled = 0;
+        } catch (error) {
+          if (!isFerryError(error, 'OVERLOADED')) throw error;
+          throttled += 1;
+          changed ||= !isRead;
+          await this.#waitForRoom(throttled, () => lost !== undefined, signal);
+          continue;
         }
-        await this.#sendReport(session, signal);
         this.#flushed?.resolve();
         this.#flushed = undefined;
         if (!changed && lost === undefined && (await this.#waitIsLong())) changed = true;
@@ -170,7 +191,8 @@ export class Hub {
   async #clockWasWrong(signal: AbortSignal): Promise<boolean> {
     const { device, log } = this.#options;
     const before = this.#clockSkewMs ?? 0;
-    const skewMs = await measureClockSkew(device.gatewayHostName ?? device.hostName, signal);
+    const measure = this.#options.measureClockSkew ?? measureClockSkew;
+    const skewMs = await measure(device.gatewayHostName ?? device.hostName, signal);
     if (skewMs === undefined) return false;
     this.#clockSkewMs = skewMs;
     if (Math.abs(skewMs - before) < skewThatMattersMs) return false;
@@ -181,13 +203,29 @@ export class Hub {
     return true;
   }
 
-  async #readTwin(session: HubSession, signal: AbortSignal): Promise<void> {
+  /** Waits until the hub may have room again, as after a failed connection; less long when the connection is lost. */
+  async #waitForRoom(throttled: number, isOver: () => boolean, signal: AbortSignal): Promise<void> {
+    const { clock, log, random } = this.#options;
+    const untilMs = clock.monotonicMs() + retryDelayMs(throttled, random?.());
+    log.info({ retryInMs: Math.round(untilMs - clock.monotonicMs()) }, 'the hub is throttling requests');
+    while (!signal.aborted && !isOver() && clock.monotonicMs() < untilMs) {
+      const over = new AbortController();
+      await Promise.race([
+        this.#wake.promise,
+        clock.sleep(untilMs - clock.monotonicMs(), over.signal).catch(() => undefined),
+      ]);
+      over.abort();
+      this.#wake = Promise.withResolvers();
+    }
+  }
+
+  async #readTwin(session: HubLink, signal: AbortSignal): Promise<void> {
     const { desired, reported } = await session.readTwin(signal);
     this.#held = reported;
     await this.#options.onDesired(desired);
   }
 
-  async #sendReport(session: HubSession, signal: AbortSignal): Promise<void> {
+  async #sendReport(session: HubLink, signal: AbortSignal): Promise<void> {
     const wanted = this.#wanted;
     if (wanted === undefined || this.#held === undefined) return;
     const patch = reportDiff(this.#held, wanted);

@@ -5,6 +5,7 @@ import type { CommandResult } from '../cli/result.ts';
 import { becomeProgram } from '../../shared/programs.ts';
 import { fields } from '../../shared/text-layout.ts';
 import { addWork, type Session } from '../cli/session.ts';
+import { addFleet } from './simulate-fleet.ts';
 
 interface SetFlags {
   readonly refuseConnections?: 'on' | 'off';
@@ -18,6 +19,7 @@ interface SetFlags {
 
 /** Adds the verbs of `ferry simulate`. */
 export function addSimulateVerbs(noun: Command): void {
+  addFleet(noun);
   addAccelerator(noun.command('accelerator').description('a simulated accelerator with one model, in the foreground'));
   addFaultVerbs(noun.command('faults').description('what goes wrong in the simulated IoT Hub, switched while it runs'));
   addDeviceVerbs(noun.command('device').description('what happens to one device of the simulated IoT Hub'));

@@ -52,6 +52,8 @@ export interface HubOptions {
   readonly deviceCaPem?: string;
   /** How often deployments are evaluated, in milliseconds; the real hub does every five minutes. @default at every change */
   readonly evaluateEveryMs?: number;
+  /** Units of tier S1 whose throttles hold. @default no throttles */
+  readonly s1Units?: number;
   readonly clock?: Clock;
   readonly log?: Logger;
 }
@@ -83,6 +85,8 @@ export interface Hub extends AsyncDisposable {
   connectCount(client: string): number;
   /** Waits until every deployment has reached the twins that it is for. */
   settled(): Promise<void>;
+  /** What it consists of, for who runs it in the same process. */
+  readonly parts: Parts;
   close(): Promise<void>;
 }
 
@@ -96,7 +100,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const store = new Store(folder === undefined ? undefined : join(folder, 'hub.db'));
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(store);
-  const parts = assemble({ store, clock: options.clock ?? systemClock, log, storage: options.storage });
+  const parts = assemble({ ...options, store, clock: options.clock ?? systemClock, log });
   const { clock } = parts.faults;
   const name = options.name ?? 'modelferry';
   const isHubHost = hubHosts(name, host);
@@ -149,13 +153,8 @@ export async function startHub(options: HubOptions): Promise<Hub> {
       `Endpoint=sb://localhost:${plain?.port ?? listener.port}/;SharedAccessKeyName=service;` +
       `SharedAccessKey=${policies.get('service')?.primaryKey ?? ''};EntityPath=${name}` +
       (plain === undefined ? '' : ';UseDevelopmentEmulator=true'),
-    deviceConnectionString: (deviceId) => {
-      const { authentication } = parts.registry.device(deviceId).identity;
-      const prefix = `HostName=${hostName};DeviceId=${deviceId}`;
-      return authentication.type === 'sas'
-        ? `${prefix};SharedAccessKey=${authentication.symmetricKey.primaryKey ?? ''}`
-        : `${prefix};x509=true`;
-    },
+    deviceConnectionString: (deviceId) => deviceConnectionString(parts, { hostName, deviceId }),
+    parts,
     readEvents: () => parts.events.readAll(),
     onFileUploaded: (listener) => parts.uploads.events.on('notification', listener),
     sendCommand: (deviceId, message) => {
@@ -184,6 +183,17 @@ function hubHosts(name: string, address: string): (host: string) => boolean {
     ),
   );
   return (host) => names.has(host.toLowerCase().replace(/:\d+$/, ''));
+}
+
+function deviceConnectionString(
+  { registry }: Parts,
+  { hostName, deviceId }: { readonly hostName: string; readonly deviceId: string },
+): string {
+  const { authentication } = registry.device(deviceId).identity;
+  const prefix = `HostName=${hostName};DeviceId=${deviceId}`;
+  return authentication.type === 'sas'
+    ? `${prefix};SharedAccessKey=${authentication.symmetricKey.primaryKey ?? ''}`
+    : `${prefix};x509=true`;
 }
 
 function routesOf(parts: Parts, gateway: MqttGateway): readonly Route[] {

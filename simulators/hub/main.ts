@@ -19,6 +19,7 @@ Starts an IoT Hub simulator in the foreground and prints one JSON document with 
   --name NAME              the hub's name (default: modelferry)
   --plain-amqp-port PORT   AMQP without TLS, for Event Hubs clients
   --evaluate-every SECONDS how often deployments are evaluated (default: at every change)
+  --s1-units UNITS         throttles as of so many units of tier S1 (default: none)
   --device-ca FILE         CAs (PEM) that devices' certificates may come from
 `;
 
@@ -79,6 +80,7 @@ function readArguments(args: readonly string[]) {
         name: { type: 'string' },
         'plain-amqp-port': { type: 'string' },
         'evaluate-every': { type: 'string' },
+        's1-units': { type: 'string' },
         'device-ca': { type: 'string' },
         help: { type: 'boolean' },
       },
@@ -92,6 +94,7 @@ function readArguments(args: readonly string[]) {
 async function optionsOf(values: Values): Promise<Partial<HubOptions>> {
   const { host, name, 'device-ca': deviceCa } = values;
   const evaluateEvery = readNumber('--evaluate-every', values['evaluate-every'], { min: 1, max: 86_400 });
+  const s1Units = readNumber('--s1-units', values['s1-units'], { min: 1, max: 200 });
   const plainAmqpPort = readNumber('--plain-amqp-port', values['plain-amqp-port'], ports);
   return {
     port: readNumber('--port', values.port, ports) ?? 0,
@@ -100,6 +103,7 @@ async function optionsOf(values: Values): Promise<Partial<HubOptions>> {
     ...(name === undefined ? {} : { name: readName(name) }),
     ...(plainAmqpPort === undefined ? {} : { plainAmqpPort }),
     ...(evaluateEvery === undefined ? {} : { evaluateEveryMs: evaluateEvery * 1000 }),
+    ...(s1Units === undefined ? {} : { s1Units }),
     ...(deviceCa === undefined ? {} : { deviceCaPem: await readCertificates(deviceCa) }),
   };
 }

@@ -14,6 +14,7 @@ import { Methods } from './methods.ts';
 import { Sessions } from './mqtt/sessions.ts';
 import { Notices } from './notices.ts';
 import type { Store } from './store.ts';
+import { Throttles } from './throttles.ts';
 import { Twins } from './twins/twins.ts';
 import { type StorageAccount, Uploads } from './uploads.ts';
 
@@ -34,6 +35,7 @@ export interface Parts {
   readonly jobs: Jobs;
   readonly importExport: ImportExport;
   readonly faults: Faults;
+  readonly throttles: Throttles;
   readonly sources: Sources;
 }
 
@@ -42,7 +44,9 @@ export function assemble(options: {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly storage: StorageAccount | undefined;
+  readonly storage?: StorageAccount | undefined;
+  /** Units of tier S1 whose throttles hold. @default no throttles */
+  readonly s1Units?: number | undefined;
 }): Parts {
   const { store, log, storage } = options;
   const faults = new Faults(options.clock);
@@ -70,6 +74,7 @@ export function assemble(options: {
     configurations,
     evaluator: new Evaluator({ registry, twins, store, sources, configurations, log }),
     faults,
+    throttles: new Throttles({ units: options.s1Units, clock }),
     sources,
   };
 }

@@ -26,6 +26,7 @@ const allowed = {
     'shared/oci/',
     'shared/process-entry.ts',
     'shared/programs.ts',
+    'shared/random.ts',
     'shared/tls-trust.ts',
   ],
 } as const;

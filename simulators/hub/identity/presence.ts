@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import type { Clock } from '../../../shared/clock.ts';
 import { timeOf } from '../time.ts';
 import { type Address, addressKey, never } from './identity.ts';
@@ -17,6 +18,7 @@ const absent: PresenceState = {
 
 /** Keeps who is connected. In memory: after a restart of the hub nobody is. */
 export class Presence {
+  readonly events = new EventEmitter<{ readonly connected: [address: Address] }>();
   readonly #states = new Map<string, PresenceState>();
   readonly #clock: Clock;
   /** How many devices are connected; modules do not count. */
@@ -41,6 +43,7 @@ export class Presence {
       connectionStateUpdatedTime: before.connectionState === connectionState ? before.connectionStateUpdatedTime : now,
       lastActivityTime: now,
     });
+    if (connectionState === 'Connected') this.events.emit('connected', address);
   }
 
   /** Notes that something came from a device or module. */

@@ -17,6 +17,7 @@ import type { Registry } from '../identity/registry.ts';
 import type { JsonObject } from '../json.ts';
 import { type Message, type Sender, deviceMessageBytesMax, sizeOf } from '../message.ts';
 import type { MethodCall, Methods } from '../methods.ts';
+import type { Throttled, Throttles } from '../throttles.ts';
 import { type Twins, readObject } from '../twins/twins.ts';
 import { Deliveries } from './deliveries.ts';
 import { readBag, writeBag } from './property-bag.ts';
@@ -43,6 +44,7 @@ export interface DeviceServices {
   readonly presence: Presence;
   readonly sessions: Sessions;
   readonly faults: Faults;
+  readonly throttles: Throttles;
 }
 
 /** A client that lets this much pile up unread is cut off, in bytes. */
@@ -195,12 +197,12 @@ export class Connection {
         return this.#store({ system, properties: { ...properties, ...marks }, body: sent.body });
       }
       case 'twin-get':
-        return this.#answerTwin(publication.requestId, () => ({
+        return this.#answerTwin(publication.requestId, 'twin reads', () => ({
           status: 200,
           body: twinBody(this.#services.registry.at(this.address).twin),
         }));
       case 'twin-report':
-        return this.#answerTwin(publication.requestId, () => {
+        return this.#answerTwin(publication.requestId, 'twin updates', () => {
           const patch = readObject(sent.body, 'patch of reported properties');
           const version = this.#services.twins.report(this.address, patch, publication.version);
           return { status: 204, body: '', version };
@@ -231,10 +233,12 @@ export class Connection {
 
   #answerTwin(
     requestId: string,
+    kind: Throttled,
     work: () => { readonly status: number; readonly body: string; readonly version?: number },
   ): void {
     try {
       this.#services.faults.check();
+      this.#services.throttles.check(kind);
       const { status, body, version } = work();
       this.#publish('twin-responses', twinResponseTopic(status, requestId, version), body);
     } catch (error) {

@@ -200,7 +200,7 @@ export class MqttGateway {
     | { readonly refusal: Refusal }
     | { readonly admission: Admission; readonly username: ParsedUsername; readonly will: Message | undefined } {
     if (packet.protocolVersion !== 4) return { refusal: 'unacceptableProtocol' };
-    if (this.#services.faults.isOut) return { refusal: 'unavailable' };
+    if (this.#services.faults.isOut || !this.#services.throttles.lets('connections')) return { refusal: 'unavailable' };
     const username = parseUsername(packet.username ?? '');
     if (username === undefined || !this.#isHubHost(username.host)) return { refusal: 'notAuthorized' };
     if (packet.clientId !== addressKey(username.address)) return { refusal: 'identifierRejected' };

@@ -4,6 +4,7 @@ import type { EventLog } from '../events.ts';
 import { HubError } from '../hub-error.ts';
 import type { Registry } from '../identity/registry.ts';
 import { type Message, type SystemProperties, deviceMessageBytesMax, sizeOf } from '../message.ts';
+import type { Throttles } from '../throttles.ts';
 import type { Uploads } from '../uploads.ts';
 import { commandHeaders } from './command-headers.ts';
 import { type Answer, type Call, type Route, param, readBody } from './route.ts';
@@ -19,8 +20,9 @@ export function deviceSideRoutes(options: {
   readonly events: EventLog;
   readonly commands: Commands;
   readonly uploads: Uploads;
+  readonly throttles: Throttles;
 }): readonly Route[] {
-  const { registry, uploads } = options;
+  const { registry, uploads, throttles } = options;
   return [
     ...['/devices/:deviceId/messages/events', '/devices/:deviceId/modules/:moduleId/messages/events'].map(
       (path): Route => ({
@@ -37,6 +39,7 @@ export function deviceSideRoutes(options: {
       path: '/devices/:deviceId/files',
       allowed: deviceOnly,
       handle: async (call) => {
+        throttles.check('upload initiations');
         const { blobName } = readBody(call, z.object({ blobName: z.string() }));
         return {
           status: 200,

@@ -17,6 +17,8 @@ export interface TwinChange {
 interface TwinEvents {
   /** Desired properties changed; the patch is what a subscribed device is sent. */
   readonly desired: [address: Address, patch: JsonObject, version: number];
+  /** A device or module has reported. */
+  readonly reported: [address: Address];
   /** Tags or reports of a device changed, which target conditions may ask for. */
   readonly changed: [deviceId: string];
 }
@@ -100,6 +102,7 @@ export class Twins {
     const checked = this.#checked('Properties.Reported', patch);
     const reported = patchSection(twin.reported, checked, { ...this.#stamp(), withVersion: false });
     this.#accept(address, { before: twin, after: { ...twin, reported }, patch: undefined });
+    this.events.emit('reported', address);
     return reported.version;
   }
 

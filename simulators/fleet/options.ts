@@ -1,0 +1,16 @@
+/** How a fleet is simulated. */
+export interface FleetOptions {
+  readonly devices: number;
+  readonly seed: number;
+  /** Whether time is only counted, and the hub lives in it; else devices connect to a hub by MQTT. */
+  readonly virtual: boolean;
+  /** How long it takes by the fleet's clock, in milliseconds; a run in real time ends as soon as all devices are as deployed. */
+  readonly durationMs: number;
+  readonly deployments: number;
+  /** Share of the devices with which something is wrong at any time, from 0 to 1. */
+  readonly failingShare: number;
+  /** A time at which the hub is out for as long, in milliseconds. @default never */
+  readonly outage?: { readonly atMs: number; readonly forMs: number } | undefined;
+  /** Units of tier S1 whose throttles hold. @default no throttles */
+  readonly s1Units?: number | undefined;
+}

@@ -1,0 +1,23 @@
+import type { FleetOptions } from './options.ts';
+import { runReally } from './real-run.ts';
+import { runVirtually } from './virtual-run.ts';
+
+/** How often it is told how far a run is, in milliseconds. */
+const tellEveryMs = 2_000;
+
+/** Runs a fleet, tells on standard error how far it is, and prints the report as one line of JSON. Ends with standard input. */
+export async function runFleet(options: FleetOptions): Promise<void> {
+  const onEnd = (): void => process.exit(1);
+  process.stdin.once('end', onEnd).resume();
+  let toldMs = performance.now();
+  const tell = (text: () => string): void => {
+    if (performance.now() - toldMs < tellEveryMs) return;
+    toldMs = performance.now();
+    process.stderr.write(`${text()}\n`);
+  };
+  const report = options.virtual
+    ? await runVirtually(options, (atMs) => tell(() => `simulate: ${Math.floor((atMs / options.durationMs) * 100)} %`))
+    : await runReally(options, (text) => tell(() => `simulate: ${text}`));
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+  process.stdin.off('end', onEnd).destroy();
+}
