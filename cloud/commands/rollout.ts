@@ -1,30 +1,21 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { readFile } from 'node:fs/promises';
-import { parse as parseYaml } from 'yaml';
-import { z } from 'zod';
 import { systemClock } from '../../shared/clock.ts';
-import { FerryError, messageOf } from '../../shared/errors.ts';
-import { parseVersionedName } from '../../shared/model/name.ts';
+import { FerryError } from '../../shared/errors.ts';
 import { HubClient } from '../azure/hub-client.ts';
 import type { CommandResult } from '../cli/result.ts';
 import { addWork, collectPair, positiveInteger, type Session } from '../cli/session.ts';
-import { mergeSettings } from '../deploy/desired-service.ts';
-import { conditionOf, edgeDeployment, tagCondition } from '../deploy/iotedge/edge-deployment.ts';
-import { findAcceleratorImage } from '../deploy/accelerator-image.ts';
-import { findPublishedImage } from '../deploy/published-image.ts';
-import { findService, type ServiceRecord } from '../deploy/service-records.ts';
-import type { GivenSettings } from '../deploy/settings/definitions.ts';
-import { completeSettings, refuseProblems, settingProblems } from '../deploy/settings/service-settings.ts';
-import { findImage } from '../images/image.ts';
+import { tagCondition } from '../deploy/iotedge/edge-deployment.ts';
 import { finishRollout } from '../rollout/finish-rollout.ts';
 import { describeProgress, followRollout } from '../rollout/follow-rollout.ts';
 import { advanced } from '../rollout/next-state.ts';
 import { parseStage } from '../rollout/parse-stage.ts';
+import { planDeployment } from '../rollout/plan-deployment.ts';
 import { changeRollout, findRollout, listRollouts, type Rollout } from '../rollout/rollout.ts';
+import { readRolloutFile, type RolloutFile } from '../rollout/rollout-file.ts';
 import { checkPlan, planRollout } from '../rollout/rollout-plan.ts';
-import { checkRolloutRequest, type RolloutInput, type RolloutRequest } from '../rollout/rollout-request.ts';
+import type { RolloutInput } from '../rollout/rollout-request.ts';
 import { isOver, type RolloutState } from '../rollout/rollout-state.ts';
-import { freePriority, startRollout } from '../rollout/start-rollout.ts';
+import { startRollout } from '../rollout/start-rollout.ts';
 import { takeBack } from '../rollout/take-back.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { describePlan, describeRollout, documentOfRollout, rolloutTable } from './rollout-text.ts';
@@ -119,7 +110,8 @@ function addStart(noun: Command): void {
   addWork<StartFlags>(start, async (session, flags, [service = '']) => {
     const workspace = await session.openWorkspace();
     using hub = await openHub(workspace, session);
-    const { request, deployment, platform } = await readRequest(session, { workspace, hub, service, flags });
+    const where = { workspace, hub, signal: session.signal };
+    const { request, deployment, platform } = await planDeployment(where, service, await askedOf(flags));
     if (flags.plan) {
       const plan = await planRollout(hub, request);
       checkPlan(request, plan);
@@ -170,85 +162,19 @@ async function follow(
   };
 }
 
-/** What a file may say; what is not in it comes from options or has its default. */
-const fileSchema = z.strictObject({
-  image: z.string().optional(),
-  scope: z.string().optional(),
-  priority: z.int().min(0).optional(),
-  stages: z.array(z.unknown()).optional(),
-  gate: z.record(z.string(), z.unknown()).optional(),
-  settings: z.record(z.string(), z.unknown()).optional(),
-});
-
-async function readRequest(
-  session: Session,
-  parts: {
-    readonly workspace: Workspace;
-    readonly hub: HubClient;
-    readonly service: string;
-    readonly flags: StartFlags;
-  },
-): Promise<{
-  readonly request: RolloutRequest;
-  readonly deployment: ReturnType<typeof edgeDeployment>;
-  readonly platform: string;
-}> {
-  const { workspace, hub, service, flags } = parts;
-  const file = flags.file === undefined ? {} : await readRequestFile(flags.file);
-  const wanted = flags.image ?? file.image;
-  if (wanted === undefined) throw new FerryError('USAGE', 'Cannot roll out: no --image is given, and no file says one');
-  const image = findImage(workspace.database, parseVersionedName(wanted));
-  const before = recordBefore(workspace, service);
-  const scope = scopeOf(flags) ?? file.scope ?? (before && conditionOf(before.settings)) ?? '*';
-  const priority =
-    flags.priority ?? file.priority ?? freePriority(await hub.listDeployments(), before?.settings.priority ?? 10);
-  const asked = { ...file.settings, targetCondition: scope, priority } as GivenSettings;
-  const settings = mergeSettings(before?.given ?? {}, asked);
-  refuseProblems(`roll "${service}" out`, settingProblems(service, 'iotedge', settings));
-  const reference = await findPublishedImage(workspace, image, session.signal);
-  const { acceleratorImage: runtime } = settings;
-  const request = checkRolloutRequest({
-    service,
-    image: `${image.name}:${image.version}`,
-    reference,
-    scope,
-    settings,
-    stages: flags.stage ?? file.stages?.map((stage) => (typeof stage === 'string' ? parseStage(stage) : stage)) ?? [],
-    gate: { ...file.gate, ...gateOf(flags) },
-  });
+/** Options go over what the file says. */
+async function askedOf(flags: StartFlags): Promise<RolloutFile> {
+  const file = flags.file === undefined ? {} : await readRolloutFile(flags.file);
+  const { image, stage: stages, priority } = flags;
+  const scope = scopeOf(flags);
   return {
-    request,
-    platform: image.platform,
-    deployment: edgeDeployment({
-      name: service,
-      image: reference,
-      acceleratorImage: runtime && (await findAcceleratorImage(workspace, runtime, session.signal)),
-      scope: workspace.scope,
-      settings: completeSettings('iotedge', settings),
-    }),
+    ...file,
+    ...(image && { image }),
+    ...(stages && { stages: [...stages] }),
+    ...(priority && { priority }),
+    ...(scope && { scope }),
+    gate: { ...file.gate, ...gateOf(flags) },
   };
-}
-
-/** How the service runs already: what is not asked for stays as it is. */
-function recordBefore({ database }: Workspace, service: string): ServiceRecord | undefined {
-  const before = findService(database, service);
-  if (before === undefined || before.target.kind === 'iotedge') return before;
-  throw new FerryError(
-    'SERVICE_INVALID',
-    `Cannot roll "${service}" out: the service runs on "${before.target.kind}", one on "iotedge" was wanted`,
-  );
-}
-
-async function readRequestFile(file: string): Promise<z.infer<typeof fileSchema>> {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new FerryError('FILE_UNREADABLE', `Cannot read "${file}": ${messageOf(cause)}`, { cause });
-  });
-  try {
-    return fileSchema.parse(parseYaml(text));
-  } catch (cause) {
-    const why = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
-    throw new FerryError('REQUEST_INVALID', `Cannot read the rollout of "${file}": ${why}`);
-  }
 }
 
 function scopeOf({ deviceTag, targetCondition }: StartFlags): string | undefined {

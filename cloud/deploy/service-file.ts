@@ -6,7 +6,8 @@ import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { flavors } from '../images/flavor.ts';
 import { pairsSchema } from '../workspace/rows.ts';
 import type { PushRequest } from './push.ts';
-import { allSettings, type GivenSettings } from './settings/definitions.ts';
+import type { GivenSettings } from './settings/definitions.ts';
+import { settingsInFile } from './settings/settings-in-file.ts';
 import { parseTarget } from './target.ts';
 
 const modelSchema = z.strictObject({
@@ -19,11 +20,6 @@ const modelSchema = z.strictObject({
   properties: pairsSchema.optional(),
   description: z.string().optional(),
 });
-
-/** Values are checked with all other settings, where a refusal names them better. */
-const settingsSchema = z.strictObject(
-  Object.fromEntries(allSettings().map(([name]) => [name, z.unknown().optional()])),
-);
 
 /** A service as a file under version control describes it. */
 const fileSchema = z
@@ -42,7 +38,7 @@ const fileSchema = z
         flavor: z.enum(flavors).optional(),
       })
       .optional(),
-    settings: settingsSchema.default({}),
+    settings: settingsInFile.default({}),
     tags: pairsSchema.default({}),
     properties: pairsSchema.default({}),
     description: z.string().default(''),

@@ -51,4 +51,4 @@ test('an operator imports 200 devices, tags rings, and rolls out a good, a bad a
     byVersion: { 'digits:3': { healthy: 200 } },
     byRing: { canary: { healthy: 5 }, early: { healthy: 35 }, rest: { healthy: 160 } },
   });
-}, 120_000);
+}, 240_000);

@@ -1,10 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { runFerry } from '../../ferry.ts';
 import { killedFerry } from '../killed-ferry.ts';
 import { Random } from '../../random.ts';
 import { type Behaviour, openRolloutRig, type RolloutRig } from './rollout-rig.ts';
+
+// Each test starts `ferry` several times.
+vi.setConfig({ testTimeout: 120_000 });
 
 const good: Behaviour = () => ({ code: 200 });
 
