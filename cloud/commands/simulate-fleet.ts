@@ -39,7 +39,7 @@ export function addFleet(noun: Command): void {
     .option('--minutes <minutes>', 'the same; without --virtual it is the longest (default: 5)', positiveNumber)
     .option('--deployments <count>', 'how many, one after the other', positiveInteger, 1)
     .option('--failing <percent>', 'devices with which something is wrong at any time', percent, 0)
-    .option('--outage <minutes>', 'the hub is out in the middle, for so long', positiveNumber)
+    .option('--outage <minutes>', 'the hub is out in the middle, for so long; with --virtual', positiveNumber)
     .option('--s1-units <units>', 'the hub throttles as one of so many units of tier S1', positiveInteger);
   addWork<FleetFlags>(verb, async (session, flags) => {
     const printed = await runSimulators(argumentsOf(flags), session.signal);
@@ -53,6 +53,11 @@ function argumentsOf(flags: FleetFlags): string[] {
   const { devices, seed, virtual = false, days, deployments, failing, outage, s1Units } = flags;
   if (days !== undefined && flags.minutes !== undefined) {
     throw new FerryError('USAGE', 'Cannot take --days and --minutes: one of them was wanted');
+  }
+  if (outage !== undefined && !virtual) {
+    throw new FerryError('USAGE', 'Cannot take --outage without --virtual: a fleet in virtual time was wanted', {
+      next: 'Cut a hub that runs with `ferry simulate faults set`.',
+    });
   }
   const minutes = days === undefined ? flags.minutes : days * 24 * 60;
   return [
