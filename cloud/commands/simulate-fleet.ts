@@ -19,6 +19,9 @@ interface FleetFlags {
   readonly s1Units?: number;
 }
 
+/** How long the simulators may take to end when they are told to, in milliseconds. */
+const endTimeoutMs = 10_000;
+
 /** How long a fleet lives when nobody says so, in minutes: a day when time is only counted, else as long as somebody may wait. */
 const minutesByDefault = { virtual: 24 * 60, real: 5 } as const;
 
@@ -83,11 +86,17 @@ async function runSimulators(args: readonly string[], signal: AbortSignal): Prom
   const child: ChildProcess = spawn(process.execPath, [...process.execArgv, findProgram('simulators').path, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  const stop = (): void => void child.kill('SIGKILL');
+  // It takes its folder with it when it is let to; one that does not end is ended.
+  let late: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    child.stdin?.end();
+    late = setTimeout(() => child.kill('SIGKILL'), endTimeoutMs);
+  };
   signal.addEventListener('abort', stop, { once: true });
   const exited = once(child, 'exit');
   const printed = child.stdout === null ? '' : await text(child.stdout);
   const [code] = await exited;
+  clearTimeout(late);
   signal.removeEventListener('abort', stop);
   signal.throwIfAborted();
   if (code === 0) return printed;

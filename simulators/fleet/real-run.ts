@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -102,7 +103,13 @@ export async function runReally(options: FleetOptions, onProgress: (text: string
 async function openWorld({ s1Units }: FleetOptions) {
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), 'ferry-fleet-'));
-  cleanup.defer(() => rm(folder, { recursive: true, force: true }));
+  // Also where the program ends because nobody waits for its report any more.
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
+  cleanup.defer(() => {
+    process.off('exit', remove);
+    remove();
+  });
   const certificates = await openCertificates(join(folder, 'certificates'));
   const storage = cleanup.use(
     await startStorage({ folder: join(folder, 'storage'), container: 'modeldata', port: 0, certificates }),
