@@ -9,6 +9,8 @@ const tellEveryMs = 2_000;
 export async function runFleet(options: FleetOptions): Promise<void> {
   const onEnd = (): void => process.exit(1);
   process.stdin.once('end', onEnd).resume();
+  // On a terminal they reach this program too.
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onEnd);
   let toldMs = performance.now();
   const tell = (text: () => string): void => {
     if (performance.now() - toldMs < tellEveryMs) return;
