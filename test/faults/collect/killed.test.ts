@@ -14,7 +14,7 @@ import { expectBalanced } from './expect-nothing-lost.ts';
 
 /** `KILL_SEED=7 KILL_POINTS=1000 npx vitest run … killed` goes through these again, or through more. */
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 1_000_000);
-const points = Number(process.env['KILL_POINTS'] ?? 12);
+const points = Number(process.env['KILL_POINTS'] ?? 24);
 /** A program that does not come to its step is killed then. */
 const roundMsMax = 4000;
 
@@ -34,7 +34,8 @@ test(
     const counted = new Map<string, number>();
     for (let run = 1; run <= points / 3; run += 1) {
       const killAt = (who: keyof typeof stepsMax): Record<string, string> => ({
-        KILL_AT: String(1 + random.below(stepsMax[who])),
+        // The first run gets far, so that there is something to lose.
+        KILL_AT: String(run === 1 ? stepsMax[who] : 1 + random.below(stepsMax[who])),
         NODE_COMPILE_CACHE: cache,
       });
       const storage = start('./storage-process.ts', [blobFolder, String(port)], killAt('storage'));
