@@ -19,14 +19,18 @@ const bytesMax = 4 * 1024 * 1024;
 /** Asks a module for its metrics, and reads off how its requests went. */
 export const askRequests: AskRequests = async (spec) => {
   const answer = await askModule(spec, { path: '/metrics', timeoutMs, bytesMax }).catch(() => undefined);
-  if (answer?.status !== 200) return undefined;
+  return answer?.status === 200 ? requestCountsIn(answer.body) : undefined;
+};
+
+/** Reads off a scoring server's metrics how its requests went; none where it tells of none. */
+export function requestCountsIn(metrics: string): RequestCounts {
   let [answered, failed] = [0, 0];
-  for (const [, code, count] of answer.body.matchAll(/^modelferry_requests_total\{[^}]*code="(\d+)"[^}]*\} (\d+)/gm)) {
+  for (const [, code, count] of metrics.matchAll(/^modelferry_requests_total\{[^}]*code="(\d+)"[^}]*\} (\d+)/gm)) {
     answered += Number(count);
     if (Number(code) >= 500) failed += Number(count);
   }
   return { answered, failed };
-};
+}
 
 /** Gives the share of requests that failed, from 0 to 1. */
 export function failedShare({ answered, failed }: RequestCounts): number {

@@ -1,6 +1,7 @@
 import type { Clock } from '../shared/clock.ts';
 import type { ScoringFigures } from '../shared/edge/reported-scoring.ts';
 import { askModule } from './ask-module.ts';
+import { requestCountsIn } from './ask-requests.ts';
 import type { ModuleSpec } from './module-spec.ts';
 
 /** How often modules are asked, in milliseconds. */
@@ -54,15 +55,10 @@ async function askFigures(module: AskedModule, signal: AbortSignal): Promise<Sco
  * @returns undefined where it has none
  */
 export function figuresIn(metrics: string): ScoringFigures | undefined {
-  let [requests, errors, found] = [0, 0, false];
-  for (const [, code, count] of metrics.matchAll(/^modelferry_requests_total\{[^}]*code="(\d+)"[^}]*\} (\d+)/gm)) {
-    found = true;
-    requests += Number(count);
-    if (Number(code) >= 500) errors += Number(count);
-  }
-  if (!found) return undefined;
+  if (!/^modelferry_requests_total\{/m.test(metrics)) return undefined;
+  const { answered, failed } = requestCountsIn(metrics);
   const p95Ms = p95Of(metrics);
-  return { requests: coarse(requests), errors: coarse(errors), ...(p95Ms === undefined ? {} : { p95Ms }) };
+  return { requests: coarse(answered), errors: coarse(failed), ...(p95Ms === undefined ? {} : { p95Ms }) };
 }
 
 /** The least bound of the histogram, over all models, that 95 of 100 requests are within, in milliseconds; those beyond the last bound count as twice that. */

@@ -10,7 +10,7 @@ import type { CommandResult } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { addPlan } from './edge-plan.ts';
-import { type DeviceReport, deviceReportOf } from '../deploy/iotedge/device-report.ts';
+import { type DeviceReport, deviceReportOf, deviceReportsOf } from '../deploy/iotedge/device-report.ts';
 import { imageNames } from '../fleet/image-names.ts';
 import { appliedOf, type DeviceDocument, deviceTable, documentOf, noDeviceText, tagsText } from './device-text.ts';
 import { addFleetVerbs, addImport } from './fleet.ts';
@@ -56,7 +56,7 @@ function addDeviceVerbs(noun: Command): void {
     const workspace = await session.openWorkspace();
     using hub = await HubClient.open(workspace, session.signal);
     const devices = await hub.findEdgeDevices(where);
-    const reports = new Map((await hub.listEdgeAgents()).map((twin) => [twin.deviceId, deviceReportOf(twin)]));
+    const reports = deviceReportsOf(await hub.listEdgeAgents());
     const nameOf = imageNames(workspace.database);
     const documents = devices.map((twin) => documentOf(twin, reports.get(twin.deviceId), nameOf));
     if (documents.length === 0) return { json: [], text: noDeviceText(hub.hostName, where) };

@@ -1,4 +1,4 @@
-import { deviceReportOf, type DeviceReport } from '../deploy/iotedge/device-report.ts';
+import { deviceReportsOf, type DeviceReport } from '../deploy/iotedge/device-report.ts';
 import type { HubClient } from '../azure/hub-client.ts';
 import type { HubTwin } from '../azure/hub-resources.ts';
 
@@ -37,7 +37,7 @@ export async function readFleet(
   { condition, ringTag }: { readonly condition: string; readonly ringTag: string },
 ): Promise<FleetDevice[]> {
   const devices = await hub.findEdgeDevices(condition);
-  const reports = new Map((await hub.listEdgeAgents()).map((twin) => [twin.deviceId, deviceReportOf(twin)]));
+  const reports = deviceReportsOf(await hub.listEdgeAgents());
   return devices.map((twin) => {
     const report = reports.get(twin.deviceId);
     const ring = twin.tags[ringTag];

@@ -1,6 +1,6 @@
 import { FerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
-import { deviceReportOf } from '../deploy/iotedge/device-report.ts';
+import { deviceReportsOf } from '../deploy/iotedge/device-report.ts';
 import { type RolloutRequest, stageName } from './rollout-request.ts';
 import { stageOf } from './stage-condition.ts';
 
@@ -17,7 +17,7 @@ export interface PlannedDevice {
 /** Says which device gets the new version in which stage, without changing anything. */
 export async function planRollout(hub: HubClient, request: RolloutRequest): Promise<PlannedDevice[]> {
   const devices = await hub.findEdgeDevices(request.scope);
-  const reports = new Map((await hub.listEdgeAgents()).map((twin) => [twin.deviceId, deviceReportOf(twin)]));
+  const reports = deviceReportsOf(await hub.listEdgeAgents());
   return devices
     .map(({ deviceId, tags, connectionState }): PlannedDevice => {
       const report = reports.get(deviceId);

@@ -89,6 +89,11 @@ export function deviceReportOf(twin: HubTwin): DeviceReport {
   };
 }
 
+/** Reads the twins of many devices' `$edgeAgent`, by device id. */
+export function deviceReportsOf(twins: readonly HubTwin[]): Map<string, DeviceReport> {
+  return new Map(twins.map((twin) => [twin.deviceId, deviceReportOf(twin)]));
+}
+
 function modulesOf(reported: Readonly<Record<string, unknown>>): Record<string, ModuleReport> {
   const modules: Record<string, ModuleReport> = {};
   for (const [name, value] of Object.entries(reported)) {
