@@ -74,7 +74,8 @@ async function main(args: readonly string[]): Promise<number> {
     becomeProgram(elsewhere[called as keyof typeof elsewhere].program, args.slice(1));
   }
   const [{ Command }] = await Promise.all([import('commander'), import('./cli/interpreted-schemas.ts')]);
-  const ferry = describe(new Command('ferry'));
+  const { productVersion } = await import('../shared/version.ts');
+  const ferry = describe(new Command('ferry')).version(productVersion, '--version', 'print the version');
   for (const [name, { summary, load }] of Object.entries(nouns)) {
     const noun = ferry.command(name).description(summary);
     if (name === called) (await load())(noun);

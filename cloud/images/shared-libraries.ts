@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { FerryError } from '../../shared/errors.ts';
@@ -19,6 +18,7 @@ export async function findSharedLibraries(files: readonly string[], signal?: Abo
 
 async function libraryPaths(file: string, signal: AbortSignal | undefined): Promise<string[]> {
   const options = { timeout: lddTimeoutMs, env: { ...process.env, LC_ALL: 'C' }, ...(signal && { signal }) };
+  const { execFile } = process.getBuiltinModule('node:child_process');
   const { stdout } = await promisify(execFile)('ldd', [file], options).catch((cause: unknown) => {
     signal?.throwIfAborted();
     throw new FerryError('PLATFORM_UNSUPPORTED', `Cannot find the shared libraries of "${file}": ldd failed`, {

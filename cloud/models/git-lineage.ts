@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Lineage } from './lineage.ts';
-
-const execute = promisify(execFile);
 
 /** Git answers in milliseconds; a work tree on a slow network is not waited for. */
 const timeoutMs = 5_000;
@@ -32,8 +29,9 @@ export async function gitLineage(
 /** Runs Git, which changes nothing and starts no program that the work tree names; gives undefined where it fails. */
 async function git(folder: string, args: readonly string[]): Promise<string | undefined> {
   const env = { ...process.env, GIT_OPTIONAL_LOCKS: '0' };
+  const { execFile } = process.getBuiltinModule('node:child_process');
   try {
-    const { stdout } = await execute('git', ['-C', folder, '-c', 'core.fsmonitor=false', ...args], {
+    const { stdout } = await promisify(execFile)('git', ['-C', folder, '-c', 'core.fsmonitor=false', ...args], {
       env,
       timeout: timeoutMs,
     });

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
@@ -69,6 +69,7 @@ export async function askRuntime(order: RuntimeOrder, limits: RuntimeLimits): Pr
   const node = [process.execPath, '--eval', `(${workInThisProcess.toString()})()`, '--', runtime] as const;
   const [command, ...args] = limited(node, limits);
   // The runtime would send telemetry to its maker otherwise.
+  const { spawn } = process.getBuiltinModule('node:child_process');
   const child = spawn(command, args, {
     env: { ...process.env, ORT_DISABLE_TELEMETRY: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -206,7 +207,7 @@ async function collectText(stream: NodeJS.ReadableStream, bytesMax: number): Pro
   return pieces.join('');
 }
 
-function waitForEnd(child: ReturnType<typeof spawn>): Promise<string> {
+function waitForEnd(child: ChildProcess): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   child.once('error', reject);
   child.once('close', (code, signal) => resolve(signal ?? `exit code ${code ?? 'none'}`));

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -113,6 +112,7 @@ function runHelper(
   signal: AbortSignal,
 ): Promise<{ status: number | null; output: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number | null; output: string }>();
+  const { spawn } = process.getBuiltinModule('node:child_process');
   const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], signal });
   const output: Buffer[] = [];
   child.stdout.on('data', (piece: Buffer) => output.push(piece));

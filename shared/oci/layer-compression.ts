@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { FerryError } from '../errors.ts';
 import { mediaTypes } from './media-types.ts';
 
@@ -13,9 +12,9 @@ export function decompressor(mediaType: string): Duplex | undefined {
       return undefined;
     case mediaTypes.layerGzip:
     case mediaTypes.dockerLayerGzip:
-      return createGunzip();
+      return process.getBuiltinModule('node:zlib').createGunzip();
     case mediaTypes.layerZstd:
-      return createZstdDecompress();
+      return process.getBuiltinModule('node:zlib').createZstdDecompress();
     default:
       throw new FerryError(
         'IMAGE_INVALID',

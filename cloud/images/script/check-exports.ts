@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -87,6 +86,7 @@ async function loadElsewhere(
   { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal },
 ): Promise<Answer> {
   const options = ['--enable-source-maps', `--max-old-space-size=${heapMb}`, '--eval', program, '--'];
+  const { spawn } = process.getBuiltinModule('node:child_process');
   const child = spawn(process.execPath, [...options, pathToFileURL(path).href], {
     env: { ...process.env, NODE_ENV: 'production' },
     // What the script prints is not ours; the answer has a pipe of its own.

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { productVersion } from '../../../shared/version.ts';
 import { runFerry } from '../../ferry.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 
@@ -7,6 +8,13 @@ test('ferry --help lists the nouns and exits 0', async () => {
   const { code, stdout } = await runFerry(['--help'], { cwd: folder.path });
   expect(code).toBe(0);
   expect(stdout).toMatch(/workspace .*\n[^]*\bup\b/);
+});
+
+test('ferry --version prints the version and exits 0', async () => {
+  await using folder = await temporaryFolder();
+  const { code, stdout } = await runFerry(['--version'], { cwd: folder.path });
+  expect(code).toBe(0);
+  expect(stdout).toBe(`${productVersion}\n`);
 });
 
 test.each([[['nonsense']], [['workspace', 'nonsense']], [['workspace', 'show', '--nonsense']], [[]], [['workspace']]])(
