@@ -8,7 +8,7 @@ import { temporaryFolder } from '../temporary-folder.ts';
 const run = promisify(execFile);
 
 /** System calls by which a command changes what is on the disk, or tells a registry something. */
-const calls = 'openat,mkdir,pwrite64,write,writev,sendto,fdatasync,fsync,ftruncate,rename,unlink,utimensat';
+const calls = 'mkdir,pwrite64,writev,sendto,fdatasync,fsync,ftruncate,rename,unlink,utimensat';
 const deadlineMs = 120_000;
 
 /** The n-th time that a thread of a command makes a system call. */
