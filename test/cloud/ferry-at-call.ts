@@ -54,7 +54,7 @@ function traced(options: readonly string[], args: readonly string[]): [string, s
   return ['strace', ['-f', '-qq', '-e', 'signal=none', ...options, ...ferry]];
 }
 
-/** With one thread for files, calls come in the same order each time. */
+/** With one thread for files, calls come in the same order each time; what Node keeps of compiled code would be written by the first run alone. */
 function oneWorker(): NodeJS.ProcessEnv {
-  return { ...process.env, UV_THREADPOOL_SIZE: '1' };
+  return { ...process.env, UV_THREADPOOL_SIZE: '1', NODE_DISABLE_COMPILE_CACHE: '1' };
 }
