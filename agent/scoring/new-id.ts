@@ -5,11 +5,9 @@ const idsAtOnce = 128;
 const bytesOfId = 16;
 const idLength = 36;
 
-/** Bytes in front of which an id has a hyphen (RFC 9562, 4). */
-const hyphensBefore = [4, 6, 8, 10];
-
 const hyphen = 45;
-const digits = Buffer.from('0123456789abcdef', 'latin1');
+const zero = 48;
+const letterA = 97;
 const random = Buffer.alloc(idsAtOnce * bytesOfId);
 const written = Buffer.alloc(idsAtOnce * idLength);
 
@@ -30,14 +28,15 @@ export function newId(): string {
 function makeIds(): string {
   randomFillSync(random);
   let at = 0;
-  for (let byte = 0; byte < random.length; byte += 1) {
-    const place = byte % bytesOfId;
-    if (hyphensBefore.includes(place)) written[at++] = hyphen;
-    let value = random[byte] ?? 0;
-    if (place === 6) value = (value & 0x0f) | 0x40;
-    else if (place === 8) value = (value & 0x3f) | 0x80;
-    written[at++] = digits[value >> 4] ?? 0;
-    written[at++] = digits[value & 15] ?? 0;
+  for (let half = 0; half < random.length * 2; half += 1) {
+    const byte = random[half >> 1] ?? 0;
+    const place = half % (bytesOfId * 2);
+    // RFC 9562, 4: five groups; version and variant stand in one digit each.
+    if (place === 8 || place === 12 || place === 16 || place === 20) written[at++] = hyphen;
+    let digit = (half & 1) === 0 ? byte >> 4 : byte & 15;
+    if (place === 12) digit = 4;
+    else if (place === 16) digit = 8 | (digit & 3);
+    written[at++] = digit < 10 ? zero + digit : letterA + digit - 10;
   }
   return written.toString('latin1');
 }
