@@ -2,6 +2,7 @@ import { chmod, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type BuildOptions, type Plugin } from 'esbuild';
+import { builtinsByRequire } from '../cloud/images/builtins-by-require.ts';
 import { packagesOf } from '../cloud/images/npm-packages.ts';
 import { npmComponent } from '../cloud/images/sbom.ts';
 
@@ -81,6 +82,7 @@ const { metafile } = await build({
   splitting: true,
   chunkNames: 'scoring-[hash]',
   banner,
+  plugins: [builtinsByRequire()],
 });
 // What an image's bill of materials lists of it.
 const packages = packagesOf(Object.keys(metafile.inputs).map((path) => `${root}${path}`));
@@ -89,24 +91,6 @@ await writeLauncher();
 await bringRuntime();
 await cp(`${root}simulators/hub/iothub-redirect.cjs`, `${dist}/iothub-redirect.cjs`);
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });
-
-/**
- * Loads Node's own modules by `require`: as imports, node:http and others would evaluate all that they can give, `fetch` and WebSocket among
- * that, which is 3 MB in a program that needs none of it.
- */
-function builtinsByRequire(): Plugin {
-  return {
-    name: 'builtins-by-require',
-    setup(build) {
-      build.onResolve({ filter: /^node:/ }, ({ path, kind }) =>
-        kind === 'import-statement' ? { path, namespace: 'builtin' } : { path, external: true },
-      );
-      build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
-        contents: `module.exports = require('${path}');`,
-      }));
-    },
-  };
-}
 
 /** Leaves out all commands but one noun's. */
 function onlyNoun(noun: string): Plugin {
