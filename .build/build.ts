@@ -1,8 +1,8 @@
-import { createRequire } from 'node:module';
 import { chmod, cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type BuildOptions, type Plugin } from 'esbuild';
+import { builtinsByRequire } from '../cloud/images/builtins-by-require.ts';
 import { packagesOf } from '../cloud/images/npm-packages.ts';
 import { npmComponent } from '../cloud/images/sbom.ts';
 
@@ -10,7 +10,6 @@ import { npmComponent } from '../cloud/images/sbom.ts';
 // load late become chunks beside them.
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = `${root}dist`;
-const requireHere = createRequire(import.meta.url);
 
 /** Packages that go into the bundles: what every command loads, and all that the agent keeps in memory for months. */
 const inlined = [
@@ -83,6 +82,7 @@ const { metafile } = await build({
   splitting: true,
   chunkNames: 'scoring-[hash]',
   banner,
+  plugins: [builtinsByRequire()],
 });
 // What an image's bill of materials lists of it.
 const packages = packagesOf(Object.keys(metafile.inputs).map((path) => `${root}${path}`));
@@ -91,33 +91,6 @@ await writeLauncher();
 await bringRuntime();
 await cp(`${root}simulators/hub/iothub-redirect.cjs`, `${dist}/iothub-redirect.cjs`);
 await cp(`${root}simulators/quickstart/digits`, `${dist}/digits`, { recursive: true });
-
-/**
- * Loads Node's own modules by `require`, and of each only the members that are used: as imports, node:http and others would evaluate all that
- * they can give, `fetch` and WebSocket among that, which is 3 MB in a program that needs none of it.
- */
-function builtinsByRequire(): Plugin {
-  return {
-    name: 'builtins-by-require',
-    setup(build) {
-      build.onResolve({ filter: /^node:/ }, ({ path, kind, importer }) => {
-        // For subcommands that are programs of their own, of which there are none here.
-        if (path === 'node:child_process' && importer.includes('/node_modules/commander/'))
-          return { path, namespace: 'unused' };
-        return kind === 'import-statement' ? { path, namespace: 'builtin' } : { path, external: true };
-      });
-      build.onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: 'module.exports = {};' }));
-      build.onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => {
-        const names = Object.keys(requireHere(path) as object).filter((name) => name !== 'default');
-        const members = names.map((name, index) => `const m${index} = /* @__PURE__ */ (() => all.${name})();`);
-        const exported = names.map((name, index) => `m${index} as ${name}`);
-        return {
-          contents: `const all = require('${path}');\n${members.join('\n')}\nexport { all as default, ${exported.join(', ')} };`,
-        };
-      });
-    },
-  };
-}
 
 /** Leaves out all commands but one noun's. */
 function onlyNoun(noun: string): Plugin {

@@ -64,9 +64,22 @@ export class RowBlock {
   }
 
   #id(text: string): void {
-    const written = this.#bytes.write(text, this.#length + 2, 'utf8');
-    this.#bytes.writeUInt16LE(written, this.#length);
-    this.#length += 2 + written;
+    const start = this.#length + 2;
+    const written = this.#ascii(text, start) ? text.length : this.#bytes.write(text, start, 'utf8');
+    this.#bytes[start - 2] = written & 0xff;
+    this.#bytes[start - 1] = written >> 8;
+    this.#length = start + written;
+  }
+
+  /** Writes a text where it is ASCII, as ids are: a loop over some characters is faster than a call into Node. */
+  #ascii(text: string, start: number): boolean {
+    const bytes = this.#bytes;
+    for (let at = 0; at < text.length; at += 1) {
+      const unit = text.charCodeAt(at);
+      if (unit > 127) return false;
+      bytes[start + at] = unit;
+    }
+    return true;
   }
 
   #text(text: string): void {

@@ -75,7 +75,9 @@ export function bytesOf(data: NumericData): Uint8Array {
 
 /** Counts the elements of a shape; a scalar has one. */
 export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
+  let elements = 1;
+  for (const dimension of shape) elements *= dimension;
+  return elements;
 }
 
 /** Says whether the elements are strings. */

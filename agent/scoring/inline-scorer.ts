@@ -1,5 +1,6 @@
 import type { ServiceModel } from '../../shared/model/service-config.ts';
 import type { Collector } from '../collect/collector.ts';
+import type { Tensor } from '../collect/tensor.ts';
 import { Batcher, type BatcherOptions } from './model/batcher.ts';
 import type { OnnxModel } from './model/onnx-model.ts';
 import type { ScoreCall } from './protocol/score-call.ts';
@@ -36,16 +37,35 @@ export class InlineScorer implements Scorer {
     return this.#batcher.waiting;
   }
 
-  async score(call: ScoreCall): Promise<Scored> {
-    const startMs = performance.now();
-    const request = readCall(call, this.model);
-    const parsedMs = performance.now();
-    const { outputs, queueMs, runMs, requests } = await this.#batcher.run(request.feeds, call.wanted);
-    const ranMs = performance.now();
-    const answer = request.answer(outputs);
-    const correlationId = collectScored(this.#collector, { model: this.model, call, inputs: request.feeds, outputs });
-    const times = { parseMs: parsedMs - startMs, queueMs, runMs, writeMs: performance.now() - ranMs };
-    return { answer, times, batchRequests: requests, correlationId };
+  score(call: ScoreCall): Promise<Scored> {
+    // One promise a request: where runs are shared, what waits for promises would take as long as the run.
+    return new Promise((resolve, reject) => {
+      const startMs = performance.now();
+      const request = readCall(call, this.model);
+      const sinceMs = performance.now();
+      this.#batcher.run({
+        feeds: request.feeds,
+        wanted: call.wanted,
+        sinceMs,
+        onRun: ({ outputs, startMs: ranFromMs, endMs, requests }) => {
+          const fromMs = performance.now();
+          const answer = request.answer(outputs);
+          const correlationId = this.#collect(call, request.feeds, outputs);
+          const times = {
+            parseMs: sinceMs - startMs,
+            queueMs: ranFromMs - sinceMs,
+            runMs: endMs - ranFromMs,
+            writeMs: performance.now() - fromMs,
+          };
+          resolve({ answer, times, batchRequests: requests, correlationId });
+        },
+        onFailure: reject,
+      });
+    });
+  }
+
+  #collect(call: ScoreCall, inputs: readonly Tensor[], outputs: readonly Tensor[]): string | undefined {
+    return collectScored(this.#collector, { model: this.model, call, inputs, outputs });
   }
 
   close(): void {

@@ -47,7 +47,7 @@ export async function placeModel(index: number, options: PlaceModelOptions): Pro
     WorkerPool.start({ model, order: { settings, model: index }, entry, workers, waitingMax, workerBytesMax, log });
   if (fileBytes(join(settings.root, model.path)) > lightBytesMax) return await startPool(settings.workers);
   const loaded = await loadModel(model, { root: settings.root, log, light: true });
-  const { runMs, sharesRuns } = await tryModel(loaded);
+  const { runMs, sharesRuns } = tryModel(loaded);
   log.debug({ model: model.name, version: model.version, runMs, sharesRuns }, 'tried the model');
   if (runMs > lightRunMsMax) return await startPool(settings.workers);
   const batching = { sharesRuns, waitingMax, rowsMax: batchRowsMax };

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { sampleRequestId, type ServiceModel } from '../../shared/model/service-config.ts';
 import type { Collector } from '../collect/collector.ts';
 import type { Tensor } from '../collect/tensor.ts';
+import { newId } from './new-id.ts';
 import { parseInferBody } from './protocol/infer-body.ts';
 import { parseScoreBody } from './protocol/score-body.ts';
 import type { ParsedRequest, ScoreCall } from './protocol/score-call.ts';
@@ -28,7 +28,7 @@ export function collectScored(
   const { requestId } = call;
   if (collector === undefined || requestId === sampleRequestId) return undefined;
   const { name, version } = model;
-  const correlationId = randomUUID();
+  const correlationId = newId();
   const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };
   collector.collect({ ...scored, designation: 'inputs', tensors: inputs });
   collector.collect({ ...scored, designation: 'predictions', tensors: outputs });

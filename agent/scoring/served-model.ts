@@ -28,17 +28,19 @@ export class ServedModel implements Scorer {
     return this.scorer.accelerator;
   }
 
-  async score(call: ScoreCall): Promise<Scored> {
+  score(call: ScoreCall): Promise<Scored> {
     // Its body was still being read when another took the place.
-    if (this.#successor !== undefined) return await this.#successor().score(call);
+    if (this.#successor !== undefined) return this.#successor().score(call);
+    const scored = this.scorer.score(call);
     this.#running += 1;
-    try {
-      return await this.scorer.score(call);
-    } finally {
-      this.#running -= 1;
-      if (this.#running === 0 && this.#successor !== undefined) this.#idle.resolve();
-    }
+    scored.then(this.#onDone, this.#onDone);
+    return scored;
   }
+
+  readonly #onDone = (): void => {
+    this.#running -= 1;
+    if (this.#running === 0 && this.#successor !== undefined) this.#idle.resolve();
+  };
 
   /**
    * Takes no more requests, and ends when those that it has are answered; each of them has a deadline.

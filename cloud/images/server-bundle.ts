@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { findProgram } from '../../shared/programs.ts';
+import { builtinsByRequire, isFile } from './builtins-by-require.ts';
 import { enginePackageNames } from './engine-packages.ts';
 import { packagesOf } from './npm-packages.ts';
 import { type Component, componentSchema, npmComponent } from './sbom.ts';
@@ -52,10 +53,13 @@ export async function bundleServer(): Promise<ServerBundle> {
     outExtension: { '.js': '.mjs' },
     external: [...enginePackageNames],
     banner: { js: banner },
+    plugins: [builtinsByRequire()],
     logLevel: 'silent',
   });
   const modules = result.outputFiles.map(({ path, contents }) => ({ name: basename(path), content: contents }));
-  const inputs = Object.keys(result.metafile.inputs).map((path) => join(root, path));
+  const inputs = Object.keys(result.metafile.inputs)
+    .filter(isFile)
+    .map((path) => join(root, path));
   return { modules: mainFirst(modules), inputs, components: packagesOf(inputs).map(npmComponent) };
 }
 

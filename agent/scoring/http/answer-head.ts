@@ -31,6 +31,9 @@ const reasons: Readonly<Record<number, string>> = {
   505: 'HTTP Version Not Supported',
 };
 
+/** First lines by their status, made when they are first needed. */
+const statusLines: string[] = [];
+
 /**
  * Writes what stands before the content of an answer.
  * @param options.fields headers, each a line
@@ -40,9 +43,10 @@ export function answerHead(
   status: number,
   { fields, bytes }: { readonly fields: string; readonly bytes: number },
 ): string {
+  const line = (statusLines[status] ??= `HTTP/1.1 ${status} ${reasons[status] ?? ''}\r\n`);
   // RFC 9110, 8.6: an answer that never has content says no length.
-  const length = status === 204 ? '' : `content-length: ${bytes}\r\n`;
-  return `HTTP/1.1 ${status} ${reasons[status] ?? ''}\r\n${fields}${length}date: ${date()}\r\n\r\n`;
+  if (status === 204) return `${line}${fields}${dateField()}\r\n`;
+  return `${line}${fields}content-length: ${bytes}\r\n${dateField()}\r\n`;
 }
 
 /** Writes the whole answer to what is no request. */
@@ -52,15 +56,15 @@ export function violationAnswer({ status, message }: Violation): string {
   return answerHead(status, { fields, bytes: content.length }) + content;
 }
 
-let dateText = '';
+let dateLine = '';
 let dateSecond = 0;
 
-/** The date as headers have it, which is the same for a second. */
-function date(): string {
+/** The header with the date, which is the same for a second. */
+function dateField(): string {
   const second = Math.floor(Date.now() / 1000);
   if (second !== dateSecond) {
     dateSecond = second;
-    dateText = new Date(second * 1000).toUTCString();
+    dateLine = `date: ${new Date(second * 1000).toUTCString()}\r\n`;
   }
-  return dateText;
+  return dateLine;
 }

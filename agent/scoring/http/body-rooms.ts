@@ -24,12 +24,11 @@ export class BodyRooms {
   }
 }
 
-/** Where the pieces of a body are put together. One that came in one piece stays where it is. */
+/** Where the pieces of a body are put together. */
 export class BodyRoom {
   readonly #bytesSaid: number | undefined;
   readonly #rooms: BodyRooms;
   #bytes: Buffer | undefined;
-  #isOwn = false;
   #filled = 0;
 
   constructor(bytesSaid: number | undefined, rooms: BodyRooms) {
@@ -37,22 +36,18 @@ export class BodyRoom {
     this.#rooms = rooms;
   }
 
-  get content(): Uint8Array {
-    return this.#bytes?.subarray(0, this.#filled) ?? Buffer.alloc(0);
+  get content(): Uint8Array | undefined {
+    return this.#bytes?.subarray(0, this.#filled);
   }
 
   /** What may be given back to the rooms when the body is needed no more. */
-  get ownRoom(): Buffer | undefined {
-    return this.#isOwn ? this.#bytes : undefined;
+  get bytes(): Buffer | undefined {
+    return this.#bytes;
   }
 
   add(piece: Buffer): void {
-    if (this.#bytes === undefined && piece.byteLength === this.#bytesSaid) this.#bytes = piece;
-    else {
-      this.#bytes = this.#withRoomFor(this.#filled + piece.byteLength);
-      this.#isOwn = true;
-      piece.copy(this.#bytes, this.#filled);
-    }
+    this.#bytes = this.#withRoomFor(this.#filled + piece.byteLength);
+    piece.copy(this.#bytes, this.#filled);
     this.#filled += piece.byteLength;
   }
 

@@ -48,6 +48,8 @@ export class Connection {
   readonly #keepAliveField: string;
   #phase: Phase = 'head';
   #phaseAtMs = performance.now();
+  /** When the last bytes came. */
+  #cameAtMs = this.#phaseAtMs;
   /** Bytes that came, of which those before `#at` are consumed. */
   #input: Buffer = empty;
   #at = 0;
@@ -98,11 +100,12 @@ export class Connection {
 
   #onData(piece: Buffer): void {
     if (this.#phase === 'closing') return;
+    this.#cameAtMs = performance.now();
     const left = this.#input.byteLength - this.#at;
     this.#input = left === 0 ? piece : Buffer.concat([this.#input.subarray(this.#at), piece]);
     this.#searched -= left === 0 ? this.#searched : this.#at;
     this.#at = 0;
-    if (this.#phase === 'idle') this.#enter('head');
+    if (this.#phase === 'idle') this.#enter('head', this.#cameAtMs);
     this.#advance();
   }
 
@@ -127,7 +130,7 @@ export class Connection {
     // RFC 9112, 2.2: an empty line before a request does no harm.
     while (input[this.#at] === carriageReturn && input[this.#at + 1] === lineFeed) this.#at += 2;
     const start = this.#at;
-    const end = input.indexOf('\r\n\r\n', Math.max(start, this.#searched - 3), 'latin1');
+    const end = headEnd(input, Math.max(start, this.#searched - 3));
     const bytes = (end === -1 ? input.byteLength : end) - start;
     if (bytes > headBytesMax) return this.#refuse(tooManyHeaders());
     if (end === -1) {
@@ -139,7 +142,7 @@ export class Connection {
     this.#at = end + 4;
     this.#searched = 0;
     const body = new RequestBody(head.bodyBytes, this.#onBodyWanted);
-    const exchange = new Exchange(head, body, this.#send);
+    const exchange = new Exchange(head, { body, startMs: this.#cameAtMs, send: this.#send });
     if (this.#isDraining() || !head.keepsAlive) exchange.closeAfter();
     this.#exchange = exchange;
     this.#isContinued = !head.expectsContinue;
@@ -157,7 +160,9 @@ export class Connection {
     this.#at = body.push(this.#input, this.#at);
     if (body.violation !== undefined) return this.#refuse(body.violation);
     if (!body.isComplete) return false;
-    this.#enter(this.#exchange?.isAnswered === true ? 'flush' : 'answer');
+    // Where it is answered already, its answer is on its way.
+    if (this.#exchange?.isAnswered === true) this.#enter('flush', this.#cameAtMs);
+    else this.#phase = 'answer';
     this.#finish();
     return true;
   }
@@ -187,7 +192,7 @@ export class Connection {
       this.#socket.write(content, this.#onFlushed);
       this.#socket.uncork();
     }
-    if (body.isComplete) this.#enter('flush');
+    if (body.isComplete) this.#enter('flush', performance.now());
     else body.discard();
   };
 
@@ -206,7 +211,11 @@ export class Connection {
     this.#exchange = undefined;
     this.#events.onEnd(exchange);
     if (this.#isLast) this.#close();
-    else this.#enter(this.#at === this.#input.byteLength ? 'idle' : 'head');
+    else {
+      // What came ahead of its turn begins now.
+      this.#cameAtMs = performance.now();
+      this.#enter(this.#at === this.#input.byteLength ? 'idle' : 'head', this.#cameAtMs);
+    }
   }
 
   /** Tells what is wrong, and ends. @returns that there is nothing more to do */
@@ -222,7 +231,7 @@ export class Connection {
 
   /** Ends the connection, but reads on for a moment what is on its way. */
   #close(): void {
-    this.#enter('closing');
+    this.#enter('closing', performance.now());
     this.#input = empty;
     this.#at = 0;
     this.#socket.end();
@@ -249,9 +258,9 @@ export class Connection {
     this.#events.onClose();
   }
 
-  #enter(phase: Phase): void {
+  #enter(phase: Phase, atMs: number): void {
     this.#phase = phase;
-    this.#phaseAtMs = performance.now();
+    this.#phaseAtMs = atMs;
   }
 }
 
@@ -259,6 +268,16 @@ const closeField = 'connection: close\r\n';
 
 function tooSlow(what: string): Violation {
   return { status: 408, message: `Cannot read the request: its ${what} came too slowly` };
+}
+
+/** Finds the empty line behind a head; -1 where it has not come. A loop over bytes: heads are short, and a call into Node costs more. */
+function headEnd(input: Buffer, from: number): number {
+  for (let at = from + 3; at < input.length; at += 1) {
+    if (input[at] !== lineFeed) continue;
+    if (input[at - 1] === carriageReturn && input[at - 2] === lineFeed && input[at - 3] === carriageReturn)
+      return at - 3;
+  }
+  return -1;
 }
 
 /** Says whether what came so far cannot become a head: another protocol, or lines that end otherwise. */

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { type ErrorCode, FerryError, isFerryError } from '../../../shared/errors.ts';
 import type { ScoredModel } from '../../../shared/model/service-config.ts';
 import { productVersion } from '../../../shared/version.ts';
+import { newId } from '../new-id.ts';
 import type { Scored } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
 import type { RequestBody } from './request-body.ts';
@@ -45,6 +45,8 @@ export interface Reply {
   readonly body: string | Uint8Array;
   /** More headers: name, value, name, value, … */
   readonly headers?: readonly string[];
+  /** More headers, each a line already. */
+  readonly fields?: string;
 }
 
 /** Sends an answer. @param fields its headers, each a line */
@@ -57,7 +59,10 @@ export class Exchange {
   readonly request: RequestHead;
   readonly body: RequestBody;
   readonly requestId: string;
-  readonly startMs = performance.now();
+  /** Path without the query. */
+  readonly path: string;
+  /** When its first bytes came, by `performance.now()`. */
+  readonly startMs: number;
   /** Bytes of the request that are held. */
   heldBytes = 0;
   /** Where they are, if they may be overwritten when the answer has left. */
@@ -77,13 +82,19 @@ export class Exchange {
   #gone = false;
   #closesAfter = false;
 
-  constructor(request: RequestHead, body: RequestBody, send: SendAnswer) {
+  constructor(
+    request: RequestHead,
+    parts: { readonly body: RequestBody; readonly startMs: number; readonly send: SendAnswer },
+  ) {
     this.request = request;
-    this.body = body;
-    this.#send = send;
-    const { headers } = request;
+    this.body = parts.body;
+    this.startMs = parts.startMs;
+    this.#send = parts.send;
+    const { headers, target } = request;
+    const queryAt = target.indexOf('?');
+    this.path = queryAt === -1 ? target : target.slice(0, queryAt);
     this.clientRequestId = headers.get('x-ms-client-request-id') || undefined;
-    this.requestId = headers.get('x-request-id') || randomUUID();
+    this.requestId = headers.get('x-request-id') || newId();
     this.#traceId = headers.get('traceid') || undefined;
     this.idsAreTooLong = isTooLong(this.requestId) || isTooLong(this.clientRequestId) || isTooLong(this.#traceId);
   }
@@ -101,13 +112,6 @@ export class Exchange {
   /** Whether the connection ends with the answer. */
   get closesAfter(): boolean {
     return this.#closesAfter;
-  }
-
-  /** Path without the query. */
-  get path(): string {
-    const { target } = this.request;
-    const queryAt = target.indexOf('?');
-    return queryAt === -1 ? target : target.slice(0, queryAt);
   }
 
   /** HEAD is GET, as far as anybody has to decide. */
@@ -132,12 +136,12 @@ export class Exchange {
   }
 
   /** Answers. */
-  reply({ status, contentType, body, headers = none }: Reply): void {
+  reply({ status, contentType, body, headers = none, fields = '' }: Reply): void {
     if (this.#status !== 0 || this.#gone) return;
     this.#status = status;
     const ids = this.idsAreTooLong ? '' : this.#idFields();
-    const more = fieldsOf(this.#moreHeaders) + fieldsOf(headers);
-    this.#send(status, `${ids}${more}content-type: ${contentType}\r\n${serverField}`, body);
+    const more = this.#moreHeaders.length + headers.length === 0 ? '' : fieldsOf([...this.#moreHeaders, ...headers]);
+    this.#send(status, `${ids}${more}${fields}content-type: ${contentType}\r\n${serverField}`, body);
   }
 
   /** Answers with a JSON document. An error is nobody's but the caller's, unless the headers say that the model failed. */

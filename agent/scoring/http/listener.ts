@@ -153,11 +153,17 @@ export class Listener implements AsyncDisposable {
       exchange.json(503, { message: `Too many requests at once: at most ${exchangesMax}` }, ['retry-after', '1']);
       return;
     }
-    route(exchange, this.#options).catch((error: unknown) => {
-      // Whatever went wrong here is this server's fault, and no reason to end it.
-      this.#options.log.error({ err: error, requestId: exchange.requestId }, 'could not answer');
-      exchange.json(500, { message: 'An unexpected internal error occurred. Check the logs for more info.' });
-    });
+    try {
+      route(exchange, this.#options)?.catch((error: unknown) => this.#fail(exchange, error));
+    } catch (error) {
+      this.#fail(exchange, error);
+    }
+  }
+
+  /** Whatever went wrong here is this server's fault, and no reason to end it. */
+  #fail(exchange: Exchange, error: unknown): void {
+    this.#options.log.error({ err: error, requestId: exchange.requestId }, 'could not answer');
+    exchange.json(500, { message: 'An unexpected internal error occurred. Check the logs for more info.' });
   }
 
   #end(exchange: Exchange): void {

@@ -14,9 +14,9 @@ export interface BodyLimits {
 
 /** Whoever wants a body. */
 interface BodySink {
-  readonly onContent: (content: Buffer) => void;
-  readonly onEnd: () => void;
-  readonly onGone: (error: FerryError) => void;
+  onContent(content: Buffer): void;
+  onEnd(): void;
+  onGone(error: FerryError): void;
 }
 
 /** The body of a request on its way from the connection to whoever wants it. Nothing of it is taken before somebody does. */
@@ -95,39 +95,88 @@ export class RequestBody {
   }
 }
 
+/** Whoever wants a whole body: one of both is called, once; at once where all of it has come. */
+export interface BodyTaker {
+  readonly onBody: (body: Uint8Array) => void;
+  /** Called with a {@link FerryError}: REQUEST_TOO_LARGE, OVERLOADED, or INTERRUPTED when the client goes. */
+  readonly onFailure: (error: unknown) => void;
+}
+
 /**
- * Reads a request's body. How long it may take is the connection's limit.
- * @throws {FerryError} REQUEST_TOO_LARGE before it is read where the client says its length, else as soon as it is too much
- * @throws {FerryError} OVERLOADED as soon as all requests together are too much
- * @throws {FerryError} INTERRUPTED when the client goes
+ * Takes a request's body. How long it may take is the connection's limit. It fails with REQUEST_TOO_LARGE before it is read where the
+ * client says its length, else as soon as it is too much, and with OVERLOADED as soon as all requests together are too much.
  */
-export function readBody(exchange: Exchange, { bodyBytesMax, budget, rooms }: BodyLimits): Promise<Uint8Array> {
+export function takeBody(exchange: Exchange, limits: BodyLimits, taker: BodyTaker): void {
   const { body } = exchange;
   const said = body.bytesSaid === 'chunked' ? undefined : body.bytesSaid;
-  if (said !== undefined && said > bodyBytesMax) return Promise.reject(tooLarge(`${said} bytes`, bodyBytesMax));
-  return new Promise((resolve, reject) => {
-    const room = new BodyRoom(said, rooms);
-    body.read({
-      onContent: (content) => {
-        // Given back with the answer: until then the model reads from it.
-        exchange.heldBytes += content.byteLength;
-        try {
-          budget.take(content.byteLength);
-          if (exchange.heldBytes > bodyBytesMax) throw tooLarge('more', bodyBytesMax);
-          room.add(content);
-        } catch (error) {
-          body.discard();
-          reject(error);
-        }
-      },
-      onEnd: () => {
-        exchange.room = room.ownRoom;
-        resolve(room.content);
-      },
-      onGone: reject,
-    });
-  });
+  if (said !== undefined && said > limits.bodyBytesMax) {
+    taker.onFailure(tooLarge(`${said} bytes`, limits.bodyBytesMax));
+  } else body.read(new WholeBody(exchange, limits, taker));
 }
+
+/**
+ * Reads a request's body.
+ * @throws {FerryError} REQUEST_TOO_LARGE, OVERLOADED, INTERRUPTED as {@link takeBody} has them
+ */
+export function readBody(exchange: Exchange, limits: BodyLimits): Promise<Uint8Array> {
+  return new Promise((onBody, onFailure) => takeBody(exchange, limits, { onBody, onFailure }));
+}
+
+/** Puts a body together; one that came in one piece stays where it is. */
+class WholeBody implements BodySink {
+  readonly #exchange: Exchange;
+  readonly #limits: BodyLimits;
+  readonly #said: number | undefined;
+  #taker: BodyTaker | undefined;
+  #whole: Uint8Array | undefined;
+  #room: BodyRoom | undefined;
+
+  constructor(exchange: Exchange, limits: BodyLimits, taker: BodyTaker) {
+    this.#exchange = exchange;
+    this.#limits = limits;
+    this.#taker = taker;
+    const { bytesSaid } = exchange.body;
+    this.#said = bytesSaid === 'chunked' ? undefined : bytesSaid;
+  }
+
+  onContent(content: Buffer): void {
+    const { bodyBytesMax, budget, rooms } = this.#limits;
+    const exchange = this.#exchange;
+    // Given back with the answer: until then the model reads from it.
+    exchange.heldBytes += content.byteLength;
+    try {
+      budget.take(content.byteLength);
+      if (exchange.heldBytes > bodyBytesMax) throw tooLarge('more', bodyBytesMax);
+    } catch (error) {
+      exchange.body.discard();
+      this.#settle()?.onFailure(error);
+      return;
+    }
+    if (content.byteLength === this.#said) this.#whole = content;
+    else {
+      this.#room ??= new BodyRoom(this.#said, rooms);
+      this.#room.add(content);
+    }
+  }
+
+  onEnd(): void {
+    this.#exchange.room = this.#room?.bytes;
+    this.#settle()?.onBody(this.#whole ?? this.#room?.content ?? nothing);
+  }
+
+  onGone(error: FerryError): void {
+    this.#settle()?.onFailure(error);
+  }
+
+  /** Gives whoever waits, the first time. */
+  #settle(): BodyTaker | undefined {
+    const taker = this.#taker;
+    this.#taker = undefined;
+    return taker;
+  }
+}
+
+const nothing = new Uint8Array();
 
 function tooLarge(found: string, bodyBytesMax: number): FerryError {
   return new FerryError(

@@ -30,6 +30,7 @@ const tab = 9;
 const carriageReturn = 13;
 const lineFeed = 10;
 const space = 32;
+const zero = 48;
 const colon = 58;
 
 /** RFC 9110, 5.6.2: what methods and names of headers are made of. */
@@ -80,7 +81,7 @@ export function parseHeaders(text: string, start: number): RequestHeaders | Viol
     let valueEnd = lineEnd;
     while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd -= 1;
     if (headers.count >= headersMax) return tooManyHeaders();
-    headers.add(text.slice(at, nameEnd).toLowerCase(), text.slice(valueStart, valueEnd));
+    headers.add(text.slice(at, nameEnd), text.slice(valueStart, valueEnd));
     at = lineEnd + 2;
   }
   return headers;
@@ -107,9 +108,9 @@ function framed(said: Pick<RequestHead, 'headers' | 'method' | 'target'>, isCurr
   if (headers.countOf('content-length') + headers.countOf('transfer-encoding') > 1) {
     return invalid('the length of the body was wanted once');
   }
-  const length = headers.get('content-length') ?? '0';
+  const length = lengthSaid(headers.get('content-length') ?? '0');
   const coding = headers.get('transfer-encoding');
-  if (!/^\d{1,15}$/.test(length)) return invalid('a number was wanted as Content-Length');
+  if (length === undefined) return invalid('a number was wanted as Content-Length');
   if (coding !== undefined && !isCurrent) return invalid('HTTP/1.0 has no Transfer-Encoding');
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
     return { status: 501, message: 'Cannot read the request: chunked was wanted as its Transfer-Encoding' };
@@ -120,11 +121,25 @@ function framed(said: Pick<RequestHead, 'headers' | 'method' | 'target'>, isCurr
   }
   const connection = headers.get('connection');
   return {
-    ...said,
-    bodyBytes: coding === undefined ? Number(length) : 'chunked',
+    method: said.method,
+    target: said.target,
+    headers,
+    bodyBytes: coding === undefined ? length : 'chunked',
     keepsAlive: connection === undefined ? isCurrent : keepsAlive(connection, isCurrent),
     expectsContinue: expected !== undefined && isCurrent,
   };
+}
+
+/** Reads 1 to 15 digits and nothing else. */
+function lengthSaid(text: string): number | undefined {
+  if (text.length === 0 || text.length > 15) return undefined;
+  let length = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const digit = text.charCodeAt(at) - zero;
+    if (digit < 0 || digit > 9) return undefined;
+    length = length * 10 + digit;
+  }
+  return length;
 }
 
 function keepsAlive(connection: string, isCurrent: boolean): boolean {

@@ -1,3 +1,13 @@
+/** Names that nearly every request has, as clients write them: looking one up is faster than making it anew. */
+const lowerCase = new Map(
+  ['Accept', 'Accept-Encoding', 'Connection', 'Content-Length', 'Content-Type', 'Host', 'User-Agent'].flatMap(
+    (name) => [
+      [name, name.toLowerCase()],
+      [name.toLowerCase(), name.toLowerCase()],
+    ],
+  ),
+);
+
 /** Headers of a request, names in lower case. There are a handful: looking through them is faster than a map is made. */
 export class RequestHeaders {
   readonly #names: string[] = [];
@@ -7,8 +17,9 @@ export class RequestHeaders {
     return this.#names.length;
   }
 
+  /** @param name in any case */
   add(name: string, value: string): void {
-    this.#names.push(name);
+    this.#names.push(lowerCase.get(name) ?? name.toLowerCase());
     this.#values.push(value);
   }
 

@@ -49,19 +49,23 @@ export interface RouterOptions {
   readonly log: Logger;
 }
 
-/** Finds what a request asks for, and answers it. */
-export async function route(exchange: Exchange, options: RouterOptions): Promise<void> {
+/**
+ * Finds what a request asks for, and answers it.
+ * @returns what is to be waited for; requests to score tell by themselves when they are answered
+ */
+export function route(exchange: Exchange, options: RouterOptions): Promise<void> | undefined {
   const path = withoutPrefix(exchange.path, options);
   const query = exchange.request.target.slice(exchange.path.length + 1);
   if (exchange.idsAreTooLong) {
     exchange.json(431, { message: 'The request id is too long: at most 100 characters were wanted' });
   } else if (path === undefined || (options.healthOnly && !isHealth(path) && path !== '/metrics')) {
     exchange.json(404, { message: `There is nothing at "${exchange.path}"` });
-  } else if (crossOrigin(exchange, options.corsOrigins) || !mayPass(exchange, path, options)) return;
-  else if (path === '/score') await score(exchange, query, options);
-  else if (path === '/collect/labels') await labels(exchange, options);
-  else if (path === '/v2' || path.startsWith('/v2/')) await inferenceProtocol(exchange, path, options);
-  else await about(exchange, { path, query }, options);
+  } else if (crossOrigin(exchange, options.corsOrigins) || !mayPass(exchange, path, options)) return undefined;
+  else if (path === '/score') score(exchange, query, options);
+  else if (path === '/collect/labels') return labels(exchange, options);
+  else if (path === '/v2' || path.startsWith('/v2/')) return inferenceProtocol(exchange, path, options);
+  else return about(exchange, { path, query }, options);
+  return undefined;
 }
 
 /**
@@ -103,16 +107,16 @@ function mayPass(exchange: Exchange, path: string, { callers, healthOnly, models
   }
 }
 
-async function score(exchange: Exchange, query: string, options: RouterOptions): Promise<void> {
+function score(exchange: Exchange, query: string, options: RouterOptions): void {
   const { method } = exchange;
   const { script } = options.models;
   const primary = primaryModel(exchange, options);
   if (primary === undefined) return;
   const http = script === undefined ? undefined : httpParts(exchange, query);
   const target = { protocol: 'score', scorer: primary, http } as const;
-  if (script?.raw === true) await scoreBody(exchange, target, options);
-  else if (method === 'POST') await scoreBody(exchange, target, options);
-  else if (method === 'GET') await answerScore(exchange, { ...target, body: queryBody(query) }, options);
+  if (script?.raw === true) scoreBody(exchange, target, options);
+  else if (method === 'POST') scoreBody(exchange, target, options);
+  else if (method === 'GET') answerScore(exchange, { ...target, body: queryBody(query) }, options);
   else if (method === 'OPTIONS') {
     exchange.reply({ status: 200, contentType: 'text/plain', body: '', headers: ['allow', 'GET, OPTIONS, POST'] });
   } else methodNotAllowed(exchange, 'GET, OPTIONS, POST');

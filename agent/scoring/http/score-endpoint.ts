@@ -7,7 +7,7 @@ import type { HttpParts, Protocol } from '../protocol/score-call.ts';
 import type { Scored, Scorer, StageTimes } from '../scorer.ts';
 import type { RequestSpan } from '../telemetry/telemetry.ts';
 import { correlationHeader, type Exchange, failedHeader, tellFailure } from './exchange.ts';
-import { type BodyLimits, readBody } from './request-body.ts';
+import { type BodyLimits, takeBody } from './request-body.ts';
 
 /** What scoring over HTTP needs beside the request. */
 export interface ScoreEndpointOptions {
@@ -26,22 +26,21 @@ export interface ScoreRequest {
   readonly http?: HttpParts | undefined;
 }
 
-/** Reads the body, then scores it. */
-export async function scoreBody(
-  exchange: Exchange,
-  target: Omit<ScoreRequest, 'body'>,
-  options: ScoreEndpointOptions,
-): Promise<void> {
-  let body: Uint8Array;
+/** Takes the body, then scores it. */
+export function scoreBody(exchange: Exchange, target: Omit<ScoreRequest, 'body'>, options: ScoreEndpointOptions): void {
+  const { protocol, scorer, http } = target;
+  const onFailure = (error: unknown): void => {
+    exchange.closeAfter();
+    replyFailure(exchange, error, protocol);
+  };
   try {
     checkContentType(exchange, target);
-    body = await readBody(exchange, options.bodies);
   } catch (error) {
-    exchange.closeAfter();
-    replyFailure(exchange, error, target.protocol);
+    onFailure(error);
     return;
   }
-  await answerScore(exchange, { ...target, body }, options);
+  const onBody = (body: Uint8Array): void => answerScore(exchange, { protocol, scorer, http, body }, options);
+  takeBody(exchange, options.bodies, { onBody, onFailure });
 }
 
 /** What JSON is called; and what curl and fetch call any text where nobody told them better. */
@@ -62,25 +61,32 @@ function checkContentType({ request }: Exchange, { protocol, scorer }: Omit<Scor
   );
 }
 
-/** Scores and answers, in the form of the protocol that was asked in. */
-export async function answerScore(
-  exchange: Exchange,
-  request: ScoreRequest,
-  options: ScoreEndpointOptions,
-): Promise<void> {
+/**
+ * Scores and answers, in the form of the protocol that was asked in. Callbacks, not `await`: a request that shares a run takes no longer
+ * than some functions that wait for each other.
+ */
+export function answerScore(exchange: Exchange, request: ScoreRequest, options: ScoreEndpointOptions): void {
   const { scorer, protocol, body, http } = request;
-  const { timeoutMs } = options;
-  const wanted = new WantedAnswer(exchange, timeoutMs);
-  try {
-    const jsonBytes = protocol === 'infer' ? jsonBytesSaid(exchange) : undefined;
-    const scored = await scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted, http });
-    replyScored(exchange, scored);
-    count(exchange, request, options, { status: scored.answer.status ?? 200, scored });
-  } catch (error) {
+  const onFailure = (error: unknown): void => {
     replyFailure(exchange, error, protocol);
     const { status } = tellFailure(error);
     if (status >= 500) logFailure(exchange, error, options.log);
     count(exchange, request, options, { status, scored: undefined });
+  };
+  const onScored = (scored: Scored): void => {
+    try {
+      replyScored(exchange, scored);
+      count(exchange, request, options, { status: scored.answer.status ?? 200, scored });
+    } catch (error) {
+      onFailure(error);
+    }
+  };
+  try {
+    const jsonBytes = protocol === 'infer' ? jsonBytesSaid(exchange) : undefined;
+    const wanted = new WantedAnswer(exchange, options.timeoutMs);
+    scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted, http }).then(onScored, onFailure);
+  } catch (error) {
+    onFailure(error);
   }
 }
 
@@ -105,24 +111,21 @@ class WantedAnswer implements Wanted {
 }
 
 function replyScored(exchange: Exchange, { answer, times, correlationId }: Scored): void {
-  const headers = [
-    failedHeader,
-    'False',
-    'x-ms-run-fn-exec-ms',
-    millisecondsText(times.runMs),
-    'server-timing',
-    serverTiming(times),
-  ];
-  if (correlationId !== undefined) headers.push(correlationHeader, correlationId);
-  if (answer.headers !== undefined) headers.push(...answer.headers);
-  if (answer.jsonBytes !== undefined) headers.push('inference-header-content-length', String(answer.jsonBytes));
-  exchange.reply({ status: answer.status ?? 200, contentType: answer.contentType, body: answer.body, headers });
+  const { status = 200, contentType, body, headers, jsonBytes } = answer;
+  let fields = `${succeededField}x-ms-run-fn-exec-ms: ${millisecondsText(times.runMs)}\r\nserver-timing: ${serverTiming(times)}\r\n`;
+  if (correlationId !== undefined) fields += `${correlationHeader}: ${correlationId}\r\n`;
+  if (jsonBytes !== undefined) fields += `inference-header-content-length: ${jsonBytes}\r\n`;
+  exchange.reply(
+    headers === undefined ? { status, contentType, body, fields } : { status, contentType, body, fields, headers },
+  );
 }
+
+const succeededField = `${failedHeader}: False\r\n`;
 
 /** @see https://www.w3.org/TR/server-timing/ */
 export function serverTiming({ parseMs, queueMs, runMs, writeMs }: StageTimes): string {
-  const [parse, queue] = [millisecondsText(parseMs), millisecondsText(queueMs)];
-  return `parse;dur=${parse},queue;dur=${queue},run;dur=${millisecondsText(runMs)},write;dur=${millisecondsText(writeMs)}`;
+  const [parse, queue, run] = [millisecondsText(parseMs), millisecondsText(queueMs), millisecondsText(runMs)];
+  return `parse;dur=${parse},queue;dur=${queue},run;dur=${run},write;dur=${millisecondsText(writeMs)}`;
 }
 
 /** Tells a failure as the protocol has it: `{"message"}` of Azure ML, `{"error"}` of the Open Inference Protocol. */
@@ -165,5 +168,6 @@ function count(
   const status = exchange.gone ? 499 : answered.status;
   exchange.model = scorer.model;
   exchange.scored = answered.scored;
-  metrics.request(scorer.model.name, { ...answered, status, totalMs: performance.now() - exchange.startMs });
+  const { scored } = answered;
+  metrics.request(scorer.model.name, { status, scored, totalMs: performance.now() - exchange.startMs });
 }

@@ -10,42 +10,60 @@ const comma = 44;
  * the tensor's own type; NaN and the infinities, which JSON cannot say, are the strings "NaN", "Infinity" and "-Infinity".
  */
 export function writeNested(text: TextBuffer, tensor: Tensor): void {
-  const write = elementWriter(text, tensor);
-  let next = 0;
-  const level = (depth: number): void => {
-    const count = tensor.shape[depth];
-    if (count === undefined) {
-      write(next++);
-      return;
-    }
-    text.byte(openBracket);
-    for (let index = 0; index < count; index += 1) {
-      if (index > 0) text.byte(comma);
-      level(depth + 1);
-    }
-    text.byte(closeBracket);
-  };
-  level(0);
+  if (tensor.shape.length === 0) writeElements(text, tensor, { from: 0, count: 1 });
+  else writeLevel(text, tensor, { depth: 0, from: 0 });
 }
 
 /** Writes a tensor's elements as one flat JSON array. */
 export function writeFlat(text: TextBuffer, tensor: Tensor): void {
-  const write = elementWriter(text, tensor);
   text.byte(openBracket);
-  for (let index = 0; index < tensor.data.length; index += 1) {
-    if (index > 0) text.byte(comma);
-    write(index);
-  }
+  writeElements(text, tensor, { from: 0, count: tensor.data.length });
   text.byte(closeBracket);
 }
 
-function elementWriter(text: TextBuffer, { type, data }: Tensor): (index: number) => void {
-  if (isText(data)) return (index) => text.utf8(JSON.stringify(data[index] ?? ''));
-  if (type === 'float32') return (index) => float32(text, Number(data[index]));
-  if (type === 'float16') return (index) => finiteOrName(text, shortestFloat16(Number(data[index])));
-  if (type === 'float64') return (index) => finiteOrName(text, Number(data[index]));
-  if (type === 'bool') return (index) => text.ascii(data[index] === 0 ? 'false' : 'true');
-  return (index) => text.ascii(String(data[index]));
+/**
+ * Writes an array of a dimension.
+ * @returns the element behind it
+ */
+function writeLevel(text: TextBuffer, tensor: Tensor, { depth, from }: { depth: number; from: number }): number {
+  const count = tensor.shape[depth] ?? 0;
+  let next = from;
+  text.byte(openBracket);
+  if (depth === tensor.shape.length - 1) {
+    writeElements(text, tensor, { from, count });
+    next += count;
+  } else {
+    for (let index = 0; index < count; index += 1) {
+      if (index > 0) text.byte(comma);
+      next = writeLevel(text, tensor, { depth: depth + 1, from: next });
+    }
+  }
+  text.byte(closeBracket);
+  return next;
+}
+
+/** Writes elements with commas between them. Floats are what answers are full of: they are written in a loop of their own. */
+function writeElements(text: TextBuffer, tensor: Tensor, { from, count }: { from: number; count: number }): void {
+  const { type, data } = tensor;
+  if (type === 'float32') {
+    for (let at = from; at < from + count; at += 1) {
+      if (at > from) text.byte(comma);
+      float32(text, data[at] as number);
+    }
+    return;
+  }
+  for (let at = from; at < from + count; at += 1) {
+    if (at > from) text.byte(comma);
+    writeElement(text, tensor, at);
+  }
+}
+
+function writeElement(text: TextBuffer, { type, data }: Tensor, at: number): void {
+  if (isText(data)) text.utf8(JSON.stringify(data[at] ?? ''));
+  else if (type === 'float16') finiteOrName(text, shortestFloat16(Number(data[at])));
+  else if (type === 'float64') finiteOrName(text, Number(data[at]));
+  else if (type === 'bool') text.ascii(data[at] === 0 ? 'false' : 'true');
+  else text.ascii(String(data[at]));
 }
 
 function float32(text: TextBuffer, value: number): void {

@@ -4,14 +4,28 @@ import type { OnnxModel } from './onnx-model.ts';
 import { joinRows, rowsOf, sameButRows, sliceRows } from './rows.ts';
 
 /** One request's part in a run. */
-export interface BatchResult {
+interface BatchResult {
   readonly outputs: Tensor[];
-  /** From asking until the run began. */
-  readonly queueMs: number;
-  /** The run's time, which all requests of it share. */
-  readonly runMs: number;
+  /** When the run began and ended, by `performance.now()`; all requests of it share that. */
+  readonly startMs: number;
+  readonly endMs: number;
   /** Requests that shared the run. */
   readonly requests: number;
+}
+
+/** A request to run. */
+interface Waiting {
+  readonly feeds: readonly Tensor[];
+  readonly wanted: Wanted;
+  /** Since when it waits, by `performance.now()`. */
+  readonly sinceMs: number;
+  /** What it throws fails this request alone. */
+  readonly onRun: (result: BatchResult) => void;
+  /**
+   * Called with a {@link FerryError}: TIMEOUT when its deadline passes before its run begins, INTERRUPTED when nobody wants it any more,
+   * and it is not run then; else SCORING_FAILED or REQUEST_INVALID, when the run fails.
+   */
+  readonly onFailure: (error: unknown) => void;
 }
 
 /** Whether a request is still wanted. */
@@ -31,14 +45,6 @@ export interface BatcherOptions {
   readonly waitingMax: number;
   /** Rows of one run, where it is of several requests. */
   readonly rowsMax: number;
-}
-
-interface Waiting {
-  readonly feeds: readonly Tensor[];
-  readonly wanted: Wanted;
-  readonly sinceMs: number;
-  readonly resolve: (result: BatchResult) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -69,45 +75,50 @@ export class Batcher {
   /**
    * Runs the model.
    * @throws {FerryError} OVERLOADED at once when too many wait
-   * @throws {FerryError} TIMEOUT when its deadline passes before its run begins; it is not run then
-   * @throws {FerryError} SCORING_FAILED when the run fails
    */
-  run(feeds: readonly Tensor[], wanted: Wanted): Promise<BatchResult> {
+  run(waiting: Waiting): void {
     if (this.#waiting.length >= this.#options.waitingMax) {
       throw new FerryError('OVERLOADED', `Cannot score now: ${this.#waiting.length} requests wait, the most that may`);
     }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ feeds, wanted, sinceMs: performance.now(), resolve, reject });
-      if (this.#draining) return;
-      this.#draining = true;
-      // Requests that arrived together are read before the first run begins.
-      setImmediate(() => void this.#drain());
-    });
+    this.#waiting.push(waiting);
+    if (this.#draining) return;
+    this.#draining = true;
+    // Requests that arrived together are read before the first run begins.
+    setImmediate(this.#drain);
   }
 
-  async #drain(): Promise<void> {
-    for (let batch = this.#nextBatch(); batch.length > 0; batch = this.#nextBatch()) await this.#runBatch(batch);
-    this.#draining = false;
-  }
+  /** One run a turn of the event loop: what comes meanwhile is read before the next. */
+  readonly #drain = (): void => {
+    const batch = this.#nextBatch();
+    if (batch.length > 0) this.#runBatch(batch);
+    if (this.#waiting.length > 0) setImmediate(this.#drain);
+    else this.#draining = false;
+  };
 
-  async #runBatch(batch: readonly Waiting[]): Promise<void> {
-    const startMs = performance.now();
+  #runBatch(batch: readonly Waiting[]): void {
     const [only] = batch;
+    const startMs = performance.now();
+    let outputs: Tensor[];
     try {
       const joined = batch.length === 1 && only !== undefined ? only.feeds : joinRows(batch.map(({ feeds }) => feeds));
-      const outputs = await this.#model.run(joined);
-      const runMs = performance.now() - startMs;
-      let row = 0;
-      for (const { feeds, resolve, sinceMs } of batch) {
-        const rows = rowsOf(feeds);
-        const own = batch.length === 1 ? outputs : sliceRows(outputs, row, rows);
-        row += rows;
-        resolve({ outputs: own, queueMs: startMs - sinceMs, runMs, requests: batch.length });
-      }
+      outputs = this.#model.run(joined);
     } catch (error) {
       // One bad request must not fail its neighbours: each runs again alone.
-      if (batch.length === 1) only?.reject(error);
-      else for (const waiting of batch) await this.#runBatch([waiting]);
+      if (batch.length === 1) only?.onFailure(error);
+      else for (const waiting of batch) this.#runBatch([waiting]);
+      return;
+    }
+    const endMs = performance.now();
+    let row = 0;
+    for (const waiting of batch) {
+      const rows = rowsOf(waiting.feeds);
+      const own = batch.length === 1 ? outputs : sliceRows(outputs, row, rows);
+      row += rows;
+      try {
+        waiting.onRun({ outputs: own, startMs, endMs, requests: batch.length });
+      } catch (error) {
+        waiting.onFailure(error);
+      }
     }
   }
 
@@ -133,13 +144,13 @@ export class Batcher {
 }
 
 /** Says whether a request is to be run; one that is not gets its answer here. */
-function isWanted({ wanted, reject }: Waiting, nowMs: number): boolean {
+function isWanted({ wanted, onFailure }: Waiting, nowMs: number): boolean {
   if (wanted.abandoned) {
-    reject(new FerryError('INTERRUPTED', 'Cannot answer: the client has gone'));
+    onFailure(new FerryError('INTERRUPTED', 'Cannot answer: the client has gone'));
     return false;
   }
   if (nowMs <= wanted.deadlineAtMs) return true;
-  reject(timedOut(wanted.timeoutMs));
+  onFailure(timedOut(wanted.timeoutMs));
   return false;
 }
 

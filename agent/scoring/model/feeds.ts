@@ -4,7 +4,9 @@ import { elementCount, type Tensor, type TensorData } from '../../collect/tensor
 
 /** Elements of an input whose open dimensions are 1: what one row holds. */
 export function elementsOfOneRow(spec: TensorSpec): number {
-  return elementCount(spec.shape.map((dimension) => (typeof dimension === 'number' ? dimension : 1)));
+  let elements = 1;
+  for (const dimension of spec.shape) if (typeof dimension === 'number') elements *= dimension;
+  return elements;
 }
 
 /**
@@ -18,10 +20,7 @@ export function toFeed(
 ): Tensor {
   const { name, type } = spec;
   const shape = values.shape.includes(0) ? completed(values.shape, spec) : values.shape;
-  const fits =
-    shape.length === spec.shape.length &&
-    spec.shape.every((wanted, index) => typeof wanted === 'string' || wanted === shape[index]);
-  if (!fits) {
+  if (!fits(shape, spec)) {
     throw new FerryError(
       'REQUEST_INVALID',
       `Cannot read the input "${name}": its shape is ${shapeText(values.shape)}, ${shapeText(spec.shape)} was wanted`,
@@ -37,21 +36,36 @@ export function toFeed(
   return { name, type, shape, data: values.data };
 }
 
+function fits(shape: readonly number[], { shape: wanted }: TensorSpec): boolean {
+  if (shape.length !== wanted.length) return false;
+  for (let at = 0; at < wanted.length; at += 1) {
+    const dimension = wanted[at];
+    if (typeof dimension === 'number' && dimension !== shape[at]) return false;
+  }
+  return true;
+}
+
 /**
  * Puts what was given into the order of the signature.
  * @throws {FerryError} REQUEST_INVALID when inputs are missing, or dimensions of one name differ
  */
 export function inSignatureOrder(signature: Signature, given: ReadonlyMap<string, Tensor>): Tensor[] {
-  const missing = signature.inputs.filter(({ name }) => !given.has(name)).map(({ name }) => `"${name}"`);
-  if (missing.length > 0) {
-    throw new FerryError(
-      'REQUEST_INVALID',
-      `Cannot read the request: it has no ${missing.join(', no ')}, every input was wanted`,
-    );
+  const feeds: Tensor[] = [];
+  for (const { name } of signature.inputs) {
+    const feed = given.get(name);
+    if (feed === undefined) throw incomplete(signature, given);
+    feeds.push(feed);
   }
-  const feeds = signature.inputs.flatMap(({ name }) => given.get(name) ?? []);
   checkSymbols(signature, feeds);
   return feeds;
+}
+
+function incomplete({ inputs }: Signature, given: ReadonlyMap<string, Tensor>): FerryError {
+  const missing = inputs.filter(({ name }) => !given.has(name)).map(({ name }) => `"${name}"`);
+  return new FerryError(
+    'REQUEST_INVALID',
+    `Cannot read the request: it has no ${missing.join(', no ')}, every input was wanted`,
+  );
 }
 
 /** Dimensions that have one name have one size. */

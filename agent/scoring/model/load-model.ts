@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { env } from 'onnxruntime-node';
 import { messageOf } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/log.ts';
 import { optimizedGraphSchema, optimizedPaths } from '../../../shared/model/optimized-graph.ts';
@@ -32,9 +31,10 @@ export async function loadModel(
     const about = { model: model.name, version: model.version };
     try {
       const { runtime, processor } = optimizedGraphSchema.parse(JSON.parse(readFileSync(description, 'utf8')));
+      const { env } = await import('onnxruntime-node');
       const here = { runtime: env.versions.node, processor: processorKind() };
       if (runtime === here.runtime && processor === here.processor) {
-        return await OnnxModel.load(graph, model, { optimized: true, light });
+        return OnnxModel.load(graph, model, { optimized: true, light });
       }
       log.info(
         { ...about, runtime, processor, here },
@@ -44,5 +44,5 @@ export async function loadModel(
       log.warn({ ...about, reason: messageOf(error) }, 'the optimised graph cannot be used, the original is');
     }
   }
-  return await OnnxModel.load(path, model, { light });
+  return OnnxModel.load(path, model, { light });
 }

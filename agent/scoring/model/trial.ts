@@ -17,15 +17,15 @@ const warmUpRuns = 2;
 const sharedCostMax = 0.8;
 
 /** Runs a model a few times on made-up rows: measuring it is surer than knowing its kind. */
-export async function tryModel(model: OnnxModel): Promise<Trial> {
+export function tryModel(model: OnnxModel): Trial {
   const [first, second] = [sampleFeeds(model, 1), sampleFeeds(model, 2)];
-  const alone = [await model.run(first), await model.run(second)];
-  for (let run = 1; run < warmUpRuns; run += 1) await model.run(first);
-  const runMs = await timeOf(() => model.run(first));
+  const alone = [model.run(first), model.run(second)];
+  for (let run = 1; run < warmUpRuns; run += 1) model.run(first);
+  const runMs = timeOf(() => model.run(first));
   if (!hasRowDimension(model.model.signature)) return { runMs, sharesRuns: false };
   const joined = joinRows([first, second]);
-  const together = await model.run(joined);
-  const sharedMs = await timeOf(() => model.run(joined));
+  const together = model.run(joined);
+  const sharedMs = timeOf(() => model.run(joined));
   const same = alone.every((outputs, row) => sameValues(outputs, sliceRows(together, row, 1)));
   return { runMs, sharesRuns: same && sharedMs < 2 * runMs * sharedCostMax };
 }
@@ -33,12 +33,12 @@ export async function tryModel(model: OnnxModel): Promise<Trial> {
 /** So long a model is tried, and nine times at most: on a busy machine one run of a light model can take milliseconds. */
 const trialMs = 50;
 
-async function timeOf(run: () => Promise<unknown>): Promise<number> {
+function timeOf(run: () => unknown): number {
   const times: number[] = [];
   // What else the machine does only adds to a time: the least of several is the model's own.
   for (let total = 0; total < trialMs && times.length < 9; total += times.at(-1) ?? 0) {
     const startMs = performance.now();
-    await run();
+    run();
     times.push(performance.now() - startMs);
   }
   return Math.min(...times);

@@ -81,7 +81,7 @@ async function loadScorer(
   const model = settings.config.models[index];
   if (model === undefined) throw new Error(`There is no model ${index}`);
   const loaded = await loadModel(model, { root: settings.root, log: parts.log });
-  const { sharesRuns } = await tryModel(loaded);
+  const { sharesRuns } = tryModel(loaded);
   const batching = { sharesRuns, waitingMax, rowsMax: settings.batchRowsMax };
   return { scorer: new InlineScorer(loaded, { batching, collector }), ready: { kind: 'ready', sharesRuns } };
 }

@@ -10,10 +10,16 @@ export function jsonBody(
   tensors: readonly Tensor[],
   texts: readonly string[] = [],
 ): string | Uint8Array {
-  const ascii = tensors.every(({ name, type }) => type !== 'string' && isAscii(name)) && texts.every(isAscii);
+  let ascii = texts.every(isAscii);
+  for (const { name, type } of tensors) ascii &&= type !== 'string' && isAscii(name);
   return ascii ? written.asciiText() : Uint8Array.from(written.view());
 }
 
+/** Says whether a text is ASCII without control characters. */
 function isAscii(text: string): boolean {
-  return /^[\x20-\x7e]*$/.test(text);
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at);
+    if (unit < 32 || unit > 126) return false;
+  }
+  return true;
 }

@@ -31,25 +31,23 @@ export function parseScoreBody(body: Uint8Array, model: ScoredModel): ParsedRequ
 
 function inputNamed({ signature }: ScoredModel, name: string): TensorSpec | undefined {
   const { inputs } = signature;
-  const named = inputs.find((input) => input.name === name);
-  if (named !== undefined || inputs.length !== 1) return named;
+  for (const input of inputs) if (input.name === name) return input;
+  if (inputs.length !== 1) return undefined;
   return (inputAliases as readonly string[]).includes(name) ? inputs[0] : undefined;
 }
 
 const quote = 34;
 const comma = 44;
 const colon = 58;
+const backslash = 92;
 const openBrace = 123;
 const closeBrace = 125;
 
 /** Answers are written one at a time and copied when they are complete, so all can share the room. */
 const text = new TextBuffer(64 * 1024);
 
-/** Nothing in it needs an escape. */
-const plainName = /^[\w .:/-]*$/;
-
 function writeName(name: string): void {
-  if (plainName.test(name)) {
+  if (isPlain(name)) {
     text.byte(quote);
     text.ascii(name);
     text.byte(quote);
@@ -57,12 +55,23 @@ function writeName(name: string): void {
   text.byte(colon);
 }
 
+/** Says whether nothing in a name needs an escape. */
+function isPlain(name: string): boolean {
+  for (let at = 0; at < name.length; at += 1) {
+    const unit = name.charCodeAt(at);
+    if (unit < 32 || unit > 126 || unit === quote || unit === backslash) return false;
+  }
+  return true;
+}
+
 /** Writes `{"<output>": …}` for all outputs. */
 export function writeScoreAnswer(outputs: readonly Tensor[]): Answer {
   text.clear();
   text.byte(openBrace);
-  for (const [index, output] of outputs.entries()) {
-    if (index > 0) text.byte(comma);
+  let isFirst = true;
+  for (const output of outputs) {
+    if (!isFirst) text.byte(comma);
+    isFirst = false;
     writeName(output.name);
     writeNested(text, output);
   }

@@ -165,7 +165,6 @@ function toScriptModel(path: string, loaded: OnnxModel): ScriptModel {
     version,
     path,
     signature,
-    run: async (inputs) =>
-      toRecord(await loaded.run(signature.inputs.map((input) => toTensor(input, inputs[input.name])))),
+    run: async (inputs) => toRecord(loaded.run(signature.inputs.map((input) => toTensor(input, inputs[input.name])))),
   };
 }

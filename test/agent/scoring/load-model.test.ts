@@ -36,6 +36,6 @@ test.each<[string, unknown, string, boolean]>([
   };
   const loaded = await loadModel(model, { root: folder.path, log });
   const length = optimized ? 3 : 2;
-  const [y] = await loaded.run([{ name: 'x', type: 'float32', shape: [length], data: new Float32Array(length) }]);
+  const [y] = loaded.run([{ name: 'x', type: 'float32', shape: [length], data: new Float32Array(length) }]);
   expect(y?.shape).toEqual([length]);
 });

@@ -1,6 +1,6 @@
 import { registerHooks } from 'node:module';
 
-// Preloaded (`node --import`) into the server that inference is compared with: it finds this in place of ONNX Runtime. What it
+// Preloaded (`node --import`) into the server that inference is compared with: it finds this in place of ONNX Runtime's native side. What it
 // gives has the names, types and shapes of the perceptron's answers, and the same values for every row.
 
 const source = `
@@ -12,27 +12,22 @@ const probabilities = (rows) => ({
 });
 const answer = (rows) => ({ label: label(rows), probabilities: probabilities(rows) });
 const answers = Array.from({ length: 257 }, (_, rows) => answer(rows));
-export const env = { versions: { node: 'constant' } };
-export class Tensor {
-  constructor(type, data, dims) {
-    Object.assign(this, { type, data, dims });
-  }
-}
-export class InferenceSession {
-  inputNames = ['pixels'];
-  outputNames = ['label', 'probabilities'];
-  static async create() {
-    return new InferenceSession();
-  }
-  async run({ pixels }) {
+class InferenceSession {
+  inputMetadata = [{ name: 'pixels' }];
+  outputMetadata = [{ name: 'label' }, { name: 'probabilities' }];
+  loadModel() {}
+  run({ pixels }) {
     return answers[pixels.dims[0]];
   }
+  dispose() {}
 }
+export const binding = { InferenceSession };
+export const initOrt = () => undefined;
 `;
 
 registerHooks({
   resolve: (specifier, context, next) =>
-    specifier === 'onnxruntime-node'
+    specifier === 'onnxruntime-node/dist/binding.js'
       ? { url: 'constant:runtime', format: 'module', shortCircuit: true }
       : next(specifier, context),
   load: (url, context, next) =>
