@@ -1,48 +1,12 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { runFerry } from '../../ferry.ts';
-import { killedFerry } from '../killed-ferry.ts';
-import { Random } from '../../random.ts';
-import { type Behaviour, openRolloutRig, type RolloutRig } from './rollout-rig.ts';
+import { addDevices, startRollout as start } from './rollout-command.ts';
+import { type Behaviour, openRolloutRig } from './rollout-rig.ts';
 
 // Each test starts `ferry` several times.
 vi.setConfig({ testTimeout: 120_000 });
 
 const good: Behaviour = () => ({ code: 200 });
-
-/** Adds devices with a tag `ring` each: as many as are wanted of each ring. */
-async function addDevices(rig: RolloutRig, rings: Readonly<Record<string, number>>): Promise<string[]> {
-  const rows = Object.entries(rings).flatMap(([ring, count]) =>
-    Array.from({ length: count }, (_, index) => `${ring}-${index},${ring}`),
-  );
-  const file = join(rig.folder, 'devices.csv');
-  await writeFile(file, `deviceId,ring\n${rows.join('\n')}\n`);
-  const run = await runFerry(['edge', 'device', 'import', file, '--json'], { cwd: rig.folder });
-  expect(run.stderr).toBe('');
-  expect(JSON.parse(run.stdout)).toMatchObject({ added: rows.length });
-  return rows.map((row) => row.slice(0, row.indexOf(',')));
-}
-
-function start(rig: RolloutRig, version: number, ...more: readonly string[]) {
-  const stages = more.includes('--stage') ? [] : ['--stage', 'ring=canary bake=0s', '--stage', '100% bake=0s name=all'];
-  const scope = "tags.ring IN ['canary', 'rest']";
-  return runFerry(
-    [
-      'edge',
-      'rollout',
-      'start',
-      'digits',
-      '--image',
-      `digits:${version}`,
-      '--target-condition',
-      scope,
-      ...stages,
-      ...more,
-    ],
-    { cwd: rig.folder },
-  );
-}
 
 test('ferry edge rollout brings an image to all devices, ring by ring, and leaves one deployment', async () => {
   await using rig = await openRolloutRig();
@@ -145,35 +109,4 @@ test('a device that was away gets what is right when it is back, in whatever sta
   await rig.connect(['canary-1', 'rest-1'], good);
   await expect.poll(() => Object.keys(rig.running()).toSorted()).toEqual(ids.toSorted());
   expect(rig.everRan.get('rest-1')).toEqual(new Set([rig.reference(2)]));
-});
-
-test('a rollout that is killed again and again ends as one that was not', { timeout: 120_000 }, async () => {
-  await using rig = await openRolloutRig(4);
-  const seed = Number(process.env['KILL_SEED'] ?? 7);
-  const random = new Random(seed);
-  const kills = Number(process.env['KILL_POINTS'] ?? 6);
-  const ids = await addDevices(rig, { canary: 1, rest: 2 });
-  await rig.connect(ids, (image) => (image === rig.reference(3) ? { code: 500, description: 'no' } : { code: 200 }));
-  expect((await start(rig, 1)).code).toBe(0);
-  for (const [version, wanted] of [
-    [2, 2],
-    [3, 2],
-    [4, 4],
-  ] as const) {
-    const args = ['edge', 'rollout', 'start', 'digits', '--image', `digits:${version}`];
-    const stages = ['--stage', 'ring=canary bake=0s', '--stage', '100% bake=0s name=all'];
-    const scope = ['--target-condition', "tags.ring IN ['canary', 'rest']"];
-    for (let kill = 0; kill < kills / 3; kill += 1) {
-      const delayMs = random.below(4000);
-      await killedFerry([...args, ...scope, ...stages], { cwd: rig.folder, delayMs });
-    }
-    const found = await runFerry(['edge', 'rollout', 'list', '--json'], { cwd: rig.folder });
-    const latest = (JSON.parse(found.stdout) as { image: string }[])[0];
-    const begun = latest?.image === `digits:${version}`;
-    const end = begun
-      ? await runFerry(['edge', 'rollout', 'resume', 'digits'], { cwd: rig.folder })
-      : await start(rig, version);
-    expect([version, end.code, seed]).toEqual([version, version === 3 ? 1 : 0, seed]);
-    await expect.poll(() => new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(wanted)]));
-  }
 });
