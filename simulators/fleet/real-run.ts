@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hub } from '../hub/hub.ts';
 import { configurationsOf, makeDeployments } from './deployment.ts';
 import { freePorts } from './free-ports.ts';
-import { type DeviceSummary, LightProcess } from './light-process.ts';
+import { type DeviceSummary, LightProcess, type LightStart } from './light-process.ts';
 import { Observer } from './observer.ts';
 import type { FleetOptions } from './options.ts';
 import { type DeviceProfile, makeProfiles } from './profiles.ts';
@@ -13,6 +13,8 @@ import { type FleetReport, fleetReport } from './report.ts';
 
 /** Devices that are switched on in a second: about as many as one machine signs in, with the hub on it too. */
 const startedPerSecond = 100;
+/** Devices that one process is for: it has one thread, and this many take up changes within seconds. */
+const devicesPerProcess = 2_500;
 /** Devices that send rows in a second, on average. */
 const uploadsPerSecond = 10;
 const uploadEveryMinMs = 8_000;
@@ -48,7 +50,7 @@ export async function runReally(
   await using registry = realAgents === 0 ? undefined : await openRegistry(folder);
   const names = registry && (await pushImages(registry.host, options.deployments));
   const plan = makeDeployments({ count: options.deployments, firstMs: 0, endMs: durationMs, images: names });
-  await using lights = await LightProcess.start(
+  await using lights = await startLights(
     { mode: 'real', images: plan.images, caFile: certificates.caFile },
     profiles.map((profile, index) => ({ ...profile, connectionString: light[index]?.connectionString ?? '' })),
   );
@@ -88,12 +90,23 @@ export async function runReally(
     options,
     observer,
     unconverged,
-    summaries: await end(lights),
+    summaries: (await Promise.all(lights.processes.map(end))).flat(),
     stored: await readStored(storage),
     throttled: hub.parts.throttles.refused,
     real: real.map(({ deviceId }) => deviceId),
     tookMs,
   });
+}
+
+/** Starts the light devices, in as many processes as they take. */
+async function startLights(start: LightStart, devices: Parameters<typeof LightProcess.start>[1]) {
+  await using cleanup = new AsyncDisposableStack();
+  const processes: LightProcess[] = [];
+  for (let at = 0; at < devices.length; at += devicesPerProcess) {
+    processes.push(cleanup.use(await LightProcess.start(start, devices.slice(at, at + devicesPerProcess))));
+  }
+  const started = cleanup.move();
+  return { processes, [Symbol.asyncDispose]: () => started.disposeAsync() };
 }
 
 function profilesOf(

@@ -1,5 +1,8 @@
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { Workspace } from '../../../cloud/workspace/workspace.ts';
 import { runFerry } from '../../ferry.ts';
+import { temporaryFolder } from '../../temporary-folder.ts';
 import { addDevices, startRollout as start } from './rollout-command.ts';
 import { type Behaviour, openRolloutRig } from './rollout-rig.ts';
 
@@ -7,6 +10,10 @@ import { type Behaviour, openRolloutRig } from './rollout-rig.ts';
 vi.setConfig({ testTimeout: 120_000 });
 
 const good: Behaviour = () => ({ code: 200 });
+
+/** A metric in the hub's own language: agents whose module was started again. */
+const restarted =
+  "SELECT * FROM devices.modules WHERE moduleId = '$edgeAgent' AND properties.reported.modules.digits.restartCount > 0";
 
 test('ferry edge rollout brings an image to all devices, ring by ring, and leaves one deployment', async () => {
   await using rig = await openRolloutRig();
@@ -30,6 +37,7 @@ test.each<[string, Behaviour, readonly string[]]>([
   ['is slow', () => ({ code: 200, scoring: { requests: 50, errors: 0, p95Ms: 900 } }), ['--latency-ms-max', '100']],
   ['fails requests', () => ({ code: 200, scoring: { requests: 50, errors: 9 } }), ['--error-rate-max', '0.05']],
   ['restarts', () => ({ code: 200, restartCount: 5 }), []],
+  ['breaks a metric of the rollout', () => ({ code: 200, restartCount: 1 }), ['--metric', `restarted=${restarted}`]],
 ])('a version that %s is halted in its first stage and taken back by itself', async (_what, bad, gate) => {
   await using rig = await openRolloutRig();
   const ids = await addDevices(rig, { canary: 2, rest: 3 });
@@ -98,6 +106,24 @@ test('a rollout waits for a person where that is wanted, pauses, goes on, and ca
   expect(JSON.parse((await by('abort')).stdout)).toMatchObject({ phase: 'aborted' });
   await expect.poll(() => rig.running()).toEqual({});
   expect((await by('pause')).stderr).toContain('it is aborted, one under way was wanted');
+});
+
+test('a rollout goes on from another machine, with another workspace', async () => {
+  await using rig = await openRolloutRig();
+  const ids = await addDevices(rig, { canary: 1, rest: 1 });
+  await rig.connect(ids, good);
+  expect((await start(rig, 1, '--no-wait')).code).toBe(0);
+  await using elsewhere = await temporaryFolder();
+  using made = await Workspace.create(elsewhere.path, { name: 'lab' });
+  const caFile = join(rig.folder, 'certificates', 'ca.pem');
+  await made.setEndpoints(
+    { hub: rig.hub.hostName, caFile },
+    { hubConnectionString: rig.hub.connectionStrings.iothubowner },
+  );
+  const run = await runFerry(['edge', 'rollout', 'resume', 'digits', '--json'], { cwd: elsewhere.path });
+  expect(run.stderr).toContain('stage 2 of 2 "all"');
+  expect(JSON.parse(run.stdout)).toMatchObject({ phase: 'done', image: 'digits:1', touched: 2 });
+  expect(rig.running()).toEqual({ 'canary-0': rig.reference(1), 'rest-0': rig.reference(1) });
 });
 
 test('a device that was away gets what is right when it is back, in whatever stage the rollout is', async () => {
