@@ -6,14 +6,14 @@ import { runFerry } from '../../ferry.ts';
 import { addDevices, rolloutArguments, startRollout } from './rollout-command.ts';
 import { openRolloutRig, type RolloutRig } from './rollout-rig.ts';
 
-/** At how many of its steps each of the two rollouts is killed, evenly over all; `all` takes minutes. */
-const points =
-  process.env['KILL_POINTS'] === 'all' ? Number.POSITIVE_INFINITY : Number(process.env['KILL_POINTS'] ?? 4);
+/** At how many of its steps each of the two rollouts is killed, evenly over all: a number, or `all`. */
+const given = process.env['ROLLOUT_KILL_POINTS'] ?? '4';
+const points = given === 'all' ? Number.POSITIVE_INFINITY : Number(given);
 const killer = `--import=${fileURLToPath(new URL('./kill-at-process.ts', import.meta.url))}`;
 const bad = 3;
 const timeout = Number.isFinite(points) ? 300_000 : 3_600_000;
 
-test(`a rollout that is killed at its steps, ${points} of them, ends as one that was not`, { timeout }, async () => {
+test(`a rollout that is killed at its steps (${given} of each) ends as one that was not`, { timeout }, async () => {
   await using rig = await openRolloutRig(4);
   const ids = await addDevices(rig, { canary: 1, rest: 2 });
   await rig.connect(ids, (image) => (image === rig.reference(bad) ? { code: 500, description: 'no' } : { code: 200 }));
