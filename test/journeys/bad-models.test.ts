@@ -60,7 +60,7 @@ test('a rollout in four stages halts each kind of bad model on the first real de
   const rollOut = async (version: number, ...more: readonly string[]) => {
     const what = ['--image', `digits:${version}`, '--file', file, '--target-condition', scope, ...more];
     const run = await runFerry(['edge', 'rollout', 'start', 'digits', ...what, '--json'], { cwd: rig.folder });
-    expect(run.stdout, run.stderr).not.toBe('');
+    if (run.stdout === '') throw new Error(run.stderr);
     return { code: run.code, ...(JSON.parse(run.stdout) as Halted) };
   };
   const good = await putVersion(rig, 2, '');
@@ -71,7 +71,7 @@ test('a rollout in four stages halts each kind of bad model on the first real de
     const version = 3 + index;
     const bad = await putVersion(rig, version, does);
     const run = await rollOut(version, ...stages.flatMap((stage) => ['--stage', stage]), ...gate);
-    expect(run, kind).toMatchObject({ code: 1, phase: 'halted', stage: { number: 1, of: 4 }, touched: 1 });
+    expect({ ...run, kind }).toMatchObject({ kind, code: 1, phase: 'halted', stage: { number: 1, of: 4 }, touched: 1 });
     expect(run.failed).toEqual(['canary-0']);
     const tookMs = Date.parse(run.phaseSince) - Date.parse(run.startedAt);
     process.stdout.write(

@@ -20,7 +20,7 @@ const stepping: Request = (...given) => {
   step();
   return request(...given).prependOnceListener('response', step);
 };
-https.request = stepping as typeof https.request;
+https.request = stepping;
 syncBuiltinESMExports();
 
 const statements = Object.getPrototypeOf(new Database(':memory:').prepare('SELECT 1')) as {
