@@ -28,6 +28,7 @@ const worldSchema = z.object({
 const fleetSchema = z.object({
   devices: z.coerce.number().int().positive(),
   seed: z.coerce.number().int().nonnegative(),
+  real: z.coerce.number().int().nonnegative().default(0),
   virtual: z.boolean().default(false),
   minutes: z.coerce.number().positive(),
   deployments: z.coerce.number().int().positive(),
@@ -71,16 +72,18 @@ async function main(args: readonly string[]): Promise<number> {
     .requiredOption('--minutes <minutes>', 'how long it takes by the clock of the fleet')
     .requiredOption('--deployments <count>', 'how many')
     .requiredOption('--failing <percent>', 'devices with which something is wrong at any time')
+    .option('--real <count>', 'real agents beside them (default: none)')
     .option('--virtual', 'time is only counted')
     .option('--outage <minutes>', 'the hub is out in the middle, for so long')
     .option('--s1-units <units>', 'throttles as of so many units of tier S1 (default: none)')
     .action(async (given: unknown) => {
-      const { devices, seed, virtual, minutes, deployments, failing, outage, s1Units } = fleetSchema.parse(given);
+      const { devices, seed, real, virtual, minutes, deployments, failing, outage, s1Units } = fleetSchema.parse(given);
       const { runFleet } = await import('./fleet/run.ts');
       const durationMs = Math.round(minutes * 60_000);
       await runFleet({
         devices,
         seed,
+        realAgents: real,
         virtual,
         durationMs,
         deployments,

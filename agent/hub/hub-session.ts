@@ -91,9 +91,10 @@ export class HubSession implements HubLink {
       client.on('connect', handlers.onChanged);
       twin.on('error', handlers.onLost);
       // A patch that the SDK merged into its copy may be wrong where there are arrays, so it only says that there is one. The
-      // SDK also calls this after each read of the whole, with the whole.
+      // SDK also calls this after each read of the whole, with the whole, and once because this was set, with what it had then.
+      const before: unknown = twin.properties.desired;
       twin.on('properties.desired', (patch: unknown) => {
-        if (patch !== twin.properties.desired) handlers.onChanged();
+        if (patch !== before && patch !== twin.properties.desired) handlers.onChanged();
       });
       client.onMethod(anyMethod, (request, response) => {
         if (request !== undefined && response !== undefined) handlers.onMethod(request, response);

@@ -9,6 +9,7 @@ import { askPlatformOnce } from './one-platform.ts';
 import { PipeHub } from './pipe-hub.ts';
 import { type Images, imageSchema, type Profile, profileSchema } from './profile.ts';
 import { systemTimeline, VirtualTimeline } from './timeline.ts';
+import { Turns } from './turns.ts';
 
 /** What comes on standard input, a JSON object a line: `start`, any number of `devices`, `run`; then answers, or `stop`. */
 const startSchema = z.object({
@@ -26,6 +27,8 @@ type Start = z.infer<typeof startSchema>;
 
 /** How long virtual time goes on after the devices are told to end, in milliseconds. */
 const endingMs = 60_000;
+/** Devices that connect at the same time: where the machine is slow, more of them would only run into their deadlines. */
+const connectingMax = 64;
 /** Devices that one line tells about. */
 const summariesPerLine = 500;
 
@@ -95,10 +98,11 @@ async function live(
     import('../hub/clock-skew.ts'),
     import('../../shared/edge/connection-string.ts'),
   ]);
+  const connecting = new Turns(connectingMax);
   const linkOf = (profile: Profile, { network }: { readonly network: LightNetwork }): Link => ({
     openSession: async (identity, handlers, signal) => {
       if (!network.isUp) throw new Error('the network is down');
-      const session = await HubSession.open(identity, handlers, signal);
+      const session = await connecting.run(() => HubSession.open(identity, handlers, signal));
       const callOff = network.onDown(() => handlers.onLost(new Error('the network is down')));
       return Object.assign(session, { [Symbol.asyncDispose]: disposeBoth(session, callOff) });
     },

@@ -10,7 +10,14 @@ export interface Timeline extends Clock {
 export const systemTimeline: Timeline = {
   ...systemClock,
   at: (monotonicMs, work) => {
-    const timer = setTimeout(() => void work(), Math.max(0, monotonicMs - systemClock.monotonicMs()));
+    let timer: NodeJS.Timeout | undefined;
+    const wait = (): void => {
+      const leftMs = monotonicMs - systemClock.monotonicMs();
+      // A timer may ring a little early: what is done then would find that it is not yet time.
+      if (leftMs > 0 || timer === undefined) timer = setTimeout(wait, Math.max(0, Math.ceil(leftMs)));
+      else void work();
+    };
+    wait();
     return () => clearTimeout(timer);
   },
 };

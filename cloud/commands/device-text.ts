@@ -16,6 +16,8 @@ export interface DeviceDocument {
   readonly deployments: Readonly<Record<string, string>>;
   /** By module: `name:version` of its image where the workspace knows it, else its reference. */
   readonly versions?: Readonly<Record<string, string>>;
+  /** Versions of its desired properties: the one that the hub has for it, and the one that it has attempted last. */
+  readonly generation?: { readonly desired: number; readonly attempted: number | undefined };
   readonly outcome?: DeviceReport['outcome'];
   readonly modules?: DeviceReport['modules'];
   readonly bufferedRows?: number;
@@ -41,6 +43,7 @@ export function documentOf(
     deployments: report?.deployments ?? {},
     ...(report && {
       versions: Object.fromEntries(images) as Record<string, string>,
+      generation: { desired: report.desiredVersion, attempted: report.attemptedVersion },
       outcome: report.outcome,
       modules: report.modules,
       bufferedRows: report.bufferedRows,
@@ -58,13 +61,22 @@ export function deviceTable(devices: readonly DeviceDocument[]): string {
     device.state,
     tagsText(device.tags),
     appliedOf(device.deployments),
+    generationText(device.generation),
     Object.values(device.versions ?? {}).join(', '),
     device.bufferedRows ?? '',
     device.lastUpload ?? '',
     device.clockSkewSeconds ?? '',
   ]);
-  const heads = ['device', 'connected', 'state', 'tags', 'deployment', 'version', 'rows', 'last upload', 'skew s'];
+  const of = ['deployment', 'generation', 'version'];
+  const heads = ['device', 'connected', 'state', 'tags', ...of, 'rows', 'last upload', 'skew s'];
   return table(heads, rows);
+}
+
+/** Says which generation of its desired properties a device is at: `4`, or `3 of 4` while it has not attempted the last one. */
+export function generationText(generation: DeviceDocument['generation']): string {
+  if (generation === undefined) return '';
+  const { desired, attempted = 0 } = generation;
+  return attempted === desired ? String(desired) : `${attempted} of ${desired}`;
 }
 
 /** What is said where no device is found. */

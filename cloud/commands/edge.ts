@@ -12,7 +12,15 @@ import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { addPlan } from './edge-plan.ts';
 import { type DeviceReport, deviceReportOf, deviceReportsOf } from '../deploy/iotedge/device-report.ts';
 import { imageNames } from '../fleet/image-names.ts';
-import { appliedOf, type DeviceDocument, deviceTable, documentOf, noDeviceText, tagsText } from './device-text.ts';
+import {
+  appliedOf,
+  type DeviceDocument,
+  deviceTable,
+  documentOf,
+  generationText,
+  noDeviceText,
+  tagsText,
+} from './device-text.ts';
 import { addFleetVerbs, addImport } from './fleet.ts';
 import { addRolloutVerbs } from './rollout.ts';
 
@@ -193,6 +201,7 @@ function describeDevice(
       'last upload': document.lastUpload,
       'clock ahead of the hub': document.clockSkewSeconds === undefined ? undefined : `${document.clockSkewSeconds} s`,
       deployment: report && appliedOf(report.deployments),
+      generation: generationText(document.generation) || undefined,
       outcome: report?.outcome && `${report.outcome.code} ${report.outcome.description}`.trim(),
       modules: modules.map(([name, { runtimeStatus }]) => `${name}: ${runtimeStatus}`).join('\n') || undefined,
       'connection string': showConnectionString === true ? connectionString : undefined,

@@ -20,6 +20,14 @@ export const fleetReportSchema = z.object({
       seconds: z.object({ p50: count, p90: count, p99: count, max: count }).optional(),
     }),
   ),
+  /** Of the devices, those that are real agents, and how they did with the last deployment. */
+  realAgents: z
+    .object({
+      devices: count,
+      onRightVersion: count,
+      seconds: z.object({ p50: count, p90: count, p99: count, max: count }).optional(),
+    })
+    .optional(),
   /** Devices that are as the last deployment says at the end; others are named. */
   onRightVersion: count,
   wrongVersion: z.array(z.string()),
@@ -50,7 +58,7 @@ export type FleetReport = z.infer<typeof fleetReportSchema>;
 
 /** Lays out a report for people. */
 export function fleetText(report: FleetReport): string {
-  const { rows, bytes, retries, hub, troubles } = report;
+  const { rows, bytes, retries, hub, troubles, realAgents } = report;
   const deployments = report.deployments.map(({ id, atSeconds, converged, seconds }) => [
     id,
     secondsText(atSeconds),
@@ -63,8 +71,11 @@ export function fleetText(report: FleetReport): string {
   const summary = fields({
     fleet: `${report.devices} devices, seed ${report.seed}, ${secondsText(report.seconds)} of ${report.mode} time`,
     'right version': `${report.onRightVersion} of ${report.devices}${named(report.wrongVersion)}`,
+    'real agents':
+      realAgents &&
+      `${realAgents.onRightVersion} of ${realAgents.devices} on the right version, the last after ${secondsText(realAgents.seconds?.max ?? 0)}`,
     rows: `${rows.collected} collected = ${rows.uploaded} uploaded + ${rows.buffered} buffered + ${rows.dropped} dropped; ${rows.lost} lost`,
-    ledgers: `${report.ledgers.equal} of ${report.devices} equal${named(report.ledgers.unequal)}`,
+    ledgers: `${report.ledgers.equal} of ${lightOf(report)} equal${named(report.ledgers.unequal)}`,
     troubles: `${troubles.crashes} crashes, ${troubles.powerCuts} power cuts`,
     retries: `${retries.connections} connections, ${retries.pulls} pulls, ${retries.uploads} uploads, ${retries.messages} messages, ${retries.throttled} throttled`,
     bytes: `${bytesText(bytes.pulled)} pulled, ${bytesText(bytes.uploaded)} uploaded, ${bytesText(bytes.received)} from and ${bytesText(bytes.sent)} to the hub`,
@@ -75,14 +86,20 @@ export function fleetText(report: FleetReport): string {
 }
 
 /** Says what is wrong with how a fleet ended; nothing when nothing is. */
-export function failureOf({ devices, onRightVersion, rows, ledgers }: FleetReport): FerryError | undefined {
+export function failureOf(report: FleetReport): FerryError | undefined {
+  const { devices, onRightVersion, rows, ledgers } = report;
   const wrong = [
     ...(onRightVersion === devices ? [] : [`${devices - onRightVersion} devices are not as deployed`]),
     ...(rows.lost === 0 ? [] : [`${rows.lost} rows are lost`]),
-    ...(ledgers.unequal.length === 0 ? [] : [`ledgers of ${devices - ledgers.equal} devices are not equal`]),
+    ...(ledgers.unequal.length === 0 ? [] : [`ledgers of ${lightOf(report) - ledgers.equal} devices are not equal`]),
   ];
   if (wrong.length === 0) return undefined;
   return new FerryError('CHECK_FAILED', `Cannot call the fleet well: ${wrong.join(', ')}; none was wanted`);
+}
+
+/** Counts the light devices: they alone collect rows. */
+function lightOf({ devices, realAgents }: FleetReport): number {
+  return devices - (realAgents?.devices ?? 0);
 }
 
 function named(ids: readonly string[]): string {

@@ -10,6 +10,7 @@ import { failureOf, fleetReportSchema, fleetText } from './fleet-report-text.ts'
 interface FleetFlags {
   readonly devices: number;
   readonly seed: number;
+  readonly real?: number;
   readonly virtual?: boolean;
   readonly days?: number;
   readonly minutes?: number;
@@ -30,7 +31,7 @@ export function addFleet(noun: Command): void {
   const verb = noun
     .command('fleet')
     .description("let many devices without hardware run the agent's code, deploy to them, and report how that went")
-    .option('--devices <count>', 'how many', positiveInteger, 100)
+    .option('--devices <count>', 'how many light ones', positiveInteger, 100)
     .option(
       '--seed <seed>',
       'of all that is left to chance: with --virtual the same seed gives the same report',
@@ -38,6 +39,7 @@ export function addFleet(noun: Command): void {
       1,
     )
     .option('--virtual', 'count time instead of waiting for it, with a hub that lives in the same time')
+    .option('--real <count>', 'real agents beside them, as processes of this machine', positiveInteger)
     .option('--days <days>', 'how long, by the clock of the fleet (default with --virtual: 1)', positiveNumber)
     .option('--minutes <minutes>', 'the same; without --virtual it is the longest (default: 5)', positiveNumber)
     .option('--deployments <count>', 'how many, one after the other', positiveInteger, 1)
@@ -53,9 +55,12 @@ export function addFleet(noun: Command): void {
 }
 
 function argumentsOf(flags: FleetFlags): string[] {
-  const { devices, seed, virtual = false, days, deployments, failing, outage, s1Units } = flags;
+  const { devices, seed, real, virtual = false, days, deployments, failing, outage, s1Units } = flags;
   if (days !== undefined && flags.minutes !== undefined) {
     throw new FerryError('USAGE', 'Cannot take --days and --minutes: one of them was wanted');
+  }
+  if (real !== undefined && virtual) {
+    throw new FerryError('USAGE', 'Cannot take --real with --virtual: real agents live in real time');
   }
   if (outage !== undefined && !virtual) {
     throw new FerryError('USAGE', 'Cannot take --outage without --virtual: a fleet in virtual time was wanted', {
@@ -75,6 +80,7 @@ function argumentsOf(flags: FleetFlags): string[] {
     String(deployments),
     '--failing',
     String(failing),
+    ...(real === undefined ? [] : ['--real', String(real)]),
     ...(virtual ? ['--virtual'] : []),
     ...(outage === undefined ? [] : ['--outage', String(outage)]),
     ...(s1Units === undefined ? [] : ['--s1-units', String(s1Units)]),

@@ -23,6 +23,8 @@ export function makeDeployments(options: {
   readonly count: number;
   readonly firstMs: number;
   readonly endMs: number;
+  /** Names of the images, where there are any. @default ones that light devices alone can pull */
+  readonly images?: readonly string[] | undefined;
 }): {
   readonly deployments: readonly Deployment[];
   readonly images: Readonly<Record<string, ImageFacts>>;
@@ -32,7 +34,7 @@ export function makeDeployments(options: {
   const deployments = Array.from({ length: count }, (_, index) => ({
     id: `fleet-${index + 1}`,
     atMs: Math.floor(firstMs + index * everyMs),
-    image: imageOf(index + 1),
+    image: options.images?.[index] ?? imageOf(index + 1),
   }));
   return { deployments, images: Object.fromEntries(deployments.map(({ image }) => [image, imageFacts])) };
 }
@@ -41,14 +43,39 @@ function imageOf(version: number): string {
   return `registry.example/fleet/model@sha256:${String(version).padStart(64, '0')}`;
 }
 
+/** The devices that a configuration means, and the port on which they score. */
+interface Place {
+  readonly targetCondition: string;
+  readonly priority: number;
+  readonly port: number;
+}
+
+/** The port that a scoring image exposes, and on a device of its own listens on. */
+const scoringPort = 5001;
+
 /**
- * Gives the content of a deployment to all devices, as the hub takes it.
+ * Gives the content of a deployment to all devices, as the hub takes it. Those that share a machine are given it by themselves, before all others,
+ * each with a port of its own. What comes first is to be made first.
+ * @param order of the deployment among the others, from 0
+ * @param ports by device
  * @see https://learn.microsoft.com/azure/iot-edge/module-edgeagent-edgehub
  */
-export function configurationOf({ id, image }: Deployment, priority: number) {
+export function configurationsOf(
+  deployment: Deployment,
+  order: number,
+  ports: ReadonlyMap<string, number> = new Map(),
+) {
+  const own = [...ports].map(([deviceId, port]) => ({
+    ...configurationOf(deployment, { targetCondition: `deviceId = '${deviceId}'`, priority: 2 * order + 2, port }),
+    id: `${deployment.id}-${deviceId}`,
+  }));
+  return [...own, configurationOf(deployment, { targetCondition: '*', priority: 2 * order + 1, port: scoringPort })];
+}
+
+function configurationOf({ id, image }: Deployment, { targetCondition, priority, port }: Place) {
   const createOptions = JSON.stringify({
-    ExposedPorts: { '5001/tcp': {} },
-    HostConfig: { PortBindings: { '5001/tcp': [{ HostPort: '5001' }] } },
+    ExposedPorts: { [`${scoringPort}/tcp`]: {} },
+    HostConfig: { PortBindings: { [`${scoringPort}/tcp`]: [{ HostPort: String(port) }] } },
   });
   const system = (name: string) => ({
     type: 'docker',
@@ -68,7 +95,7 @@ export function configurationOf({ id, image }: Deployment, priority: number) {
   return {
     id,
     priority,
-    targetCondition: '*',
+    targetCondition,
     content: { modulesContent: { $edgeAgent: { 'properties.desired': agent } } },
   };
 }

@@ -1,7 +1,10 @@
 /** How a fleet is simulated. */
 export interface FleetOptions {
+  /** Light devices. */
   readonly devices: number;
   readonly seed: number;
+  /** Real agents beside them, as processes of this machine; none in virtual time. @default 0 */
+  readonly realAgents?: number | undefined;
   /** Whether time is only counted, and the hub lives in it; else devices connect to a hub by MQTT. */
   readonly virtual: boolean;
   /** How long it takes by the fleet's clock, in milliseconds; a run in real time ends as soon as all devices are as deployed. */

@@ -1,21 +1,20 @@
-import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createLogger } from '../../shared/log.ts';
-import { openCertificates } from '../certificates.ts';
-import { startHub } from '../hub/hub.ts';
-import { startStorage } from '../world/azurite.ts';
-import { configurationOf, makeDeployments } from './deployment.ts';
-import { type DeviceSummary, LightProcess } from './light-process.ts';
+import type { Hub } from '../hub/hub.ts';
+import { configurationsOf, makeDeployments } from './deployment.ts';
+import { freePorts } from './free-ports.ts';
+import { type DeviceSummary, LightProcess, type LightStart } from './light-process.ts';
 import { Observer } from './observer.ts';
 import type { FleetOptions } from './options.ts';
-import { makeProfiles } from './profiles.ts';
-import { countRows, type FleetReport, fleetReport, type StoredRows } from './report.ts';
+import { type DeviceProfile, makeProfiles } from './profiles.ts';
+import { RealAgents } from './real-agents.ts';
+import { pushImages } from './real-images.ts';
+import { openRegistry, openWorld, readStored } from './real-world.ts';
+import { type FleetReport, fleetReport } from './report.ts';
 
 /** Devices that are switched on in a second: about as many as one machine signs in, with the hub on it too. */
 const startedPerSecond = 100;
+/** Devices that one process is for: it has one thread, and this many take up changes within seconds. */
+const devicesPerProcess = 2_500;
 /** Devices that send rows in a second, on average. */
 const uploadsPerSecond = 10;
 const uploadEveryMinMs = 8_000;
@@ -27,40 +26,39 @@ const connectTimeoutMs = 120_000;
 /**
  * Runs a fleet against an IoT Hub and a storage account of its own, by MQTT and HTTPS, in the machine's time: until all devices are as the last
  * deployment says, or the time is over.
+ * @throws the signal's reason when it is aborted; what was started has ended then
  */
-export async function runReally(options: FleetOptions, onProgress: (text: string) => void): Promise<FleetReport> {
-  const { devices, seed, durationMs, failingShare } = options;
+export async function runReally(
+  options: FleetOptions,
+  onProgress: (text: string) => void,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<FleetReport> {
+  const { durationMs, realAgents = 0 } = options;
   await using world = await openWorld(options);
-  const { hub, storage, certificates } = world;
+  const { hub, storage, certificates, folder } = world;
   const beganMs = performance.now();
   const nowMs = (): number => performance.now() - beganMs;
   const observer = new Observer(hub.parts, { nowMs });
-  const uploadEveryMs = Math.max(uploadEveryMinMs, (devices / uploadsPerSecond) * 1000);
-  const startWithinMs = (devices / startedPerSecond) * 1000;
-  const profiles = makeProfiles({
-    devices,
-    seed,
-    endMs: durationMs,
-    failingShare,
-    startWithinMs,
-    uploadEveryMs,
-    rowsPerHour: { min: 1_200, max: 7_200 },
-    hasNetworks: false,
-  });
-  const ids = profiles.map((_, index) => `light-${String(index).padStart(5, '0')}`);
-  for (const deviceId of ids) hub.parts.registry.createDevice({ deviceId, capabilities: { iotEdge: true } });
+  const uploadEveryMs = Math.max(uploadEveryMinMs, (options.devices / uploadsPerSecond) * 1000);
+  const startWithinMs = (options.devices / startedPerSecond) * 1000;
+  const profiles = profilesOf(options, { startWithinMs, uploadEveryMs });
+  const light = addDevices(hub, 'light', profiles.length);
+  const real = addDevices(hub, 'real', realAgents);
+  const devices = light.length + real.length;
   const connected = new Set<string>();
   hub.parts.presence.events.on('connected', ({ deviceId }) => connected.add(deviceId));
-  const plan = makeDeployments({ count: options.deployments, firstMs: 0, endMs: durationMs });
-  await using light = await LightProcess.start(
+  await using registry = realAgents === 0 ? undefined : await openRegistry(folder);
+  const names = registry && (await pushImages(registry.host, options.deployments));
+  const plan = makeDeployments({ count: options.deployments, firstMs: 0, endMs: durationMs, images: names });
+  await using lights = await startLights(
     { mode: 'real', images: plan.images, caFile: certificates.caFile },
-    profiles.map((profile, index) => ({
-      ...profile,
-      connectionString: hub.deviceConnectionString(ids[index] ?? ''),
-    })),
+    profiles.map((profile, index) => ({ ...profile, connectionString: light[index]?.connectionString ?? '' })),
   );
+  await using _agents = new RealAgents(real, { folder, caFile: certificates.caFile, uploadEveryMs });
+  const free = await freePorts(real.length);
+  const ports = new Map(real.map(({ deviceId }, index) => [deviceId, free[index] ?? 0]));
   const until = async (isDone: () => boolean, endMs: number, what: () => string): Promise<void> => {
-    for (; !isDone() && nowMs() < endMs; await sleep(lookEveryMs)) onProgress(what());
+    for (; !isDone() && nowMs() < endMs; await sleep(lookEveryMs, undefined, { signal })) onProgress(what());
   };
   await until(
     () => connected.size === devices,
@@ -69,7 +67,9 @@ export async function runReally(options: FleetOptions, onProgress: (text: string
   );
   const endMs = nowMs() + durationMs;
   for (const [index, deployment] of plan.deployments.entries()) {
-    hub.parts.configurations.create(configurationOf(deployment, index + 1));
+    for (const configuration of configurationsOf(deployment, index, ports)) {
+      hub.parts.configurations.create(configuration);
+    }
     observer.begin(deployment);
     const { convergedMs } = observer.progress.at(-1) ?? { convergedMs: new Map() };
     await until(
@@ -86,45 +86,56 @@ export async function runReally(options: FleetOptions, onProgress: (text: string
   );
   const tookMs = nowMs();
   const unconverged = observer.unconverged();
-  const summaries = await end(light);
-  const stored = await readStored(storage);
   return fleetReport({
     options,
     observer,
     unconverged,
-    summaries,
-    stored,
+    summaries: (await Promise.all(lights.processes.map(end))).flat(),
+    stored: await readStored(storage),
     throttled: hub.parts.throttles.refused,
+    real: real.map(({ deviceId }) => deviceId),
     tookMs,
   });
 }
 
-/** Opens a hub and the storage account that devices send files to, in a folder of their own. */
-async function openWorld({ s1Units }: FleetOptions) {
+/** Starts the light devices, in as many processes as they take. */
+async function startLights(start: LightStart, devices: Parameters<typeof LightProcess.start>[1]) {
   await using cleanup = new AsyncDisposableStack();
-  const folder = await mkdtemp(join(tmpdir(), 'ferry-fleet-'));
-  // Also where the program ends because nobody waits for its report any more.
-  const remove = (): void => rmSync(folder, { recursive: true, force: true });
-  process.once('exit', remove);
-  cleanup.defer(() => {
-    process.off('exit', remove);
-    remove();
+  const processes: LightProcess[] = [];
+  for (let at = 0; at < devices.length; at += devicesPerProcess) {
+    processes.push(cleanup.use(await LightProcess.start(start, devices.slice(at, at + devicesPerProcess))));
+  }
+  const started = cleanup.move();
+  return { processes, [Symbol.asyncDispose]: () => started.disposeAsync() };
+}
+
+function profilesOf(
+  { devices, seed, durationMs, failingShare }: FleetOptions,
+  { startWithinMs, uploadEveryMs }: { readonly startWithinMs: number; readonly uploadEveryMs: number },
+): DeviceProfile[] {
+  return makeProfiles({
+    devices,
+    seed,
+    endMs: durationMs,
+    failingShare,
+    startWithinMs,
+    uploadEveryMs,
+    rowsPerHour: { min: 1_200, max: 7_200 },
+    hasNetworks: false,
   });
-  const certificates = await openCertificates(join(folder, 'certificates'));
-  const storage = cleanup.use(
-    await startStorage({ folder: join(folder, 'storage'), container: 'modeldata', port: 0, certificates }),
-  );
-  const { blobEndpoint, accountName, accountKey } = storage;
-  const hub = cleanup.use(
-    await startHub({
-      certificates,
-      storage: { blobHost: blobEndpoint.replace('https://', ''), accountName, accountKey },
-      log: createLogger('hub', { level: 'warn' }),
-      ...(s1Units === undefined ? {} : { s1Units }),
-    }),
-  );
-  const opened = cleanup.move();
-  return { hub, storage, certificates, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+/** Adds devices to the hub, and gives how they sign in. */
+function addDevices(
+  hub: Hub,
+  name: string,
+  count: number,
+): { readonly deviceId: string; readonly connectionString: string }[] {
+  return Array.from({ length: count }, (_, index) => {
+    const deviceId = `${name}-${String(index).padStart(5, '0')}`;
+    hub.parts.registry.createDevice({ deviceId, capabilities: { iotEdge: true } });
+    return { deviceId, connectionString: hub.deviceConnectionString(deviceId) };
+  });
 }
 
 /** Tells the devices to end, and gives what they say of themselves. */
@@ -136,27 +147,4 @@ async function end(light: LightProcess): Promise<DeviceSummary[]> {
     if ('done' in line) return summaries;
     if ('summaries' in line) summaries.push(...line.summaries);
   }
-}
-
-/** Gives the first and last row of a blob, as its name says. */
-function rangeInName(name: string): readonly [number, number] {
-  const [, first = '0', last = '0'] = /(\d+)-(\d+)\.jsonl$/.exec(name) ?? [];
-  return [Number(first), Number(last)];
-}
-
-/** Reads off the storage account which rows there are. */
-async function readStored(of: {
-  readonly blobEndpoint: string;
-  readonly accountName: string;
-  readonly accountKey: string;
-}): Promise<StoredRows> {
-  const { ContainerClient, StorageSharedKeyCredential } = await import('@azure/storage-blob');
-  const credential = new StorageSharedKeyCredential(of.accountName, of.accountKey);
-  const container = new ContainerClient(`${of.blobEndpoint}/modeldata`, credential);
-  const ranges = new Map<string, (readonly [number, number])[]>();
-  for await (const { name } of container.listBlobsFlat()) {
-    const [deviceId = ''] = name.split('/');
-    ranges.set(deviceId, [...(ranges.get(deviceId) ?? []), rangeInName(name)]);
-  }
-  return new Map([...ranges].map(([deviceId, all]) => [deviceId, countRows(all)]));
 }

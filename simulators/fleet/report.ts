@@ -17,11 +17,14 @@ export function fleetReport(of: {
   readonly summaries: readonly DeviceSummary[];
   readonly stored: StoredRows;
   readonly throttled: ReadonlyMap<string, number>;
+  /** Devices that are real agents, where there are any. */
+  readonly real?: readonly string[] | undefined;
   /** How long it took by the clock of the fleet, in milliseconds. */
   readonly tookMs: number;
 }) {
-  const { options, observer, unconverged: wrong, summaries, stored, throttled, tookMs } = of;
-  const { devices, seed } = options;
+  const { options, observer, unconverged: wrong, summaries, stored, throttled, tookMs, real = [] } = of;
+  const { seed } = options;
+  const devices = options.devices + real.length;
   const sum = (pick: (summary: DeviceSummary) => number): number => summaries.reduce((all, one) => all + pick(one), 0);
   const rows = {
     collected: sum(({ rows }) => rows.collected),
@@ -42,6 +45,7 @@ export function fleetReport(of: {
       converged: convergedMs.size,
       seconds: percentiles([...convergedMs.values()].map((ms) => (ms - beganMs) / 1000)),
     })),
+    ...(real.length === 0 ? {} : { realAgents: ofReal(real, observer, wrong) }),
     onRightVersion: devices - wrong.length,
     wrongVersion: wrong.slice(0, namedMax),
     troubles: {
@@ -71,6 +75,17 @@ export function fleetReport(of: {
       throttled: Object.fromEntries([...throttled].toSorted(([a], [b]) => (a < b ? -1 : 1))),
     },
   };
+}
+
+/** Says how real agents did with the last deployment. */
+function ofReal(real: readonly string[], { progress }: Observer, wrong: readonly string[]) {
+  const { beganMs = 0, convergedMs } = progress.at(-1) ?? {};
+  const seconds = real.flatMap((deviceId) => {
+    const atMs = convergedMs?.get(deviceId);
+    return atMs === undefined ? [] : [(atMs - beganMs) / 1000];
+  });
+  const onRightVersion = real.filter((deviceId) => !wrong.includes(deviceId)).length;
+  return { devices: real.length, onRightVersion, seconds: percentiles(seconds) };
 }
 
 /** What a run came to. */

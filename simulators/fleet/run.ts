@@ -7,7 +7,10 @@ const tellEveryMs = 2_000;
 
 /** Runs a fleet, tells on standard error how far it is, and prints the report as one line of JSON. Ends with standard input. */
 export async function runFleet(options: FleetOptions): Promise<void> {
-  const onEnd = (): void => process.exit(1);
+  const ending = new AbortController();
+  // A run in real time has processes to end and a folder to remove.
+  const onEnd = (): void =>
+    options.virtual ? process.exit(1) : ending.abort(new Error('nobody waits for the report'));
   process.stdin.once('end', onEnd).resume();
   // On a terminal they reach this program too.
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onEnd);
@@ -19,7 +22,7 @@ export async function runFleet(options: FleetOptions): Promise<void> {
   };
   const report = options.virtual
     ? await runVirtually(options, (atMs) => tell(() => `simulate: ${Math.floor((atMs / options.durationMs) * 100)} %`))
-    : await runReally(options, (text) => tell(() => `simulate: ${text}`));
+    : await runReally(options, (text) => tell(() => `simulate: ${text}`), ending.signal);
   process.stdout.write(`${JSON.stringify(report)}\n`);
   process.stdin.off('end', onEnd).destroy();
 }

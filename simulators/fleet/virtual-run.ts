@@ -1,4 +1,4 @@
-import { configurationOf, type Deployment, makeDeployments } from './deployment.ts';
+import { configurationsOf, type Deployment, makeDeployments } from './deployment.ts';
 import { type DeviceSummary, LightProcess } from './light-process.ts';
 import { Observer } from './observer.ts';
 import type { FleetOptions } from './options.ts';
@@ -100,7 +100,7 @@ function turnsOf(
   const turns = deployments.map((deployment, index): Turn => ({
     atMs: deployment.atMs,
     work: async () => {
-      hub.parts.configurations.create(configurationOf(deployment, index + 1));
+      for (const configuration of configurationsOf(deployment, index)) hub.parts.configurations.create(configuration);
       observer.begin(deployment);
       await hub.parts.evaluator.settled();
     },

@@ -21,10 +21,18 @@ export async function openBench(): Promise<Bench> {
     );
     return report.onRightVersion === devices.real ? (report.deployments[0]?.seconds?.p99 ?? Infinity) : Infinity;
   };
-  const virtual = async (): Promise<number> => {
+  let first = '';
+  const runOfMany = async (): Promise<{ readonly onRightVersion: number; readonly text: string }> => {
     const options = { ...common, devices: devices.virtual, virtual: true, durationMs: 20 * minuteMs };
-    return devices.virtual - (await runVirtually(options, () => undefined)).onRightVersion;
+    const report = await runVirtually(options, () => undefined);
+    return { onRightVersion: report.onRightVersion, text: JSON.stringify(report) };
   };
+  const virtual = async (): Promise<number> => {
+    const { onRightVersion, text } = await runOfMany();
+    first = text;
+    return devices.virtual - onRightVersion;
+  };
+  const again = async (): Promise<number> => ((await runOfMany()).text === first ? 0 : 1);
   const week = async (): Promise<number> => {
     const report = await runVirtually(
       {
@@ -50,6 +58,7 @@ export async function openBench(): Promise<Bench> {
     measures: [
       once(`a deployment to ${devices.real} devices over MQTT, p99`, 's', real, 20),
       once(`of ${devices.virtual} devices in virtual time, not as deployed`, 'devices', virtual, 0),
+      once(`the same ${devices.virtual} devices again, of one seed`, 'reports that differ', again, 0),
       once(
         `a week of ${devices.week} devices, 1 % failing: wrong versions, lost rows, unequal ledgers`,
         'in all',

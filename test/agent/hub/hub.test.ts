@@ -96,6 +96,35 @@ test('Hub gets through an outage of the hub, and reports what came up meanwhile'
   expect(await reportedOf(rig)).toMatchObject({ during: 1 });
 });
 
+test('Hub reads the twin once after it has connected', async () => {
+  await using rig = await Rig.open();
+  await rig.setDesired({ wanted: 1 });
+  await using link = openLink(rig);
+  await until(() => link.desired.length > 0);
+  // What the hub has taken after that has come after every answer to a reading before.
+  link.hub.report({ seen: 1 });
+  await until(async () => (await reportedOf(rig))['seen'] === 1);
+  expect(link.desired).toHaveLength(1);
+});
+
+test('Hub waits where the hub throttles it, keeps its connection, and loses nothing of what it has to say', async () => {
+  await using rig = await Rig.open();
+  await using link = openLink(rig);
+  await until(() => link.desired.length > 0);
+  const key = `${deviceId}/$edgeAgent`;
+  const connected = rig.hub.connectCount(key);
+  expect(connected).toBe(1);
+  rig.hub.faults.change({ throttleRequests: 3 });
+  link.hub.report({ step: 1 });
+  link.hub.report({ step: 2, other: true });
+  // By the test's own eyes: its requests would use up the refusals.
+  const agent = () => rig.hub.parts.registry.module(deviceId, '$edgeAgent').twin;
+  await until(() => agent().reported.value['step'] === 2, { timeoutMs: 20_000 });
+  expect(agent().reported.value).toMatchObject({ other: true });
+  expect(rig.hub.faults.settings.throttleRequests).toBe(0);
+  expect(rig.hub.connectCount(key)).toBe(connected);
+});
+
 test('Hub gives up on a wrong key at first contact, and never again after it was let in once', async () => {
   await using rig = await Rig.open();
   const connectionString = rig.connectionString.replace(/SharedAccessKey=.*/, `SharedAccessKey=${btoa('wrong')}`);

@@ -52,6 +52,24 @@ test('ferry edge device list and remove', async () => {
   expect(again.stderr).toMatch(/^error DEVICE_NOT_FOUND: Cannot remove the device "gw-1": /);
 });
 
+test('ferry edge device list says which generation of its desired properties a device has attempted', async () => {
+  await using rig = await openEdgeRig();
+  const cwd = rig.folder;
+  await rig.client.addEdgeDevice('gw-1', {});
+  const { registry, twins } = rig.hub.parts;
+  const agent = { deviceId: 'gw-1', moduleId: '$edgeAgent' };
+  twins.setDesired(agent, { modules: {} });
+  const { version } = registry.at(agent).twin.desired;
+  const list = async (...more: readonly string[]) =>
+    (await runFerry(['edge', 'device', 'list', '--where', "deviceId = 'gw-1'", ...more], { cwd })).stdout;
+  expect(await list()).toContain(` 0 of ${version} `);
+  twins.report(agent, { lastDesiredVersion: version });
+  expect(JSON.parse(await list('--json'))).toMatchObject([{ generation: { desired: version, attempted: version } }]);
+  expect((await runFerry(['edge', 'device', 'show', 'gw-1'], { cwd })).stdout).toMatch(
+    new RegExp(`generation +${version}\n`),
+  );
+});
+
 test('ferry edge deployment list, show and delete', async () => {
   await using rig = await openEdgeRig();
   const cwd = rig.folder;

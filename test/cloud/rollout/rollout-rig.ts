@@ -31,12 +31,7 @@ export async function openRolloutRig(versions = 3): Promise<RolloutRig> {
   const references = [edge.image];
   for (let version = 2; version <= versions; version += 1) {
     const digest = await edge.registry.pushImage('digits', String(version), `layer ${version}`);
-    edge.workspace.database
-      .prepare(
-        `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
-         SELECT name, ?, ?, sbom, platform, layers, description, tags, properties, created_at, modified_at FROM images WHERE version = 1`,
-      )
-      .run(version, digest);
+    addVersion(edge, version, digest);
     references.push(`${edge.registry.registry.host}/digits@${digest}`);
   }
   const running: Record<string, string> = {};
@@ -65,6 +60,16 @@ export async function openRolloutRig(versions = 3): Promise<RolloutRig> {
     },
     [Symbol.asyncDispose]: () => keep.disposeAsync(),
   };
+}
+
+/** Makes an image of the registry known to the workspace as a version of `digits`. */
+export function addVersion({ workspace }: EdgeRig, version: number, digest: string): void {
+  workspace.database
+    .prepare(
+      `INSERT INTO images (name, version, digest, sbom, platform, layers, description, tags, properties, created_at, modified_at)
+       SELECT name, ?, ?, sbom, platform, layers, description, tags, properties, created_at, modified_at FROM images WHERE version = 1`,
+    )
+    .run(version, digest);
 }
 
 async function connectDevice(

@@ -45,18 +45,22 @@ test(
   },
 );
 
-test('runVirtually() spreads the connections after an outage of the hub', { timeout }, async () => {
+test.each([
+  ['a long outage of the hub', 5 * 60_000, 15],
+  ['a cut of a moment', 1, 110],
+])('runVirtually() spreads the connections after %s', { timeout }, async (_what, forMs, perSecondMax) => {
+  const devices = 150;
   const report = await run({
-    devices: 40,
+    devices,
     deployments: 1,
     failingShare: 0,
-    durationMs: hourMs / 2,
-    outage: { atMs: hourMs / 4, forMs: 5 * 60_000 },
+    durationMs: hourMs / 3,
+    outage: { atMs: hourMs / 6, forMs },
   });
-  expect(report.onRightVersion).toBe(40);
-  // All were cut together and came back within a minute: at random that is one a second, and here and there some more.
-  expect(report.hub.connections).toBeGreaterThanOrEqual(80);
-  expect(report.hub.connectionsPerSecondMax).toBeLessThanOrEqual(10);
+  expect(report.onRightVersion).toBe(devices);
+  // All were cut together, and came back at random over a bound that had grown to a minute, or was still two seconds.
+  expect(report.hub.connections).toBeGreaterThanOrEqual(devices * 1.5);
+  expect(report.hub.connectionsPerSecondMax).toBeLessThanOrEqual(perSecondMax);
 });
 
 test('runVirtually() has devices wait where the hub throttles, and all get there', { timeout }, async () => {
