@@ -65,7 +65,7 @@ const executors: {
   async 'end rehearsal'({ module }, context, signal) {
     await endRehearsal(module, context, signal);
   },
-  async create({ module }, context, signal) {
+  async create({ module, unproven }, context, signal) {
     const { spec, image } = toCreate(context, module);
     const dataFolder = await context.places.makeDataFolder(module);
     await context.engine.create(
@@ -75,7 +75,7 @@ const executors: {
         environment: { ...context.environmentOf(module), ...spec.environment },
         settings: spec.createOptions,
         dataFolder,
-        labels: labelsOf(spec, image),
+        labels: labelsOf(spec, image, unproven),
       },
       signal,
     );
