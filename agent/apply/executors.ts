@@ -118,8 +118,9 @@ export async function execute(step: OrderedStep, context: ApplyContext, signal: 
 async function endRehearsal(module: string, { engine, places }: ApplyContext, signal: AbortSignal): Promise<void> {
   const name = rehearsalName(module);
   await engine.stop(name, { graceMs: rehearsalGraceMs, signal });
-  await engine.remove(name, signal);
+  // Before the container: as long as that is there, whatever is left is found again.
   await places.removeFolder(name);
+  await engine.remove(name, signal);
 }
 
 function toCreate({ specs, staged }: ApplyContext, module: string): { spec: ModuleSpec; image: Digest } {

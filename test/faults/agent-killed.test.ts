@@ -70,7 +70,9 @@ async function killAtSteps(engine: EngineKind): Promise<number | null> {
     const killedAt: string[] = [];
     if (points.knows(kind.name)) {
       const { lines, tookMs } = points.next(kind.name);
-      killedAt.push(await killAt(agent, { from: linesBefore, lines, afterMs: random.below(tookMs + 1) }));
+      killedAt.push(
+        await killAt(agent, { from: linesBefore, lines, afterMs: random.oneIn(2) ? 0 : random.below(tookMs + 1) }),
+      );
       points.note(kind.name, killedAt.at(-1) ?? '');
       agent = agents.use(start());
       // The next one may be killed as well, as it takes up what the one before has left.
