@@ -33,7 +33,7 @@ test('agent install by a newer program takes its place, and what is buffered get
   const run = ['--config', config];
   {
     await using older = new AgentProcess(run);
-    await rig.reported(await rig.deploy({ digits: { image } }), 200);
+    await rig.reported(await rig.deploy({ digits: { image } }), 200, 60_000);
     await until(() => readLedger(databasePath).streams[0]?.uploaded === 5, { timeoutMs: 20_000 });
     // From here on nothing gets out.
     await rig.request('PATCH', '/_sim/faults', { outageMs: 3_600_000 });

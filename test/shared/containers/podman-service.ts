@@ -22,6 +22,8 @@ export async function startPodman(folder: string): Promise<{ readonly socketPath
   const quiet = ['--cgroup-manager', 'cgroupfs', '--events-backend', 'file'];
   const service = spawn('podman', [...places, ...quiet, 'system', 'service', '--time=0', `unix://${socketPath}`], {
     stdio: 'ignore',
+    // What watches a container leaves a file where it was started when the container had too little memory.
+    cwd: folder,
     env: { ...process.env, CONTAINERS_CONF: config },
   });
   await until(() => existsSync(socketPath), { what: 'Podman listens' });
