@@ -1,36 +1,23 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { resetAgent } from '../../agent/reset.ts';
-import { createLogger } from '../../shared/log.ts';
-import { AgentProcess } from '../agent/agent-process.ts';
-import { removeDockerImages } from '../agent/docker-leftovers.ts';
-import { Rig } from '../agent/rig.ts';
 import { dockerAnswers } from '../docker.ts';
-import { Random } from '../random.ts';
-import { until } from '../until.ts';
-import { expectWholeImages, expectWholeState, foundModules } from './agent-leftovers.ts';
-import { KillPoints, logLines, stepName } from './agent-steps.ts';
-import { type Modules, type Update, type UpdateKind, Updates } from './agent-updates.ts';
+import { killAtSteps } from './agent-kills.ts';
+import { canLink } from './network-link.ts';
 
 /** How often the agent of each engine is killed; more of it finds more. */
-const pointsWanted = Number(process.env['AGENT_KILL_POINTS'] ?? 4);
+const points = Number(process.env['AGENT_KILL_POINTS'] ?? 4);
 const seed = Number(process.env['FERRY_SEED'] ?? Date.now() % 1_000_000);
-/** How long it may take the agent to write the line at which it is killed, in milliseconds; it is killed then as well. */
-const lineTimeoutMs = 4_000;
-/** Lines at which an agent is killed that has just been started again, at most, and how long after them, in milliseconds. */
-const [startLinesMax, startMs] = [5, 600];
-/** How long a device may take to come to what it is to be, in milliseconds. */
-const settledTimeoutMs = 60_000;
-
-type EngineKind = 'process' | 'docker';
+/** On links that are slow or gone there is a part of it. */
+const linkPoints = Math.ceil(points / 10);
 
 const claim = `that is killed at any step of any update comes to what is desired or was good, with nothing left over (FERRY_SEED=${seed})`;
-const timeoutMs = 240_000 + pointsWanted * 30_000;
+const timeoutMs = 240_000 + points * 30_000;
+
+if (!canLink) console.warn('no network namespace can be made here: no agent is killed on a bad link');
 
 test.concurrent(
   `an agent with processes ${claim}`,
   async () => {
-    expect(await killAtSteps('process')).toBe(0);
+    expect(await killAtSteps({ engine: 'process', points, seed })).toBe(0);
   },
   timeoutMs,
 );
@@ -38,159 +25,19 @@ test.concurrent(
 test.skipIf(!dockerAnswers).concurrent(
   `an agent with Docker ${claim}`,
   async () => {
-    expect(await killAtSteps('docker')).toBe(0);
+    expect(await killAtSteps({ engine: 'docker', points, seed })).toBe(0);
   },
   timeoutMs,
 );
 
-/**
- * Kills an agent again and again in one device's life, at each step of each kind of update in turn, and gives the exit code of the last
- * one, which is told to end. What steps a kind has is learned the first time, when nobody is killed.
- */
-async function killAtSteps(engine: EngineKind): Promise<number | null> {
-  await using rig = await Rig.open();
-  const random = new Random(seed);
-  const updates = await Updates.open(rig, random);
-  const points = new KillPoints(random);
-  const args = ['--ca', rig.caFile, '--state', rig.stateFolder, '--engine', engine, '--log-level', 'info'];
-  const start = (): AgentProcess => new AgentProcess(args, { FERRY_DEVICE_CONNECTION_STRING: rig.connectionString });
-  await using agents = new AsyncDisposableStack();
-  agents.defer(async () => {
-    await resetAgent(rig.stateFolder, createLogger('test', { level: 'silent' }));
-    if (engine === 'docker') await removeDockerImages([...updates.images]);
-  });
-  let agent = agents.use(start());
-  let now: Modules = {};
-  while (points.total < pointsWanted) {
-    const kind = nextKind(updates.kinds, { now, points, random });
-    const update = await kind.make(now);
-    const linesBefore = logLines(agent.output).length;
-    const begunMs = Date.now();
-    await using doing = await begin(rig, update, updates.scoringUrl);
-    const killedAt: string[] = [];
-    if (points.knows(kind.name)) {
-      const { lines, tookMs } = points.next(kind.name);
-      killedAt.push(
-        await killAt(agent, { from: linesBefore, lines, afterMs: random.oneIn(2) ? 0 : random.below(tookMs + 1) }),
-      );
-      points.note(kind.name, killedAt.at(-1) ?? '');
-      agent = agents.use(start());
-      // The next one may be killed as well, as it takes up what the one before has left.
-      for (let more = random.oneIn(3) ? random.between(1, 2) : 0; more > 0; more -= 1) {
-        const step = await killAt(agent, {
-          from: 0,
-          lines: random.below(startLinesMax),
-          afterMs: random.below(startMs),
-        });
-        killedAt.push(`${step}, started again`);
-        points.note(kind.name, killedAt.at(-1) ?? '');
-        agent = agents.use(start());
-      }
-    }
-    const keep = update.keep ?? (update.deploy as Modules);
-    try {
-      await rig.reported(doing.version, update.code ?? 200, settledTimeoutMs);
-      await expectDevice(rig, engine, keep);
-      // What was reported may have been by the one before: this one may have only begun.
-      await until(() => agent.output.includes('connected to the hub'), { timeoutMs: 30_000 });
-    } catch (cause) {
-      const story = [
-        `${engine}, point ${points.total}, ${kind.name}; killed after:`,
-        ...killedAt,
-        'then:',
-        agent.output,
-      ];
-      throw new Error(story.join('\n'), { cause });
-    }
-    if (!points.knows(kind.name)) points.learn(kind.name, logLines(agent.output).slice(linesBefore), begunMs);
-    now = keep;
-    if (pointsWanted > 10) console.log(engine, seed, points.total, kind.name, killedAt.join('; '));
-  }
-  console.log(`${engine}, seed ${seed}, ${points.total} points, ${points.openSteps} steps open:\n${points.table}`);
-  await rig.reported(await rig.deploy({}), 200, settledTimeoutMs);
-  await expectDevice(rig, engine, {});
-  agent.signal('SIGTERM');
-  // Not before it has ended is it disposed of.
-  return await agent.exitCode();
-}
-
-/** Picks a kind that can be done now: one of which most steps are open, itself or by what it leads to. */
-function nextKind(
-  kinds: readonly UpdateKind[],
-  { now, points, random }: { readonly now: Modules; readonly points: KillPoints; readonly random: Random },
-): UpdateKind {
-  const possible = kinds.filter(({ fits }) => fits(now));
-  const openOf = ({ name, leadsTo }: UpdateKind): number =>
-    Math.max(points.open(name), leadsTo === undefined ? 0 : points.open(leadsTo));
-  const most = Math.max(...possible.map(openOf));
-  // Short runs are to differ: a kind whose steps are all unknown is no better than one with a few left.
-  const due = possible.filter((kind) => openOf(kind) >= Math.min(most, 1));
-  const kind = due[random.below(due.length)];
-  if (kind === undefined) throw new Error('no kind of update fits');
-  return kind;
-}
-
-/** An update that the hub knows of. */
-interface Begun extends AsyncDisposable {
-  /** Of the desired properties. */
-  readonly version: number;
-}
-
-/** Has the hub tell the device what it is to do, and asks the scoring module meanwhile where that is a part of it. */
-async function begin(rig: Rig, { deploy, restart, withCalls }: Update, scoringUrl: string): Promise<Begun> {
-  const version =
-    typeof deploy === 'string' ? await rig.setDesired({ schemaVersion: deploy }) : await rig.deploy(deploy);
-  // Nobody may live to tell.
-  if (restart !== undefined) {
-    rig.callMethod('RestartModule', { schemaVersion: '1.0', id: restart }).catch(() => undefined);
-  }
-  const over = new AbortController();
-  const calling = withCalls === true ? callUntil(scoringUrl, over.signal) : Promise.resolve();
-  return {
-    version,
-    [Symbol.asyncDispose]: () => {
-      over.abort();
-      return calling;
-    },
-  };
-}
-
-/** Asks a module again and again, whatever it answers. */
-async function callUntil(url: string, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await fetch(url, { method: 'POST', body: '{}', signal: AbortSignal.timeout(2_000) })
-      .then((answer) => answer.text())
-      .catch(() => undefined);
-    await wait(20);
-  }
-}
-
-/**
- * Kills an agent after so many lines of its log, or when they do not come, and names the step that it was at.
- * @param moment.from lines that do not count
- */
-async function killAt(
-  agent: AgentProcess,
-  { from, lines, afterMs }: { readonly from: number; readonly lines: number; readonly afterMs: number },
-): Promise<string> {
-  await agent.killWhen((output) => logLines(output).length >= from + lines, { afterMs, timeoutMs: lineTimeoutMs });
-  return stepName(logLines(agent.output).slice(from).at(-1));
-}
-
-/** Sees that exactly these modules run, each once and as it is to be, and that no half of anything is left. */
-async function expectDevice(rig: Rig, engine: EngineKind, modules: Modules): Promise<void> {
-  const wanted = Object.entries(modules)
-    .map(([name, { image, env }]) => ({ name, image, count: String(env?.['COUNT']), running: 1 }))
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  let found: unknown;
-  await until(
-    async () => {
-      found = await foundModules(rig, engine);
-      expect(found).toEqual(wanted);
-      return true;
-    },
-    { timeoutMs: 20_000, what: 'what is to run, and nothing else' },
-  );
-  await expectWholeState(rig);
-  await expectWholeImages(rig);
-}
+test.skipIf(!canLink).each([
+  ['of 600 ms and 2 % loss', { profile: { delayMs: 300, lostOneIn: 50 } }],
+  ['of 100 ms', { profile: { delayMs: 50 } }],
+  ['that is gone every 3 s', { profile: {}, offlineMs: 3_000 }],
+])(
+  `an agent on a link %s ${claim}`,
+  async (_, link) => {
+    expect(await killAtSteps({ engine: 'process', points: linkPoints, seed, link })).toBe(0);
+  },
+  timeoutMs,
+);

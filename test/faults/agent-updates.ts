@@ -16,8 +16,6 @@ export interface Update {
   readonly code?: 412 | 500;
   /** A module that is to be started anew by a direct method. */
   readonly restart?: string;
-  /** Whether somebody is to ask the scoring module all the while. */
-  readonly withCalls?: boolean;
 }
 
 /** One kind of update. */
@@ -26,6 +24,8 @@ export interface UpdateKind {
   /** Says whether it can be done to a device with such modules. */
   readonly fits: (now: Modules) => boolean;
   readonly make: (now: Modules) => Update | Promise<Update>;
+  /** Whether somebody is to ask the scoring module all the while. */
+  readonly isCalled?: boolean;
   /** The kind that can only be done after this one. */
   readonly leadsTo?: string;
 }
@@ -97,12 +97,14 @@ export class Updates {
       keep: now,
       code: 500,
     })),
-    this.#toBoth('rollback in probation', (now) => ({
-      deploy: { ...now, scored: { ...now.scored, env: this.#env({ ANSWER: 1, FAILS: 0.5 }) } },
-      keep: now,
-      code: 500,
-      withCalls: true,
-    })),
+    {
+      ...this.#toBoth('rollback in probation', (now) => ({
+        deploy: { ...now, scored: { ...now.scored, env: this.#env({ ANSWER: 1, FAILS: 0.5 }) } },
+        keep: now,
+        code: 500,
+      })),
+      isCalled: true,
+    },
     this.#toBoth('rejected manifest', (now) => ({ deploy: '9.0', keep: now, code: 412 })),
     this.#toBoth('image not there', ({ first, ...now }) => ({
       deploy: { ...now, first: { ...first, image: this.#noImage(), env: this.#env() } },

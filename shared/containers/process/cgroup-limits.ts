@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { access, mkdir, readdir, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CreateOptions } from '../../edge/create-options.ts';
 import { messageOf, systemCodeOf } from '../../errors.ts';
@@ -111,7 +111,8 @@ export class CgroupLimits {
     if (isV2) await this.#enable();
     for (const { controller, file, value } of isV2 ? settingsV2(limits) : settingsV1(limits)) {
       const folder = this.#folder(name, isV2 ? undefined : controller);
-      await mkdir(folder, { recursive: true });
+      await makeGroup(dirname(folder));
+      await makeGroup(folder);
       await writeFile(join(folder, file), value);
     }
   }
@@ -124,7 +125,7 @@ export class CgroupLimits {
   async #enable(): Promise<void> {
     const wanted = controllers.map((controller) => `+${controller}`).join(' ');
     await writeFile(join(this.#mount, 'cgroup.subtree_control'), wanted);
-    await mkdir(join(this.#mount, parentName), { recursive: true });
+    await makeGroup(join(this.#mount, parentName));
     await writeFile(join(this.#mount, parentName, 'cgroup.subtree_control'), wanted);
   }
 
@@ -173,6 +174,13 @@ function quotaUs(processors: number): number {
 async function move(folder: string, pid: number): Promise<void> {
   await writeFile(join(folder, 'cgroup.procs'), String(pid)).catch((error: unknown) => {
     if (systemCodeOf(error) !== 'ESRCH') throw error;
+  });
+}
+
+/** Makes one folder: where no control groups are mounted, Node never ends making several at once. */
+async function makeGroup(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: unknown) => {
+    if (systemCodeOf(error) !== 'EEXIST') throw error;
   });
 }
 

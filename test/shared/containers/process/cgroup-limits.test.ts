@@ -81,7 +81,10 @@ test('CgroupLimits makes nothing for a container without limits, and says why on
   const limits = new CgroupLimits('/var/lib/modelferry/processes', { log, mount: join(folder.path, 'none') });
   await limits.make({ name: 'free', settings: { HostConfig: { Memory: 0, NanoCpus: 0, PidsLimit: -1 } } });
   expect(lines).toEqual([]);
-  await writeFile(join(folder.path, 'none'), 'no folder');
-  await limits.make({ name: 'small', settings: limited });
-  expect(lines).toEqual([expect.stringMatching(/"container":"small".*ENOTDIR.*running it without all of its limits/)]);
+  expect(await limits.make({ name: 'small', settings: limited })).toBe(false);
+  // As in a container or a namespace that none is mounted in; the kernel makes no folder there either.
+  const unmounted = new CgroupLimits('/var/lib/modelferry/processes', { log, mount: '/proc/self' });
+  expect(await unmounted.make({ name: 'small', settings: limited })).toBe(false);
+  const without = /"container":"small".*ENOENT.*running it without all of its limits/;
+  expect(lines).toEqual([expect.stringMatching(without), expect.stringMatching(without)]);
 });
