@@ -214,7 +214,7 @@ async function expectDevice(rig: Rig, engine: EngineKind, modules: Modules): Pro
       expect(found).toEqual(wanted);
       return true;
     },
-    { timeoutMs: 20_000, what: 'what is to run, and nothing else' },
+    { timeoutMs: settledTimeoutMs, what: 'what is to run, and nothing else' },
   );
   await expectWholeState(rig);
   await expectWholeImages(rig);
