@@ -145,7 +145,7 @@ test.each([
   });
 });
 
-test('pain 13, a renewed certificate of the hub cuts devices off: Hub connects again and holds no certificate of its own', async () => {
+test('pain 13, a renewed certificate of the hub cuts devices off: Hub connects again, and reports', async () => {
   await using folder = await temporaryFolder();
   const authority = await makeAuthority({ nowMs: Date.now(), days: 10 });
   const caFile = join(folder.path, 'ca.pem');
@@ -164,5 +164,7 @@ test('pain 13, a renewed certificate of the hub cuts devices off: Hub connects a
   await rig.hub.close();
   await until(() => !link.hub.connection.isUp);
   await using _renewed = await startHub({ certificates: await renew(), folder: join(folder.path, 'hub'), port });
-  await until(() => link.hub.connection.isUp, { timeoutMs: 20_000 });
+  link.hub.report({ after: 1 });
+  await until(async () => (await reportedOf(rig))['after'] === 1, { timeoutMs: 20_000 });
+  expect(link.hub.connection.isUp).toBe(true);
 });
