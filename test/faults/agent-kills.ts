@@ -17,7 +17,7 @@ const lineTimeoutMs = 4_000;
 /** Lines at which an agent is killed that has just been started again, at most, and how long after them, in milliseconds. */
 const [startLinesMax, startMs] = [5, 600];
 /** How long a device may take to come to what it is to be, in milliseconds. */
-const settledTimeoutMs = 60_000;
+const settledTimeoutMs = 180_000;
 
 type EngineKind = 'process' | 'docker';
 
