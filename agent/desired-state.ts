@@ -43,7 +43,8 @@ export function readDesired(desired: unknown): DesiredReading {
     const description = `Cannot carry out the deployment: its schema version is "${schemaVersion}", 1.0 or 1.1 was wanted`;
     return { code: 412, version, description };
   }
-  const { result, ignored } = parseLeniently(properties);
+  // Whatever is behind the first two numbers makes no other schema.
+  const { result, ignored } = parseLeniently({ ...properties, schemaVersion: schemaVersion.slice(0, 3) });
   if (!result.success) {
     return { code: 400, version, description: `Cannot read the deployment: ${problemsOf(result.error)}` };
   }
@@ -53,9 +54,9 @@ export function readDesired(desired: unknown): DesiredReading {
   return { code: 200, state: { version, modules, manifest: result.data }, ignored };
 }
 
-/** IoT Edge takes every version of the same major that is not newer than 1.1.0. */
+/** IoT Edge takes every version of the same major that is not newer than 1.1.0: two to four numbers, of which one that is missing is before 0. */
 function isSupported(version: string): boolean {
-  return /^1(?:\.[01](?:\.0)?)?$/.test(version);
+  return /^1\.(?:0(?:\.\d+){0,2}|1(?:\.0)?)$/.test(version);
 }
 
 /** Parses, without the fields that the schema does not know. */

@@ -6,6 +6,11 @@ export const fingerprintLabel = 'modelferry.fingerprint';
 /** Label that holds the digest of a container's image. */
 export const imageDigestLabel = 'modelferry.image-digest';
 
+/** Label that holds why a module took its place without a rehearsal. */
+const unprovenLabel = 'modelferry.unproven';
+/** Longest such reason, in characters: a mounted folder's name may be in it. */
+const unprovenLengthMax = 200;
+
 /** Label that holds the port of this machine on which a rehearsal is asked. */
 const rehearsalPortLabel = 'modelferry.rehearsal-port';
 
@@ -23,8 +28,8 @@ export interface MadeFrom {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** Gives the labels of a module's container. */
-export function labelsOf(spec: ModuleSpec, imageDigest: string): Record<string, string> {
+/** Gives the labels of a module's container. @param unproven why it takes its place without a rehearsal */
+export function labelsOf(spec: ModuleSpec, imageDigest: string, unproven?: string): Record<string, string> {
   return {
     [edgeOwnerLabel]: 'Microsoft.Azure.Devices.Edge.Agent',
     [createOptionsLabel]: JSON.stringify(spec.createOptions),
@@ -32,7 +37,13 @@ export function labelsOf(spec: ModuleSpec, imageDigest: string): Record<string, 
     [imageLabel]: spec.image,
     [fingerprintLabel]: spec.fingerprint,
     [imageDigestLabel]: imageDigest,
+    ...(unproven === undefined ? {} : { [unprovenLabel]: unproven.slice(0, unprovenLengthMax) }),
   };
+}
+
+/** Reads off a container's labels why it took its place without a rehearsal; nothing when it did not. */
+export function unprovenBecause(labels: Readonly<Record<string, string>>): string | undefined {
+  return labels[unprovenLabel];
 }
 
 /** Reads off a container's labels what it was made from. */

@@ -8,7 +8,8 @@ export type Step =
   /** Start a module as it is to be beside the one that runs, where it has to prove that it is good. */
   | { readonly kind: 'rehearse'; readonly module: string }
   | { readonly kind: 'end rehearsal'; readonly module: string }
-  | { readonly kind: 'create'; readonly module: string }
+  /** @param unproven why the module takes its place without a rehearsal; absent when it has rehearsed, or had nothing to rehearse beside */
+  | { readonly kind: 'create'; readonly module: string; readonly unproven?: string }
   | { readonly kind: 'start'; readonly module: string }
   /** @param unproven why a module is replaced by one that has not rehearsed; absent when it has */
   | { readonly kind: 'stop'; readonly module: string; readonly why: StopReason; readonly unproven?: string }
@@ -164,20 +165,25 @@ function moduleSteps(
   const container = current.modules.get(module);
   const start: Step[] = spec.status === 'running' ? [{ kind: 'start', module }] : [];
   const staged = current.staged.has(spec.image);
-  if (container === undefined) return staged ? [{ kind: 'create', module }, ...start] : [];
-  if (container.status === 'dead') {
-    return staged ? [{ kind: 'remove', module }, { kind: 'create', module }, ...start] : [];
+  if (container === undefined || container.status === 'dead') {
+    if (!staged) return [];
+    const create: Step = { kind: 'create', module, ...unprovenAs(spec.rehearsalObstacle) };
+    return [...(container === undefined ? [] : [{ kind: 'remove', module } as const]), create, ...start];
   }
   const running = container.status === 'running';
   const mayGo = isReadyToSwitch && !(running && current.coolingOff.has(rehearseKey(spec)));
   if (container.fingerprint !== spec.fingerprint && staged && mayGo) {
-    const unproven = unprovenReason(spec, current);
-    const stop: Step = { kind: 'stop', module, why: 'replaced', ...(unproven === undefined ? {} : { unproven }) };
-    return [...(running ? [stop] : []), { kind: 'remove', module }, { kind: 'create', module }, ...start];
+    const unproven = unprovenAs(unprovenReason(spec, current));
+    const stop: Step = { kind: 'stop', module, why: 'replaced', ...unproven };
+    return [...(running ? [stop] : []), { kind: 'remove', module }, { kind: 'create', module, ...unproven }, ...start];
   }
   if (spec.status === 'stopped') return running ? [{ kind: 'stop', module, why: 'to be stopped' }] : [];
   if (!running) return restartDue(spec.restartPolicy, container) ? start : [];
   return current.restartAsked.has(module) ? [{ kind: 'stop', module, why: 'restart asked for' }, ...start] : [];
+}
+
+function unprovenAs(reason: string | undefined): { readonly unproven?: string } {
+  return reason === undefined ? {} : { unproven: reason };
 }
 
 function rehearseKey({ name }: ModuleSpec): string {

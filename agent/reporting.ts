@@ -5,6 +5,7 @@ import type { Ledger } from './collect/ledger.ts';
 import { CollectedLedgers } from './collected-ledgers.ts';
 import { fitReport } from './fit-report.ts';
 import type { Pull } from './images/image-store.ts';
+import { unprovenBecause } from './labels.ts';
 import { pullProgress } from './images/pull-progress.ts';
 import type { Look } from './reconciler.ts';
 import { type JsonObject, reportedState } from './report.ts';
@@ -51,7 +52,7 @@ export class Reporting {
     this.#report = {
       ...state,
       pulls: pullProgress(pulls()),
-      [agentProperty]: structuredClone(facts()) as JsonObject,
+      [agentProperty]: structuredClone({ ...facts(), ...unprovenModules(look) }) as JsonObject,
       [scoringProperty]: structuredClone(this.#scoring) as JsonObject,
       [ledgersProperty]: this.ledgers.all,
     };
@@ -75,4 +76,13 @@ export class Reporting {
     await this.ledgers.read(module, databasePath);
     if (this.#look !== undefined) this.noteLook(this.#look);
   }
+}
+
+/** Says which modules took their place without a rehearsal, and why. */
+function unprovenModules({ containers }: Look): Pick<AgentFacts, 'unproven'> {
+  const reasons = containers.flatMap(({ name, labels }): [string, string][] => {
+    const reason = unprovenBecause(labels);
+    return reason === undefined ? [] : [[name, reason]];
+  });
+  return reasons.length === 0 ? {} : { unproven: Object.fromEntries(reasons) };
 }

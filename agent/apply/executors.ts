@@ -65,7 +65,7 @@ const executors: {
   async 'end rehearsal'({ module }, context, signal) {
     await endRehearsal(module, context, signal);
   },
-  async create({ module }, context, signal) {
+  async create({ module, unproven }, context, signal) {
     const { spec, image } = toCreate(context, module);
     const dataFolder = await context.places.makeDataFolder(module);
     await context.engine.create(
@@ -75,7 +75,7 @@ const executors: {
         environment: { ...context.environmentOf(module), ...spec.environment },
         settings: spec.createOptions,
         dataFolder,
-        labels: labelsOf(spec, image),
+        labels: labelsOf(spec, image, unproven),
       },
       signal,
     );
@@ -118,8 +118,9 @@ export async function execute(step: OrderedStep, context: ApplyContext, signal: 
 async function endRehearsal(module: string, { engine, places }: ApplyContext, signal: AbortSignal): Promise<void> {
   const name = rehearsalName(module);
   await engine.stop(name, { graceMs: rehearsalGraceMs, signal });
-  await engine.remove(name, signal);
+  // Before the container: as long as that is there, whatever is left is found again.
   await places.removeFolder(name);
+  await engine.remove(name, signal);
 }
 
 function toCreate({ specs, staged }: ApplyContext, module: string): { spec: ModuleSpec; image: Digest } {

@@ -134,12 +134,11 @@ function answerIn(thrown: unknown): { readonly refused: boolean; readonly reason
   return { refused: true, reason: said ?? message };
 }
 
-/** The SDK's REST calls take no port out of the host name; an agent that has one of its own directs them there. */
+/** The SDK's REST calls go to the hub's own name, and take no port out of it; an agent that has its own directs them where the device dials. */
 function portAgent({ hostName, gatewayHostName }: DeviceConnectionString): Agent | undefined {
-  const match = /^(.*):(\d+)$/.exec(gatewayHostName ?? hostName);
-  if (match === null) return undefined;
-  const [, host = '', port] = match;
+  const { hostname: host, port } = new URL(`https://${gatewayHostName ?? hostName}`);
+  if (gatewayHostName === undefined && port === '') return undefined;
   // `host` and `port` are options of every connection, which an agent's own options override; the types do not know that.
-  const options = { keepAlive: true, host, port: Number(port), servername: host };
+  const options = { keepAlive: true, host, port: Number(port === '' ? 443 : port), servername: host };
   return proxiedAgent(options);
 }

@@ -43,7 +43,7 @@ NoNewPrivileges=yes
 CapabilityBoundingSet=${capabilities(engine).join(' ')}
 AmbientCapabilities=
 ProtectClock=yes
-ProtectControlGroups=yes
+${controlGroups(engine)}
 ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
@@ -66,6 +66,11 @@ WantedBy=multi-user.target
 function capabilities(engine: AgentConfig['engine']): string[] {
   const ofFiles = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER'];
   return engine === 'docker' ? ofFiles : [...ofFiles, 'CAP_KILL', 'CAP_SETGID', 'CAP_SETUID'];
+}
+
+/** Limits of modules that are processes are control groups, which the agent makes. */
+function controlGroups(engine: AgentConfig['engine']): string {
+  return `ProtectControlGroups=${engine === 'docker' ? 'yes' : 'no'}`;
 }
 
 /** Quotes an argument so that systemd takes it as it is. */

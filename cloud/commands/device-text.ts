@@ -24,6 +24,8 @@ export interface DeviceDocument {
   /** ISO 8601, by the device's clock. */
   readonly lastUpload?: string;
   readonly clockSkewSeconds?: number;
+  /** Why modules took their place without having run beside the one before, by module. */
+  readonly unproven?: Readonly<Record<string, string>>;
 }
 
 /** Puts together what is known of a device. */
@@ -33,7 +35,7 @@ export function documentOf(
   nameOf: (image: string) => string,
 ): DeviceDocument {
   const images = Object.entries(report?.desiredImages ?? {}).map(([name, image]) => [name, nameOf(image)]);
-  const { clockSkewSeconds, lastUploadUtc } = report?.facts ?? {};
+  const { clockSkewSeconds, lastUploadUtc, unproven } = report?.facts ?? {};
   return {
     deviceId: twin.deviceId,
     connected: twin.connectionState === 'Connected' || report?.connected === true,
@@ -50,6 +52,7 @@ export function documentOf(
     }),
     ...(lastUploadUtc === undefined ? {} : { lastUpload: lastUploadUtc }),
     ...(clockSkewSeconds === undefined ? {} : { clockSkewSeconds }),
+    ...(unproven === undefined ? {} : { unproven }),
   };
 }
 

@@ -27,6 +27,8 @@ export const createOptionsSchema = z.looseObject({
       Memory: z.int().nonnegative().optional(),
       /** Billionths of a processor; 0 is no limit. */
       NanoCpus: z.int().nonnegative().optional(),
+      /** Processes and threads together; 0, -1 and null are no limit. */
+      PidsLimit: z.int().min(-1).nullish(),
       PortBindings: z
         .record(
           z.string(),

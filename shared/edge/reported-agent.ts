@@ -9,6 +9,8 @@ export const agentFactsSchema = z.object({
   clockSkewSeconds: z.int().optional(),
   /** When collected rows were last sent, ISO 8601 by the device's clock; missing before the first time. */
   lastUploadUtc: z.string().optional(),
+  /** Why modules took their place without having run beside the one before, by module; missing where there is none. */
+  unproven: z.record(z.string(), z.string()).optional(),
 });
 
 /** What an agent reports of itself beyond what IoT Edge's does. */

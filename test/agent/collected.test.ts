@@ -1,8 +1,5 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { CollectBuffer } from '../../agent/collect/buffer.ts';
-import { bufferFileName, openBuffer, openExistingBuffer } from '../../agent/collect/buffer-file.ts';
+import { openExistingBuffer } from '../../agent/collect/buffer-file.ts';
 import { readLedger } from '../../agent/collect/ledger.ts';
 import { reportedLedgersSchema } from '../../shared/collect/reported-ledger.ts';
 import { trustAlso } from '../../shared/tls-trust.ts';
@@ -10,21 +7,14 @@ import { freePort } from '../../simulators/quickstart/free-port.ts';
 import { openAzurite } from '../conformance/azurite-rig.ts';
 import { runFerry } from '../ferry.ts';
 import { until } from '../until.ts';
+import { collectedStream, fillBuffer } from './filled-buffer.ts';
 import { Rig } from './rig.ts';
-
-const stream = {
-  workspace: 'sub/rg/ws',
-  service: 'digits',
-  model: 'digits.v2',
-  version: 3,
-  designation: 'inputs',
-} as const;
 
 test('the agent tells the ledger of what modules collect: to the hub, in metrics and on the device', async () => {
   await using azurite = await openAzurite();
   trustAlso(azurite.caFile);
   await using rig = await Rig.open({ storage: azurite.account });
-  const databasePath = await fill(rig, { rows: 5, dropped: 2 });
+  const databasePath = await fillBuffer(rig, { rows: 5, dropped: 2 });
   const metricsAddress = { host: '127.0.0.1', port: await freePort() };
   await using _agent = rig.startAgent({ uploadEveryMs: 200, metricsAddress });
   await rig.reported(await rig.deploy({}), 200);
@@ -33,7 +23,7 @@ test('the agent tells the ledger of what modules collect: to the hub, in metrics
     const parsed = reportedLedgersSchema.safeParse(reported.collection).data;
     return parsed?.['digits']?.streams['0']?.uploaded === 5 && { collection: parsed };
   });
-  const { workspace: _, ...identity } = stream;
+  const { workspace: _, ...identity } = collectedStream;
   const ledger = { ...identity, collected: 7, uploaded: 5, buffered: 0, quarantined: 0, dropped: { overload: 2 } };
   expect(collection).toEqual({ digits: { bufferedBytes: 0, damaged: 0, streams: { 0: ledger } } });
   expect(readLedger(databasePath).streams).toMatchObject([ledger]);
@@ -50,7 +40,7 @@ test('ReleaseQuarantine sends what storage had refused', async () => {
   await using azurite = await openAzurite();
   trustAlso(azurite.caFile);
   await using rig = await Rig.open({ storage: azurite.account });
-  const databasePath = await fill(rig, { rows: 4, dropped: 0 });
+  const databasePath = await fillBuffer(rig, { rows: 4 });
   // As it is after storage has refused five times.
   const { Sealing } = await import('../../agent/collect/sealing.ts');
   const database = openExistingBuffer(databasePath);
@@ -67,18 +57,3 @@ test('ReleaseQuarantine sends what storage had refused', async () => {
   expect(await rig.callMethod('ReleaseQuarantine', null)).toEqual({ status: 200, payload: { rows: 4 } });
   await until(() => readLedger(databasePath).streams[0]?.uploaded === 4);
 });
-
-/** Makes the buffer of a module that is not there any more. */
-async function fill(rig: Rig, count: { readonly rows: number; readonly dropped: number }): Promise<string> {
-  const folder = rig.dataFolder('digits');
-  await mkdir(folder, { recursive: true });
-  const databasePath = join(folder, bufferFileName);
-  const buffer = new CollectBuffer(openBuffer(databasePath), { quota: { bytesMax: 1e9, policy: 'reject-new' } });
-  // A request of that many rows without a column: its header alone.
-  const packed = Buffer.alloc(16);
-  packed.writeUInt32LE(count.rows);
-  const drops = count.dropped === 0 ? [] : [{ stream, reason: 'overload' as const, rows: count.dropped }];
-  buffer.append([{ stream, features: [], hour: 490_000, rows: count.rows, packed }], drops);
-  buffer.close();
-  return databasePath;
-}

@@ -23,10 +23,6 @@ test('readDesired() says 417 in the words of IoT Edge when there is no deploymen
   });
 });
 
-test.each(['2.0', '1.2', '0.9', 'one'])('readDesired() says 412 to schema version %s', (schemaVersion) => {
-  expect(readDesired({ ...desired, schemaVersion })).toMatchObject({ code: 412, version: 7 });
-});
-
 test('readDesired() says 400 and names all that is wrong', () => {
   const modules = {
     a: { type: 'docker', settings: { image: '' } },

@@ -1,17 +1,22 @@
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { expect, test } from 'vitest';
+import { readLedger } from '../../agent/collect/ledger.ts';
 import { isProxied } from '../../shared/proxy.ts';
 import { makeAuthority, makeServerCertificate } from '../../simulators/certificate-maker.ts';
 import type { Certificates } from '../../simulators/certificates.ts';
+import type { StorageAccount } from '../../simulators/hub/uploads.ts';
+import { trustAlso } from '../../shared/tls-trust.ts';
+import { openAzurite } from '../conformance/azurite-rig.ts';
 import { ConnectProxy } from '../connect-proxy.ts';
 import { runFerry } from '../ferry.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
 import { AgentProcess } from './agent-process.ts';
+import { fillBuffer } from './filled-buffer.ts';
 import { Rig } from './rig.ts';
 
 // Names of nothing: only who goes through the proxy gets there.
@@ -31,6 +36,22 @@ test('pain 17, a proxy in four places: one setting takes the agent to hub and re
   expect(await agent.exitCode()).toBe(0);
   expect(agent.output).not.toContain('p%40ss');
   expect(agent.output).not.toContain(password);
+}, 60_000);
+
+test('pain 17, a proxy in four places: collected rows go to the storage account through the same one', async () => {
+  await using azurite = await openAzurite();
+  trustAlso(azurite.caFile);
+  const { blobHost } = azurite.account;
+  const storageAddress = blobHost.slice(0, blobHost.indexOf('/'));
+  const places = { [storageAddress]: Number(storageAddress.split(':')[1]) };
+  await using site = await openSite({ storage: azurite.account, places });
+  const { rig, proxy } = site;
+  const databasePath = await fillBuffer(rig, { rows: 5 });
+  // One file of both authorities, as the agent is told of one.
+  await appendFile(rig.caFile, await readFile(azurite.caFile));
+  await using _agent = new AgentProcess([...siteFlags(site, login), '--engine', 'process', '--upload-every', '1']);
+  await until(() => readLedger(databasePath).streams[0]?.uploaded === 5, { timeoutMs: 20_000 });
+  expect(new Set(proxy.asked)).toEqual(new Set([`${hubName}:443`, storageAddress]));
 }, 60_000);
 
 test('a proxy that wants another password: the agent says so without the password, and goes on trying', async () => {
@@ -98,11 +119,14 @@ function siteFlags({ rig, proxy }: Site, proxyLogin: string): string[] {
   return [...own, '--proxy', proxy.address(proxyLogin)];
 }
 
-/** A hub and a registry with TLS that only a proxy knows the way to. */
-async function openSite(): Promise<Site> {
+/** A hub and a registry with TLS that only a proxy knows the way to. @param places ports of more, by `host:port` */
+async function openSite({
+  places = {},
+  storage,
+}: { readonly places?: Readonly<Record<string, number>>; readonly storage?: StorageAccount } = {}): Promise<Site> {
   await using stack = new AsyncDisposableStack();
   const certificates = await certificatesFor(stack.use(await temporaryFolder()).path);
-  const rig = stack.use(await Rig.open({ certificates }));
+  const rig = stack.use(await Rig.open({ certificates, ...(storage === undefined ? {} : { storage }) }));
   const secured = tls.createServer({ cert: certificates.certPem, key: certificates.keyPem }, (near) => {
     const far = connect(rig.registry.port, '127.0.0.1');
     near.pipe(far).pipe(near);
@@ -113,8 +137,8 @@ async function openSite(): Promise<Site> {
   secured.listen(0, '127.0.0.1');
   await once(secured, 'listening');
   const registryPort = (secured.address() as AddressInfo).port;
-  const places = { [`${hubName}:443`]: rig.hub.port, [`${registryName}:443`]: registryPort };
-  const proxy = stack.use(await ConnectProxy.open(places, password));
+  const known = { ...places, [`${hubName}:443`]: rig.hub.port, [`${registryName}:443`]: registryPort };
+  const proxy = stack.use(await ConnectProxy.open(known, password));
   const disposal = stack.move();
   return { rig, proxy, [Symbol.asyncDispose]: () => disposal.disposeAsync() };
 }

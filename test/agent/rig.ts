@@ -123,16 +123,23 @@ export class Rig implements AsyncDisposable {
     this.#stack = parts.stack;
   }
 
-  /** @param changes.stateFolder folder of the agent's state. @default one beside everything else */
+  /**
+   * @param changes.stateFolder folder of the agent's state. @default one beside everything else
+   * @param changes.hubFolder where the hub keeps what outlives it. @default in memory
+   */
   static async open(
-    changes: Partial<Pick<HubOptions, 'storage' | 'certificates'>> & { readonly stateFolder?: string } = {},
+    changes: Partial<Pick<HubOptions, 'storage' | 'certificates'>> & {
+      readonly stateFolder?: string;
+      readonly hubFolder?: string;
+    } = {},
   ): Promise<Rig> {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await temporaryFolder()).path;
     const certificates = changes.certificates ?? (await openCertificates(join(folder, 'certificates')));
     trustAlso(certificates.caFile);
-    const { stateFolder = join(folder, 'state'), ...ofHub } = changes;
-    const hub = stack.use(await startHub({ ...ofHub, certificates }));
+    const { stateFolder = join(folder, 'state'), hubFolder, ...ofHub } = changes;
+    const kept = hubFolder === undefined ? {} : { folder: hubFolder };
+    const hub = stack.use(await startHub({ ...ofHub, ...kept, certificates }));
     const layout = await LayoutStore.open(join(folder, 'registry'));
     const log = createLogger('registry', { level: 'silent' });
     const registry = stack.use(await startRegistry({ layoutDir: layout.folder, port: 0, log }));

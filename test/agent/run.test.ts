@@ -118,16 +118,19 @@ test.each([
   [417, {}, 'empty configuration'],
   [412, { schemaVersion: '9.0' }, '9.0'],
   [400, { schemaVersion: '1.1', modules: { m: {} } }, 'modules.m'],
-] as const)('runAgent() reports %i, says why, and lets run what runs', async (code, desired, words) => {
-  await using rig = await Rig.open();
-  await using _agent = rig.startAgent();
-  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
-  const before = await until(() => pidOf(rig, 'digits'));
-  const { lastDesiredStatus, modules } = await rig.reported(await rig.setDesired(desired), code);
-  expect(lastDesiredStatus?.description).toContain(words);
-  expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
-  expect(await pidOf(rig, 'digits')).toBe(before);
-});
+] as const)(
+  'pain 9, a typo stops everything: runAgent() reports %i, says why, and lets run what runs',
+  async (code, desired, words) => {
+    await using rig = await Rig.open();
+    await using _agent = rig.startAgent();
+    await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+    const before = await until(() => pidOf(rig, 'digits'));
+    const { lastDesiredStatus, modules } = await rig.reported(await rig.setDesired(desired), code);
+    expect(lastDesiredStatus?.description).toContain(words);
+    expect(modules).toMatchObject({ digits: { runtimeStatus: 'running' } });
+    expect(await pidOf(rig, 'digits')).toBe(before);
+  },
+);
 
 test('runAgent() reports 500 with the reason when an image cannot be had, and the module before runs on', async () => {
   await using rig = await Rig.open();

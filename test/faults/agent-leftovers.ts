@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import Docker from 'dockerode';
 import { expect } from 'vitest';
 import { processesWith } from '../../shared/containers/process/process-identity.ts';
-import type { Rig } from '../agent/rig.ts';
+import { deviceId, type Rig } from '../agent/rig.ts';
 
 /** A module as it is found on a device, by whatever it left there. */
 export interface FoundModule {
@@ -34,6 +34,21 @@ export async function expectWholeImages({ stateFolder }: Pick<Rig, 'stateFolder'
   }
   const roots = await readdir(join(stateFolder, 'processes', 'roots')).catch(() => []);
   expect(roots.filter((name) => !/^sha256-[0-9a-f]{64}$/.test(name))).toEqual([]);
+}
+
+/** Sees that every file of the agent's state is whole, and that no folder of a rehearsal is left. */
+export async function expectWholeState({ stateFolder }: Pick<Rig, 'stateFolder'>): Promise<void> {
+  const names = (await readdir(stateFolder)).filter((name) => name.endsWith('.json'));
+  expect(names).toEqual(expect.arrayContaining(['agent.json', 'desired.json']));
+  for (const name of names) JSON.parse(await readFile(join(stateFolder, name), 'utf8'));
+  const desired = JSON.parse(await readFile(join(stateFolder, 'desired.json'), 'utf8')) as Record<string, unknown>;
+  expect(desired).toMatchObject({ deviceId });
+  for (const digest of [desired['current'], desired['fallback']]) {
+    if (typeof digest !== 'string') continue;
+    JSON.parse(await readFile(join(stateFolder, 'generations', `${digest.replace(':', '-')}.json`), 'utf8'));
+  }
+  const folders = await readdir(join(stateFolder, 'modules')).catch(() => []);
+  expect(folders.filter((name) => name.endsWith('.rehearsal'))).toEqual([]);
 }
 
 interface Blob {

@@ -150,7 +150,7 @@ export class NetworkLink implements AsyncDisposable {
     if (delayMs === 0 && lostOneIn === undefined && bytesPerSecond === undefined) return new PassThrough();
     const random = this.#random;
     let freeAtMs = 0;
-    let onTheWay = 0;
+    const onTheWay: Buffer[] = [];
     let arrived = (): void => undefined;
     return new Transform({
       transform(piece: Buffer, _encoding, done) {
@@ -158,17 +158,17 @@ export class NetworkLink implements AsyncDisposable {
         const lost = lostOneIn !== undefined && random.oneIn(lostOneIn) ? retransmitMs : 0;
         const sendingMs = bytesPerSecond === undefined ? 0 : (piece.length / bytesPerSecond) * 1000;
         freeAtMs = Math.max(freeAtMs, now + delayMs) + lost + sendingMs;
-        onTheWay += 1;
+        onTheWay.push(piece);
+        // The oldest arrives, whichever timer is first: timers are rounded, and nothing overtakes on a connection.
         setTimeout(() => {
-          this.push(piece);
-          onTheWay -= 1;
-          if (onTheWay === 0) arrived();
+          this.push(onTheWay.shift());
+          if (onTheWay.length === 0) arrived();
         }, freeAtMs - now);
         // The next piece may be on its way as well, but no more than the link takes.
         setTimeout(done, lost + sendingMs);
       },
       flush(done) {
-        if (onTheWay === 0) done();
+        if (onTheWay.length === 0) done();
         else arrived = done;
       },
     });

@@ -9,6 +9,8 @@ import type { Logger } from '../../log.ts';
 import type { LayoutStore } from '../../oci/layout-store.ts';
 import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
 import { containerAccount, giveFolder, isOpenToAll, isRoot, parseAccount } from './account.ts';
+import { CgroupLimits } from './cgroup-limits.ts';
+import { endProcess, killAlone } from './end-process.ts';
 import { launchOf } from './launch.ts';
 import { readLog, rotateLog } from './log-file.ts';
 import { type ProcessIdentity, identityOf, isAlive, processesWith } from './process-identity.ts';
@@ -27,10 +29,8 @@ export interface ProcessEngineOptions {
 
 /** Variable by which a process is known as this engine's even if nothing was written down about it. */
 const markVariable = 'MODELFERRY_PROCESS';
-/** How often it is looked whether a process has ended that was asked to, in milliseconds. */
-const stopPollMs = 20;
-/** How long the system may take to end a killed process, in milliseconds; it is stuck in a driver if it takes longer. */
-const killTimeoutMs = 10_000;
+/** How long after a process has ended its exit code comes at the latest, in milliseconds. */
+const exitCodeWaitMs = 20;
 
 /**
  * Runs containers as processes of this machine, out of folders that their images are unpacked to.
@@ -39,6 +39,8 @@ const killTimeoutMs = 10_000;
  *   program at any point, {@link ProcessEngine.open} knows each process again or ends it.
  * - A process is known by id, start time and boot, so an id that was given out again is never taken for it.
  * - Output goes straight to a file, so that the process goes on when this program ends.
+ * - Limits of memory, processor time and processes are control groups, where this program may make some; else it runs without, and the log says so.
+ * - What a container has started ends with it, also what has left its process group.
  * - There is no wall around it but its own user, when this program is root.
  */
 export class ProcessEngine implements ContainerEngine {
@@ -46,11 +48,15 @@ export class ProcessEngine implements ContainerEngine {
   readonly #folder: string;
   readonly #roots: RootStore;
   readonly #log: Logger;
+  readonly #limits: CgroupLimits;
   readonly #records = new Map<string, ProcessRecord>();
+  /** Exit codes of processes of which it is not written down yet that they ended. */
+  readonly #exitCodes = new Map<number, number>();
 
   private constructor(options: ProcessEngineOptions) {
     this.#folder = options.folder;
     this.#log = options.log;
+    this.#limits = new CgroupLimits(options.folder, { log: options.log });
     this.#roots = new RootStore(options.layout, join(options.folder, 'roots'));
   }
 
@@ -60,6 +66,7 @@ export class ProcessEngine implements ContainerEngine {
     await mkdir(join(options.folder, 'containers'), { recursive: true });
     await engine.#readRecords();
     await engine.#endOrphans();
+    await engine.#limits.keepOnly(engine.#running());
     return engine;
   }
 
@@ -88,27 +95,34 @@ export class ProcessEngine implements ContainerEngine {
   }
 
   async start(name: string): Promise<void> {
+    await this.#noticeEnd(this.#record(name));
     const record = this.#record(name);
-    await this.#noticeEnd(record);
     if (record.process !== undefined) return;
     const image = await this.#roots.open(record.spec.image);
     const launch = await launchOf(record.spec, image);
     if (launch.listen !== undefined && launch.listen.port !== 0) await checkPort(name, launch.listen);
     const account = await this.#accountFor(record.spec, image.root);
     if (account !== undefined) await giveFolder(record.spec.dataFolder, account);
+    const isLimited = await this.#limits.make(record.spec);
     const child = await spawnDetached(name, launch, {
       logPath: this.#logPath(name),
       environment: { [markVariable]: this.#mark(name) },
       ...(account === undefined ? {} : { account }),
+      ...(isLimited ? { beforeRun: (pid: number) => this.#limits.enter(name, pid) } : {}),
     });
     const identity = await identityOf(child.pid);
     const { exitCode: _before, finishedAt: _past, ...rest } = record;
     const started = { ...rest, exitCode: 0, startedAt: new Date().toISOString() };
-    // It may have ended already: then its exit code comes with `ended`.
     await this.#write(identity === undefined ? started : { ...started, process: identity });
-    child.ended
-      .then((exitCode) => this.#recordEnd(name, identity, exitCode))
-      .catch((err: unknown) => this.#log.error({ container: name, err }, 'could not write down how it ended'));
+    const recorded = child.ended
+      .then((exitCode) => {
+        this.#exitCodes.set(child.pid, exitCode);
+        return this.#recordEnd(name, child.pid, identity);
+      })
+      .catch((err: unknown) => this.#log.error({ container: name, err }, 'could not write down how it ended'))
+      .finally(() => this.#exitCodes.delete(child.pid));
+    // It has ended already, and its exit code is on its way.
+    if (identity === undefined) await recorded;
   }
 
   async stop(name: string, { graceMs, signal }: StopOptions): Promise<void> {
@@ -116,6 +130,7 @@ export class ProcessEngine implements ContainerEngine {
     if (record?.process === undefined) return;
     await endProcess(record.process, graceMs, signal);
     await this.#noticeEnd(record);
+    await this.#limits.keepOnly(this.#running());
   }
 
   async remove(name: string): Promise<void> {
@@ -126,6 +141,7 @@ export class ProcessEngine implements ContainerEngine {
       throw new FerryError('ENGINE_FAILED', `Cannot remove "${name}": it runs, and has to be stopped first`);
     }
     this.#records.delete(name);
+    await this.#limits.keepOnly(this.#running());
     // How it ended may be on its way into a file there: that is seen, and what it has written goes too.
     await rm(this.#containerFolder(name), { recursive: true, force: true, maxRetries: 5, retryDelay: 20 });
   }
@@ -168,15 +184,21 @@ export class ProcessEngine implements ContainerEngine {
     const { process: identity } = record;
     if (identity === undefined || (await isAlive(identity))) return;
     // A child's own exit event says how it ended and comes at about the same time.
-    await sleep(stopPollMs);
-    await this.#recordEnd(record.spec.name, identity, undefined);
+    await sleep(exitCodeWaitMs);
+    await this.#recordEnd(record.spec.name, identity.pid, identity);
   }
 
-  async #recordEnd(name: string, identity: ProcessIdentity | undefined, exitCode: number | undefined): Promise<void> {
+  /** Writes down that a container has ended, and ends what it has left running: a container goes on no longer than its first process. */
+  async #recordEnd(name: string, pid: number, identity: ProcessIdentity | undefined): Promise<void> {
     const record = this.#records.get(name);
     if (record === undefined || record.process?.pid !== identity?.pid) return;
+    const left = await processesWith(markVariable, this.#mark(name));
+    // Somebody else may have noticed too, and it may run again.
+    if (this.#records.get(name) !== record) return;
+    for (const child of left) killAlone(child);
     const { process: _ended, ...rest } = record;
-    await this.#write({ ...rest, exitCode: exitCode ?? 255, finishedAt: new Date().toISOString() });
+    const exitCode = this.#exitCodes.get(pid) ?? 255;
+    await this.#write({ ...rest, exitCode, finishedAt: new Date().toISOString() });
   }
 
   /** Whom the process runs as: a user of its own where this program may choose one and that user can reach the files. */
@@ -189,6 +211,11 @@ export class ProcessEngine implements ContainerEngine {
       'running it as root: the folder of the engine is closed to other users',
     );
     return undefined;
+  }
+
+  #running(): Set<string> {
+    const running = [...this.#records.values()].filter((record) => record.process !== undefined);
+    return new Set(running.map(({ spec }) => spec.name));
   }
 
   #record(name: string): ProcessRecord {
@@ -234,36 +261,6 @@ function stateOf({ spec, process, exitCode, startedAt, finishedAt }: ProcessReco
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(finishedAt === undefined ? {} : { finishedAt }),
   };
-}
-
-/** Asks a process and all it started to end, and kills them when they have not in time. */
-async function endProcess(identity: ProcessIdentity, graceMs: number, signal?: AbortSignal): Promise<void> {
-  signalGroup(identity.pid, graceMs > 0 ? 'SIGTERM' : 'SIGKILL');
-  if (graceMs > 0 && (await hasEnded(identity, graceMs, signal))) return;
-  signalGroup(identity.pid, 'SIGKILL');
-  if (await hasEnded(identity, killTimeoutMs, signal)) return;
-  throw new FerryError(
-    'ENGINE_FAILED',
-    `Cannot end process ${identity.pid}: it is there ${killTimeoutMs} ms after SIGKILL`,
-  );
-}
-
-async function hasEnded(identity: ProcessIdentity, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
-  const end = performance.now() + timeoutMs;
-  while (await isAlive(identity)) {
-    if (performance.now() > end) return false;
-    await sleep(stopPollMs, undefined, signal === undefined ? {} : { signal });
-  }
-  return true;
-}
-
-/** Signals the process group: the process leads one of its own. */
-function signalGroup(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, name);
-  } catch (error) {
-    if (systemCodeOf(error) !== 'ESRCH') throw error;
-  }
 }
 
 /** Looks whether a port is free, because the program's own message about it would be seen by nobody. */

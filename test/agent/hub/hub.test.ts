@@ -1,9 +1,16 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Hub } from '../../../agent/hub/hub.ts';
 import { hubError } from '../../../agent/hub/hub-error.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { parseDeviceConnectionString } from '../../../shared/edge/connection-string.ts';
 import { createLogger } from '../../../shared/log.ts';
+import { trustAlso } from '../../../shared/tls-trust.ts';
+import { makeAuthority, makeServerCertificate } from '../../../simulators/certificate-maker.ts';
+import type { Certificates } from '../../../simulators/certificates.ts';
+import { startHub } from '../../../simulators/hub/hub.ts';
+import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
 import { deviceId, Rig } from '../rig.ts';
 
@@ -45,7 +52,7 @@ const reportedOf = async (rig: Rig): Promise<Record<string, unknown>> => ({
   ...(await rig.twin()).properties.reported,
 });
 
-test('Hub hands in what is desired at once and after each change, arrays as the hub has them', async () => {
+test('pain 7, minutes until a device hears of it: Hub hands in what is desired at once and after each change, arrays as the hub has them', async () => {
   await using rig = await Rig.open();
   await rig.setDesired({ list: ['a', 'b', 'c'], gone: 1 });
   await using link = openLink(rig);
@@ -165,4 +172,28 @@ test.each([
     message: expect.stringContaining('hub.example:8883'),
     cause: { message: tail },
   });
+});
+
+test('pain 13, a renewed certificate of the hub cuts devices off: Hub connects again, and reports', async () => {
+  await using folder = await temporaryFolder();
+  const authority = await makeAuthority({ nowMs: Date.now(), days: 10 });
+  const caFile = join(folder.path, 'ca.pem');
+  await writeFile(caFile, authority.certPem);
+  trustAlso(caFile);
+  const names = { dns: ['localhost'], ip: ['127.0.0.1'] };
+  const renew = async (): Promise<Certificates> => {
+    const server = await makeServerCertificate({ authority, names, nowMs: Date.now(), days: 5 });
+    const files = { caFile, certFile: join(folder.path, 'cert.pem'), keyFile: join(folder.path, 'key.pem') };
+    return { ...files, caPem: authority.certPem, ...server };
+  };
+  await using rig = await Rig.open({ certificates: await renew(), hubFolder: join(folder.path, 'hub') });
+  const [{ port }, { connectionString }] = [rig.hub, rig];
+  await using link = openLink(rig, { connectionString });
+  await until(() => link.desired.length > 0);
+  await rig.hub.close();
+  await until(() => !link.hub.connection.isUp);
+  await using _renewed = await startHub({ certificates: await renew(), folder: join(folder.path, 'hub'), port });
+  link.hub.report({ after: 1 });
+  await until(async () => (await reportedOf(rig))['after'] === 1, { timeoutMs: 20_000 });
+  expect(link.hub.connection.isUp).toBe(true);
 });

@@ -94,7 +94,7 @@ test('agent run --config runs what agent install has written', async () => {
   expect(text).toContain('ca: /etc/modelferry/ca.pem');
   await writeFile(config, text.replace('/etc/modelferry/ca.pem', join(root, 'etc/modelferry/ca.pem')));
   await using agent = new AgentProcess(['--config', config]);
-  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200, 60_000);
   agent.signal('SIGTERM');
   expect(await agent.exitCode()).toBe(0);
 });

@@ -130,7 +130,7 @@ test('a clock that jumps makes no row too old, and keeps none from being sent', 
   expect(readLedger(rig.databasePath).streams).toMatchObject([{ collected: 5, uploaded: 5, dropped: {} }]);
 });
 
-test('rows that wait longer than the age limit, while the device runs, are dropped by name', async () => {
+test('pain 19, what an age limit means for a device that was off: rows that wait longer, while the device runs, are dropped by name', async () => {
   let nowMs = noon;
   await using rig = await openCollect(
     { bytesMax: 1e9, policy: 'reject-new', ageMsMax: 3_600_000 },

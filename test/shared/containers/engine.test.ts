@@ -12,6 +12,7 @@ import { createLogger } from '../../../shared/log.ts';
 import { LayoutStore } from '../../../shared/oci/layout-store.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
+import { canLimit } from './control-groups.ts';
 import { podmanIsThere, startPodman } from './podman-service.ts';
 import { putTestImage } from './test-image.ts';
 
@@ -40,6 +41,7 @@ const dockerIsThere = await (async () => {
 })();
 if (!dockerIsThere) console.warn('no Docker engine answers: the tests of the Docker engine are skipped');
 
+if (!canLimit) console.warn('no control group can be made here: the tests of limits are skipped');
 if (!podmanIsThere) console.warn('there is no podman, or this is not root: the tests of its API are skipped');
 const isThere = { process: true, docker: dockerIsThere, podman: podmanIsThere };
 
@@ -152,6 +154,18 @@ describe.each(['process', 'docker', 'podman'] as const)('the %s engine', (kind) 
       await until(async () => (await engine.logs(name)).includes('up'));
       await engine.stop(name, { graceMs: 1_000 });
       expect(await state(name)).toMatchObject({ status: 'exited', exitCode: 137 });
+    });
+
+    test.skipIf(!canLimit).each([
+      // A shell's text that doubles, and more processes than there may be.
+      ['memory', { Memory: 48 * 1024 * 1024 }, 'x=0123456789abcdef; while true; do x=$x$x; done', 137],
+      ['processes', { PidsLimit: 8 }, 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 60 & done; echo enough', 2],
+    ])('a container gets no more %s than its settings say', async (_, HostConfig, line, exitCode) => {
+      const { name } = await create({ settings: { Entrypoint: ['/bin/sh', '-c', line], HostConfig } });
+      await engine.start(name);
+      await until(async () => (await state(name))?.status === 'exited', { timeoutMs: 30_000 });
+      expect(await state(name)).toMatchObject({ exitCode });
+      expect(await engine.logs(name)).not.toContain('enough');
     });
 
     test('an engine that is opened anew takes up what runs', async () => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import Docker from 'dockerode';
 import { until } from '../../until.ts';
 
 /** Whether Podman can be tried here: it is installed, and this is root. */
@@ -22,15 +23,22 @@ export async function startPodman(folder: string): Promise<{ readonly socketPath
   const quiet = ['--cgroup-manager', 'cgroupfs', '--events-backend', 'file'];
   const service = spawn('podman', [...places, ...quiet, 'system', 'service', '--time=0', `unix://${socketPath}`], {
     stdio: 'ignore',
+    // What watches a container leaves a file where it was started when the container had too little memory.
+    cwd: folder,
     env: { ...process.env, CONTAINERS_CONF: config },
   });
-  await until(() => existsSync(socketPath), { what: 'Podman listens' });
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(async () => {
+    const ended = once(service, 'exit');
+    service.kill('SIGTERM');
+    await ended;
+  });
+  const docker = new Docker({ socketPath });
+  await until(() => existsSync(socketPath), { what: 'Podman listens', timeoutMs: 30_000 });
+  await until(() => docker.ping(), { what: 'Podman answers', timeoutMs: 30_000 });
+  const disposal = cleanup.move();
   return {
     socketPath,
-    [Symbol.asyncDispose]: async () => {
-      const ended = once(service, 'exit');
-      service.kill('SIGTERM');
-      await ended;
-    },
+    [Symbol.asyncDispose]: () => disposal.disposeAsync(),
   };
 }

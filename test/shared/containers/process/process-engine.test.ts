@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -106,6 +108,31 @@ test('ProcessEngine ends what a container has started together with it', async (
   await rig.engine.stop('m', { graceMs: 1_000 });
   await until(async () => (await processesWith('MODELFERRY_PROCESS', join(rig.folder, 'engine/m'))).length === 0);
   expect(await rig.engine.list()).toMatchObject([{ status: 'exited', exitCode: 143 }]);
+});
+
+test('ProcessEngine ends what a container has left running when its first process ends by itself', async () => {
+  await using rig = await openRig({ script: 'sleep 600 &\nsleep 0.3\nexit 7' });
+  const dataFolder = join(rig.folder, 'data');
+  await rig.engine.create({ name: 'm', image: rig.image, environment: {}, settings: {}, dataFolder, labels: {} });
+  await rig.engine.start('m');
+  await until(async () => (await rig.engine.list())[0]?.status === 'exited');
+  expect(await rig.engine.list()).toMatchObject([{ exitCode: 7 }]);
+  expect(await processesWith('MODELFERRY_PROCESS', join(rig.folder, 'engine/m'))).toEqual([]);
+});
+
+test('ProcessEngine.open() ends what a container has left running whose first process has ended while nobody looked', async () => {
+  await using rig = await openRig({ script: forever });
+  const dataFolder = join(rig.folder, 'data');
+  await rig.engine.create({ name: 'm', image: rig.image, environment: {}, settings: {}, dataFolder, labels: {} });
+  const record = join(rig.folder, 'engine/containers/m/record.json');
+  const written = JSON.parse(await readFile(record, 'utf8')) as object;
+  const gone = { pid: 4_194_304, startTicks: 1, bootId: 'another' };
+  await writeFile(record, JSON.stringify({ ...written, process: gone, startedAt: '2026-01-01T00:00:00Z' }));
+  // In a process group that another leads.
+  const left = spawn('sleep', ['600'], { env: { ...process.env, MODELFERRY_PROCESS: join(rig.folder, 'engine/m') } });
+  const ended = once(left, 'exit');
+  expect(await (await rig.open()).list()).toMatchObject([{ status: 'exited', exitCode: 255 }]);
+  expect(await ended).toEqual([null, 'SIGKILL']);
 });
 
 test('ProcessEngine.open() throws away a record that is not whole', async () => {
