@@ -18,6 +18,8 @@ export interface OpenEngineOptions {
   readonly owner: string;
   /** Network that Docker puts containers in. @default Docker's own */
   readonly network?: string;
+  /** Gives folders of other owners' engines, from whose unpacked images an engine of processes may take layers over. @default none */
+  readonly neighbours?: () => Promise<readonly string[]>;
   readonly log: Logger;
 }
 
@@ -37,5 +39,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<ContainerE
     }
   }
   const { ProcessEngine } = await import('./process/process-engine.ts');
-  return ProcessEngine.open({ layout, folder: join(folder, 'processes'), log });
+  const neighbours = async (): Promise<string[]> =>
+    ((await options.neighbours?.()) ?? []).map((neighbour) => join(neighbour, 'processes'));
+  return ProcessEngine.open({ layout, folder: join(folder, 'processes'), neighbours, log });
 }
