@@ -15,6 +15,9 @@ const rootFromBundle = '../..';
 
 const entry = new URL(import.meta.url);
 
+/** What the program is told to be, where it shares requests out between versions of a service in place of scoring. */
+const routerRole = 'route';
+
 /** By its own name, so that only the thread itself loads SQLite. */
 const commitRole: typeof commitThreadRole = 'commit';
 
@@ -22,6 +25,7 @@ const commitRole: typeof commitThreadRole = 'commit';
  * The scoring server. This module is the entry of every thread of it, since a bundle is one file: each finds what it is here.
  */
 if (isMainThread && process.argv[2] === workerRole) await work();
+else if (isMainThread && process.argv[2] === routerRole) await route();
 else if (isMainThread) await serve();
 else if (threadRole() === commitRole) await commit();
 else if (threadRole() === listeningThreadRole) await listen();
@@ -105,6 +109,29 @@ async function work(): Promise<void> {
   try {
     const { runWorkerProcess } = await import('./pool/worker-process.ts');
     await runWorkerProcess({ log, lines, entry });
+  } catch (error) {
+    fail(error, log);
+  }
+}
+
+/** Shares requests out between versions of a service. */
+async function route(): Promise<void> {
+  const log = createLogger('router', { format: 'json', destination: new LogLines() });
+  try {
+    const [{ readRouteSettings }, { VersionRouter }] = await Promise.all([
+      import('./traffic/route-settings.ts'),
+      import('./traffic/version-router.ts'),
+    ]);
+    const settings = readRouteSettings(process.env);
+    const router = await VersionRouter.start(settings, log);
+    const versions = settings.versions.map(({ name, percent, mirrorPercent }) => ({ name, percent, mirrorPercent }));
+    log.info({ port: router.port, versions }, 'ready');
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        log.info({ signal }, 'stopping');
+        void router[Symbol.asyncDispose]().then(() => process.exit(0));
+      });
+    }
   } catch (error) {
     fail(error, log);
   }

@@ -9,6 +9,7 @@ import { keyProblem, newSecrets, readSecrets, type ServiceSecrets } from './serv
 import type { ServiceRecord } from './service-records.ts';
 import type { GivenSettings } from './settings/definitions.ts';
 import { completeSettings, refuseProblems, settingProblems } from './settings/service-settings.ts';
+import { mergeVersions } from './settings/service-versions.ts';
 import { findSample } from './smoke-test.ts';
 import type { TargetReference } from './target.ts';
 
@@ -99,7 +100,9 @@ export function mergeSettings(before: GivenSettings, change: GivenSettings): Giv
   if (change.tokenAuthEnabled === true) dropped.push('authEnabled');
   if (change.authEnabled === true) dropped.push('tokenAuthEnabled');
   const kept = Object.entries(before).filter(([name]) => !dropped.includes(name as keyof GivenSettings));
-  return { ...Object.fromEntries(kept), ...change };
+  const { versions: _versions, traffic: _traffic, mirror: _mirror, ...others } = change;
+  const { versions: _before, traffic: _shares, mirror: _copies, ...rest } = Object.fromEntries(kept) as GivenSettings;
+  return { ...rest, ...others, ...mergeVersions(before, change) };
 }
 
 function keyProblems(keys: ServiceRequest['keys'] = {}): string[] {

@@ -6,6 +6,7 @@ import { parseVersionedName, type VersionedName } from '../../shared/model/name.
 import { findRegistered } from '../models/find-registered.ts';
 import { registerModel, type Registration } from '../models/register.ts';
 import type { Workspace } from '../workspace/workspace.ts';
+import { openDeployer } from './deployers.ts';
 import { mergeSettings, type ServiceRequest } from './desired-service.ts';
 import { findService, type ServiceRecord } from './service-records.ts';
 import { createService, observeService, type ServiceOptions, type ServiceOutcome, updateService } from './services.ts';
@@ -45,7 +46,13 @@ export async function pushService(
   const { name, target } = request;
   const current = findService(workspace.database, name);
   refuseOtherTarget(request, current);
+  // A target's clients take long to load: that goes on while the model is read. What is wrong with the target is told below.
+  const loading = openDeployer(workspace, target, options.signal).then(
+    (deployer) => deployer[Symbol.asyncDispose](),
+    () => undefined,
+  );
   const { image, registered } = await imageOf(workspace, request, options);
+  await loading;
   const imageId = `${image.name}:${image.version}`;
   if (current === undefined) {
     options.note(`${name}: deploying ${imageId} to ${targetText(target)}`);
@@ -75,7 +82,9 @@ async function imageOf(
   request: PushRequest,
   { note, signal }: ServiceOptions,
 ): Promise<Pick<PushOutcome, 'image' | 'registered'>> {
-  const { models, build = {}, name } = request;
+  const { models, name, target } = request;
+  // An accelerator takes only what was checked for it.
+  const build = { ...(target.kind === 'fpga' && { flavor: 'fpga' as const }), ...request.build };
   if (request.image !== undefined) {
     return { image: findImage(workspace.database, parseVersionedName(request.image)), registered: [] };
   }

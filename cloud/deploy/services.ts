@@ -197,7 +197,14 @@ async function settle(
   if (wait === undefined) return await deployer.observe(record);
   const { timeoutMs } = wait;
   const { name } = record;
-  const status = await waitForService({ name, timeoutMs, signal, note, observe: () => deployer.observe(record) });
+  const status = await waitForService({
+    name,
+    timeoutMs,
+    signal,
+    isCounted: record.target.kind === 'iotedge',
+    note,
+    observe: () => deployer.observe(record),
+  });
   const { sample, secrets } = desired;
   if (!wait.smokeTest || sample === undefined || status.address === undefined) return status;
   const answer = await scoreService({

@@ -2,10 +2,13 @@ import { type Clock, systemClock } from '../../shared/clock.ts';
 import { FerryError } from '../../shared/errors.ts';
 import { describeState, type ServiceStatus } from './service-state.ts';
 
-/** Pauses between two looks, in milliseconds; the longest keeps within what a hub of the smallest size allows in a minute. */
+/** Pauses between two looks, in milliseconds. */
 const pauseMsMin = 50;
-const pauseMsMax = 5_000;
 const pauseGrowth = 1.5;
+/** The longest: at first, where somebody waits for a start of seconds, and later. */
+const pauseMsMax = { soon: 250, later: 1_000, afterMs: 15_000 };
+/** The longest where looks are counted; it keeps within what a hub of the smallest size allows in a minute. */
+const countedPauseMsMax = 5_000;
 /** How long a service may be Unhealthy without a break before that is taken as its failure, in milliseconds. */
 const unhealthyMsMax = 15_000;
 
@@ -14,6 +17,8 @@ export interface WaitOptions {
   readonly name: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** Whether the target allows few looks in a minute. @default many */
+  readonly isCounted?: boolean;
   /** Looks at the service. */
   readonly observe: () => Promise<ServiceStatus>;
   /** Told when what is seen changes. */
@@ -29,7 +34,8 @@ export interface WaitOptions {
  */
 export async function waitForService(options: WaitOptions): Promise<ServiceStatus> {
   const { name, timeoutMs, signal, observe, note, clock = systemClock } = options;
-  const endMs = clock.monotonicMs() + timeoutMs;
+  const startMs = clock.monotonicMs();
+  const endMs = startMs + timeoutMs;
   let pauseMs = pauseMsMin;
   let said = '';
   let unhealthySinceMs: number | undefined;
@@ -52,6 +58,11 @@ export async function waitForService(options: WaitOptions): Promise<ServiceStatu
       );
     }
     await clock.sleep(Math.min(pauseMs, endMs - nowMs), signal);
-    pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
+    pauseMs = Math.min(pauseMs * pauseGrowth, longestPauseMs(nowMs - startMs, options));
   }
+}
+
+function longestPauseMs(passedMs: number, { isCounted = false }: WaitOptions): number {
+  if (isCounted) return countedPauseMsMax;
+  return passedMs < pauseMsMax.afterMs ? pauseMsMax.soon : pauseMsMax.later;
 }

@@ -59,9 +59,12 @@ async function manifestsOf(
 /** Gives the names of the services that use an image. */
 export function servicesOf(database: WorkspaceDatabase, { name, version }: Pick<Image, 'name' | 'version'>): string[] {
   return database
-    .prepare('SELECT name FROM services WHERE image_name = ? AND image_version = ? ORDER BY name')
+    .prepare(
+      `SELECT name FROM services WHERE image_name = ? AND image_version = ?
+       OR EXISTS (SELECT 1 FROM json_each(settings, '$.versions') WHERE value = ?) ORDER BY name`,
+    )
     .pluck()
-    .all(name, version) as string[];
+    .all(name, version, `${name}:${version}`) as string[];
 }
 
 function refuseInUse({ name, version }: Image, services: readonly string[]): void {

@@ -18,6 +18,11 @@ export interface OpenEngineOptions {
   readonly owner: string;
   /** Network that Docker puts containers in. @default Docker's own */
   readonly network?: string;
+  /**
+   * Gives folders of other owners' engines, from whose unpacked images, and its own, an engine of processes may take layers over. Without it every
+   * image has files of its own.
+   */
+  readonly neighbours?: () => Promise<readonly string[]>;
   readonly log: Logger;
 }
 
@@ -37,5 +42,7 @@ export async function openEngine(options: OpenEngineOptions): Promise<ContainerE
     }
   }
   const { ProcessEngine } = await import('./process/process-engine.ts');
-  return ProcessEngine.open({ layout, folder: join(folder, 'processes'), log });
+  const { neighbours: others } = options;
+  const neighbours = others && (async () => (await others()).map((neighbour) => join(neighbour, 'processes')));
+  return ProcessEngine.open({ layout, folder: join(folder, 'processes'), neighbours, log });
 }

@@ -43,7 +43,9 @@ export class PullingEngine {
   /** @throws {FerryError} ENGINE_FAILED when `docker` is wanted and does not answer */
   static async open({ engine, folder, owner, log }: PullingEngineOptions): Promise<PullingEngine> {
     const layout = await LayoutStore.open(join(folder, 'images'));
-    return new PullingEngine(await openEngine({ engine, layout, folder, owner, log }), layout);
+    // Its images may have files in common: what pulls for itself here is a simulator's, and no device.
+    const neighbours = async (): Promise<readonly string[]> => [];
+    return new PullingEngine(await openEngine({ engine, layout, folder, owner, neighbours, log }), layout);
   }
 
   /**

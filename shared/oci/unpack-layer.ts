@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { type Entry, extract } from 'tar-stream';
 import { FerryError, systemCodeOf } from '../errors.ts';
 import { writeFailure } from './disk-full.ts';
+import type { LayerPlacesNotes } from './layer-places.ts';
 import { decompressor } from './layer-compression.ts';
 import { LayerRoot } from './layer-root.ts';
 
@@ -15,6 +16,8 @@ export interface UnpackLayerOptions {
   readonly bytesMax?: number;
   /** Syncs every file to the disk. @default true */
   readonly sync?: boolean;
+  /** Is told what the layer puts where, and what it removes. */
+  readonly notes?: LayerPlacesNotes | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -93,6 +96,7 @@ class LayerUnpacker {
   readonly #root: LayerRoot;
   readonly #bytesMax: number;
   readonly #sync: boolean;
+  readonly #notes: LayerPlacesNotes | undefined;
   /** Where this layer has put something, with the folders above it; its whiteouts are for the layers below alone. */
   readonly #own = new Set<string>();
   readonly #named = new Set<string>();
@@ -105,6 +109,7 @@ class LayerUnpacker {
     this.#root = new LayerRoot(folder);
     this.#bytesMax = options.bytesMax ?? defaultBytesMax;
     this.#sync = options.sync ?? true;
+    this.#notes = options.notes;
   }
 
   /** How many bytes of the tar the entries so far account for, at least. */
@@ -126,6 +131,7 @@ class LayerUnpacker {
       return drain(entry);
     }
     await this.#create(place, entry);
+    this.#notes?.placed(place, `${entry.header.type} ${entry.header.mode}`);
     for (let own = place; own !== '.'; own = posix.dirname(own)) this.#own.add(own);
     return drain(entry);
   }
@@ -195,7 +201,10 @@ class LayerUnpacker {
 
   /** Removes what the layers below have put somewhere, and nothing of this one. */
   async #removeBelow(place: string): Promise<void> {
-    if (!this.#own.has(place)) return this.#root.remove(place);
+    if (!this.#own.has(place)) {
+      this.#notes?.removed(place);
+      return this.#root.remove(place);
+    }
     for (const below of await this.#root.list(place)) await this.#removeBelow(posix.join(place, below));
   }
 }

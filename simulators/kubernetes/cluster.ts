@@ -76,7 +76,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     .slice(0, 8)
     .toLowerCase()
     .replace(/[^a-z0-9]/g, '0')}`;
-  const engine = parts.use(await openEngine({ engine: choice, layout: images.layout, folder, owner, log }));
+  // Pods of one cluster may share what their images have in common: no node of a gateway's is simulated here.
+  const neighbours = async (): Promise<readonly string[]> => [];
+  const engine = parts.use(await openEngine({ engine: choice, layout: images.layout, folder, owner, neighbours, log }));
   const usage = new UsageMeter();
   const times = { ...nodeTimes, ...options.times };
   const kubelet = new Kubelet({ state, engine, images, folder: join(folder, 'pods'), times, usage, log });

@@ -1,14 +1,13 @@
 import { readFile, writeFile } from 'node:fs/promises';
-import { request } from 'node:https';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { trustAlso } from '../../shared/tls-trust.ts';
-import { makeAuthority, makeServerCertificate } from '../../simulators/certificate-maker.ts';
 import { digitsFile, logisticFile } from '../cloud/workspace-rig.ts';
 import { type FerryRun, runFerry } from '../ferry.ts';
 import { startLocalWorld } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
+import { scoreOverTls, tlsFlags, writeTls } from './tls-client.ts';
 
 // A service on ACI from its creation to its deletion, by the command line, against the simulator.
 
@@ -40,8 +39,7 @@ test(
     await done('image', 'create', '--name', 'digits', '--model', 'digits');
     await writeTls(cwd);
 
-    const tls = ['--tls-certificate-file', 'tls.crt', '--tls-key-file', 'tls.key', '--tls-name', 'digits.example.com'];
-    const create = ['service', 'create', 'digits', '--image', 'digits:1', '--target', 'aci', '--collect', ...tls];
+    const create = ['service', 'create', 'digits', '--image', 'digits:1', '--target', 'aci', '--collect', ...tlsFlags];
     const created = await done(...create, '--primary-key', key, '--wait', '--timeout', '60');
     expect(created).toMatchObject({
       state: 'Healthy',
@@ -53,8 +51,8 @@ test(
     expect(JSON.stringify(scored)).toContain('[');
     const address = String(created['scoringAddress']);
     const certificate = await readFile(join(cwd, 'tls.crt'), 'utf8');
-    expect(await statusOf(address, { certificate, key: 'not-a-key-of-this-service' })).toBe(401);
-    expect(await statusOf(address, { certificate, key })).toBe(200);
+    expect(await scoreOverTls(address, { certificate, key: 'not-a-key-of-this-service', body: firstRow() })).toBe(401);
+    expect(await scoreOverTls(address, { certificate, key, body: firstRow() })).toBe(200);
 
     const before = await groups(arm);
     expect(before.map(({ name }) => name)).toEqual(['digits']);
@@ -70,7 +68,7 @@ test(
     await done('image', 'create', '--name', 'digits', '--model', 'digits', '--model', 'logistic');
     const updated = await done('service', 'update', 'digits', '--image', 'digits:2', '--wait', '--timeout', '60');
     expect(updated).toMatchObject({ state: 'Healthy', scoringAddress: address, image: 'digits:2' });
-    expect(await statusOf(address, { certificate, key })).toBe(200);
+    expect(await scoreOverTls(address, { certificate, key, body: firstRow() })).toBe(200);
 
     // One that does not start is found out beside the service, which goes on untouched.
     const startedAt = await startTime(arm);
@@ -89,7 +87,7 @@ test(
     expect(bad.stderr).toContain('it runs on with digits:2');
     expect(await startTime(arm)).toBe(startedAt);
     expect((await groups(arm)).map(({ name }) => name)).toEqual(['digits']);
-    expect(await statusOf(address, { certificate, key })).toBe(200);
+    expect(await scoreOverTls(address, { certificate, key, body: firstRow() })).toBe(200);
 
     expect((await ferry('service', 'logs', 'digits')).stdout).toContain('"ready"');
     await until(async () => JSON.stringify(await done('data', 'list', '--service', 'digits')).includes('inputs'), {
@@ -138,28 +136,4 @@ async function startTime(arm: Parameters<typeof groups>[0]): Promise<string | un
 /** A request of one row for the digits model: a picture of nothing. */
 function firstRow(): string {
   return JSON.stringify({ data: [Array.from({ length: 64 }, () => 0)] });
-}
-
-/** Makes a certificate for `digits.example.com` in a folder, as `tls.crt` and `tls.key`. */
-async function writeTls(folder: string): Promise<void> {
-  const nowMs = Date.now();
-  const authority = await makeAuthority({ nowMs, days: 10, name: 'CN=A test' });
-  const names = { dns: ['digits.example.com'], ip: [] };
-  const { certPem, keyPem } = await makeServerCertificate({ authority, names, nowMs, days: 5 });
-  await writeFile(join(folder, 'tls.crt'), certPem);
-  await writeFile(join(folder, 'tls.key'), keyPem);
-}
-
-/** Scores a row over TLS, whose certificate has to be the one that was given. */
-async function statusOf(address: string, { certificate, key }: { certificate: string; key: string }): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-  const options = { method: 'POST', headers, ca: certificate, servername: 'digits.example.com', agent: false } as const;
-  const sent = request(new URL(`${address}/score`), options, (response) => {
-    response.resume();
-    resolve(response.statusCode ?? 0);
-  });
-  sent.on('error', reject);
-  sent.end(firstRow());
-  return await promise;
 }

@@ -49,5 +49,12 @@ test.skipIf(!canRun)(
     expect(await answer.json()).toEqual({ y: [quantizedAnswer(row)] });
     expect(answer.headers.get('x-modelferry-accelerator')).toBe('simulated');
     await ferry('service', 'delete', 'net');
+
+    // A push chooses the flavor by itself.
+    const push = ['push', file, '--name', 'net', '--service', 'pushed', '--to', 'fpga/sim', ...accelerator];
+    const pushed = JSON.parse(await ferry(...push, '--json')) as { image: string; service: { state: string } };
+    expect(pushed.service.state).toBe('Healthy');
+    expect(JSON.parse(await ferry('image', 'show', pushed.image, '--json'))).toMatchObject({ flavor: 'fpga' });
+    await ferry('service', 'delete', 'pushed');
   },
 );

@@ -1,10 +1,10 @@
 import type { ImageRegistryCredential } from '@azure/arm-containerinstance';
 import { readFile } from 'node:fs/promises';
-import { FerryError } from '../../../shared/errors.ts';
 import { dockerCredentials } from '../../../shared/oci/docker-credentials.ts';
 import { parseReference } from '../../../shared/oci/reference.ts';
 import { grantWriting } from '../../azure/write-grant.ts';
 import type { Workspace } from '../../workspace/workspace.ts';
+import { appInsightsOf } from '../app-insights.ts';
 import type { DesiredService } from '../deployer.ts';
 import { findPublishedImage } from '../published-image.ts';
 import type { ContainerGroupParts } from './container-group.ts';
@@ -35,16 +35,6 @@ export async function groupParts(
     uploadUrl: grant?.url,
     storageCa: grant === undefined || caFile === undefined ? undefined : await readFile(caFile, 'utf8'),
   };
-}
-
-/** @throws {FerryError} ENDPOINT_MISSING when the workspace has none */
-async function appInsightsOf(workspace: Workspace): Promise<string> {
-  const { appInsightsConnectionString } = await workspace.secrets();
-  const found = process.env['APPLICATIONINSIGHTS_CONNECTION_STRING'] ?? appInsightsConnectionString;
-  if (found !== undefined) return found;
-  throw new FerryError('ENDPOINT_MISSING', 'Cannot send traces: the workspace has no Application Insights', {
-    next: 'Give its connection string as APPLICATIONINSIGHTS_CONNECTION_STRING, or as appInsightsConnectionString in secrets.json of the workspace.',
-  });
 }
 
 /** How Azure signs in to the registry: by an identity, or as this machine has signed in with a password. */

@@ -3,7 +3,7 @@ import type { ContainerView, PodView } from './cluster.ts';
 
 /** A deployment, as far as it is looked at. */
 export interface DeploymentView {
-  readonly metadata?: { readonly generation?: number };
+  readonly metadata?: { readonly name?: string; readonly generation?: number };
   readonly spec?: { readonly replicas?: number };
   readonly status?: {
     readonly observedGeneration?: number;
@@ -29,7 +29,8 @@ export interface ServiceView {
 
 /** What the cluster has of a service. */
 export interface ClusterView {
-  readonly deployment: DeploymentView | undefined;
+  /** One, or one a version and that of the router. */
+  readonly deployments: readonly DeploymentView[];
   readonly service: ServiceView | undefined;
   readonly pods: readonly PodView[];
 }
@@ -40,39 +41,57 @@ const restartsMax = 2;
 const finalReasons = new Set(['InvalidImageName', 'CreateContainerConfigError', 'ErrImageNeverPull']);
 
 /** Works out how a service is from what the cluster has. */
-export function clusterServiceState({ deployment, service, pods }: ClusterView): ServiceStatus {
+export function clusterServiceState({ deployments, service, pods }: ClusterView): ServiceStatus {
   const instances = pods.filter(({ metadata }) => metadata?.deletionTimestamp === undefined).map(instanceOf);
   const address = addressOf(service);
   const own = { ...(address === undefined ? {} : { address }), instances };
-  if (deployment === undefined) return { state: 'Failed', reason: 'the deployment is gone from the cluster', ...own };
+  if (deployments.length === 0) return { state: 'Failed', reason: 'the deployment is gone from the cluster', ...own };
   const worst = worstOf(instances.filter(({ state }) => state !== 'Healthy'));
-  const { status = {}, spec = {}, metadata = {} } = deployment;
-  const wanted = spec.replicas ?? 1;
-  const condition = (type: string): NonNullable<(typeof status)['conditions']>[number] | undefined =>
-    status.conditions?.find((one) => one.type === type);
-  const failure = condition('ReplicaFailure');
-  const progressing = condition('Progressing');
-  if (failure?.status === 'True') return { state: 'Failed', reason: failure.message ?? 'no pod can be made', ...own };
+  const failure = deployments.map((deployment) => conditionOf(deployment, 'ReplicaFailure')).find(isTrue);
+  if (failure !== undefined) return { state: 'Failed', reason: failure.message ?? 'no pod can be made', ...own };
   if (worst?.state === 'Failed') return { state: 'Failed', ...reasonOf(worst), ...own };
-  if (progressing?.reason === 'ProgressDeadlineExceeded') {
+  const stuck = deployments
+    .map((deployment) => conditionOf(deployment, 'Progressing'))
+    .find((condition) => condition?.reason === 'ProgressDeadlineExceeded');
+  if (stuck !== undefined) {
     return {
       state: worst?.state === 'Unschedulable' ? 'Unschedulable' : 'Failed',
-      reason: worst?.reason ?? progressing.message ?? '',
+      reason: worst?.reason ?? stuck.message ?? '',
       ...own,
     };
   }
-  const isTaken = (status.observedGeneration ?? 0) >= (metadata.generation ?? 0);
-  const isDone =
-    isTaken &&
+  const undone = deployments.find((deployment) => !isDeployed(deployment));
+  if (undone === undefined && address !== undefined) return { state: 'Healthy', ...own };
+  if (worst !== undefined && worst.state !== 'Transitioning') return { state: worst.state, ...reasonOf(worst), ...own };
+  return { state: 'Transitioning', reason: undone === undefined ? noAddress : progressOf(undone), ...own };
+}
+
+const noAddress = 'the load balancer has no address yet';
+
+/** Says whether all replicas of a deployment are of what is wanted now, and answer. */
+export function isDeployed({ metadata = {}, spec = {}, status = {} }: DeploymentView): boolean {
+  const wanted = spec.replicas ?? 1;
+  return (
+    (status.observedGeneration ?? 0) >= (metadata.generation ?? 0) &&
     (status.updatedReplicas ?? 0) >= wanted &&
     (status.availableReplicas ?? 0) >= wanted &&
-    status.replicas === status.updatedReplicas;
-  if (isDone && address !== undefined) return { state: 'Healthy', ...own };
-  if (worst !== undefined && worst.state !== 'Transitioning') return { state: worst.state, ...reasonOf(worst), ...own };
-  const reason = isDone
-    ? 'the load balancer has no address yet'
-    : `${status.updatedReplicas ?? 0} of ${wanted} replicas are new, ${status.availableReplicas ?? 0} available`;
-  return { state: 'Transitioning', reason, ...own };
+    status.replicas === status.updatedReplicas
+  );
+}
+
+function progressOf({ spec = {}, status = {} }: DeploymentView): string {
+  const { updatedReplicas = 0, availableReplicas = 0 } = status;
+  return `${updatedReplicas} of ${spec.replicas ?? 1} replicas are new, ${availableReplicas} available`;
+}
+
+type Condition = NonNullable<NonNullable<DeploymentView['status']>['conditions']>[number];
+
+function conditionOf({ status }: DeploymentView, type: string): Condition | undefined {
+  return status?.conditions?.find((one) => one.type === type);
+}
+
+function isTrue(condition: Condition | undefined): boolean {
+  return condition?.status === 'True';
 }
 
 function reasonOf({ name, reason }: InstanceStatus): { reason?: string } {
@@ -89,16 +108,22 @@ function addressOf(service: ServiceView | undefined): string | undefined {
 
 function instanceOf(pod: PodView): InstanceStatus {
   const name = pod.metadata?.name ?? '';
-  const [container] = pod.status?.containerStatuses ?? [];
+  const containers = pod.status?.containerStatuses ?? [];
   const scheduled = pod.status?.conditions?.find(({ type }) => type === 'PodScheduled');
   if (scheduled?.status === 'False') {
     return { name, state: 'Unschedulable', reason: scheduled.message ?? 'no node has room for it' };
   }
-  return { name, ...containerState(container) };
+  if (containers.length === 0) return { name, state: 'Transitioning', reason: 'it is on its way to a node' };
+  // A pod is as its worst container is.
+  const unready = containers.map((container) => ({ name, ...containerState(container) })).filter(isUnready);
+  return worstOf(unready) ?? { name, state: 'Healthy' };
 }
 
-function containerState(container: ContainerView | undefined): StateReport {
-  if (container === undefined) return { state: 'Transitioning', reason: 'it is on its way to a node' };
+function isUnready({ state }: StateReport): boolean {
+  return state !== 'Healthy';
+}
+
+function containerState(container: ContainerView): StateReport {
   if (container.ready) return { state: 'Healthy' };
   const { state = {}, lastState = {}, restartCount } = container;
   const ended = state.terminated ?? lastState.terminated;

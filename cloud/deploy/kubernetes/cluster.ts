@@ -8,7 +8,11 @@ const fieldManager = 'modelferry';
 
 /** A pod, as far as it is looked at. */
 export interface PodView {
-  readonly metadata?: { readonly name?: string; readonly deletionTimestamp?: unknown };
+  readonly metadata?: {
+    readonly name?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly deletionTimestamp?: unknown;
+  };
   readonly status?: {
     readonly phase?: string;
     readonly conditions?: readonly {
@@ -53,15 +57,19 @@ export class Cluster {
    * @throws {FerryError} CONFIG_INVALID when the kubeconfig, or the context in it, is not there
    */
   static async open(of: {
+    /** Path of the kubeconfig. @default the user's own */
     readonly kubeconfig?: string | undefined;
+    /** The kubeconfig itself, in place of a path. */
+    readonly text?: string | undefined;
     readonly context?: string | undefined;
   }): Promise<Cluster> {
     // Loaded late: it is large.
     const client = await import('@kubernetes/client-node');
     const config = new client.KubeConfig();
-    const { kubeconfig, context } = of;
+    const { kubeconfig, text, context } = of;
     try {
-      if (kubeconfig === undefined) config.loadFromDefault();
+      if (text !== undefined) config.loadFromString(text);
+      else if (kubeconfig === undefined) config.loadFromDefault();
       else config.loadFromFile(kubeconfig);
     } catch (cause) {
       throw new FerryError(
@@ -110,6 +118,21 @@ export class Cluster {
     return gone !== undefined;
   }
 
+  /** Lists the objects of a kind that have labels. */
+  async list<T>(of: {
+    readonly apiVersion: string;
+    readonly kind: string;
+    readonly namespace: string;
+    readonly selector: string;
+  }): Promise<readonly T[]> {
+    const { apiVersion, kind, namespace, selector } = of;
+    const none = undefined;
+    const { items } = await this.#do(`list the objects of kind ${kind}`, () =>
+      this.#objects.list(apiVersion, kind, namespace, none, none, none, none, selector),
+    );
+    return items as unknown as readonly T[];
+  }
+
   async pods(namespace: string, labelSelector: string): Promise<readonly PodView[]> {
     const core = this.#config.makeApiClient(this.#client.CoreV1Api);
     const { items } = await this.#do('list the pods', () => core.listNamespacedPod({ namespace, labelSelector }));
@@ -117,11 +140,12 @@ export class Cluster {
   }
 
   /** Gives the last lines of a pod's output. */
-  async logs(namespace: string, name: string, tailLines: number): Promise<string> {
+  async logs(
+    namespace: string,
+    of: { readonly name: string; readonly container: string; readonly tailLines: number },
+  ): Promise<string> {
     const core = this.#config.makeApiClient(this.#client.CoreV1Api);
-    return this.#do(`read the output of "${name}"`, () =>
-      core.readNamespacedPodLog({ namespace, name, container: 'scoring', tailLines }),
-    );
+    return this.#do(`read the output of "${of.name}"`, () => core.readNamespacedPodLog({ namespace, ...of }));
   }
 
   async #do<T>(what: string, work: () => Promise<T>): Promise<T> {
@@ -140,7 +164,8 @@ export class Cluster {
 }
 
 function nameOf({ kind, metadata }: KubernetesObject): string {
-  return `${kind} "${metadata.namespace}/${metadata.name}"`;
+  const { namespace, name } = metadata;
+  return `${kind} "${namespace === undefined ? name : `${namespace}/${name}`}"`;
 }
 
 /** The client wants an object of its own that it may write to. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
+import { clusterKubeconfig } from '../../azure/managed-cluster.ts';
 import type { Compute } from '../../workspace/config.ts';
 import type { Workspace } from '../../workspace/workspace.ts';
 import type {
@@ -12,13 +13,14 @@ import type {
   DesiredService,
   ServiceLogOptions,
 } from '../deployer.ts';
-import { findAcceleratorImage } from '../accelerator-image.ts';
-import { findPublishedImage } from '../published-image.ts';
 import type { ServiceRecord } from '../service-records.ts';
 import type { ServiceStatus } from '../service-state.ts';
+import { applyInOrder } from './apply-in-order.ts';
 import { Cluster } from './cluster.ts';
 import { clusterServiceState, type DeploymentView, type ServiceView } from './cluster-service-state.ts';
-import { type KubernetesObject, labelsOf, secretName, serviceObjects, withoutSecrets } from './service-objects.ts';
+import { componentLabel, labelsOf, routerComponent } from './object-names.ts';
+import { type KubernetesObject, namespaceObject, serviceObjects, withoutSecrets } from './service-objects.ts';
+import { serviceParts } from './service-parts.ts';
 
 const deploymentSchema = z.object({ namespace: z.string(), server: z.string() });
 
@@ -27,22 +29,28 @@ const followEveryMs = 1_000;
 /** Lines that a replica may write in that time without one being lost. */
 const linesMax = 1_000;
 
+/** Kinds of what a service may have, in the order in which they are removed: what takes requests first. */
+const kinds = [
+  ['autoscaling/v2', 'HorizontalPodAutoscaler'],
+  ['v1', 'Service'],
+  ['apps/v1', 'Deployment'],
+  ['policy/v1', 'PodDisruptionBudget'],
+  ['networking.k8s.io/v1', 'NetworkPolicy'],
+  ['v1', 'Secret'],
+] as const;
+
 /**
- * Opens the deployer for a Kubernetes cluster: AKS, or any other.
- * @throws {FerryError} CONFIG_INVALID when the kubeconfig cannot be used
+ * Opens the deployer for a Kubernetes cluster: AKS, by its name or by a kubeconfig, or any other.
+ * @throws {FerryError} CONFIG_INVALID when the kubeconfig cannot be used, or Azure has no such cluster
  */
-export async function openKubernetes({ workspace, compute }: DeployerContext): Promise<Deployer> {
-  const { namespace, kubeconfig, context, cluster } = kubernetesCompute(compute);
-  if (cluster !== undefined && kubeconfig === undefined) {
-    throw new FerryError(
-      'CONFIG_INVALID',
-      `Cannot fetch the credentials of the cluster "${cluster}": a kubeconfig was wanted`,
-      {
-        next: `Write one: az aks get-credentials --name ${cluster} --file FILE, and attach the cluster with it.`,
-      },
-    );
-  }
-  return new KubernetesDeployer(workspace, await Cluster.open({ kubeconfig, context }), namespace);
+export async function openKubernetes({ workspace, compute, signal }: DeployerContext): Promise<Deployer> {
+  const { namespace, kubeconfig, context, cluster, resourceGroup } = kubernetesCompute(compute);
+  const fetched =
+    cluster === undefined || kubeconfig !== undefined
+      ? undefined
+      : await clusterKubeconfig(workspace, { cluster, resourceGroup, signal });
+  const opened = await Cluster.open(fetched === undefined ? { kubeconfig, context } : { text: fetched, context });
+  return new KubernetesDeployer(workspace, opened, namespace);
 }
 
 function kubernetesCompute(compute: Compute | undefined): Extract<Compute, { kind: 'kubernetes' }> {
@@ -63,17 +71,18 @@ class KubernetesDeployer implements Deployer {
   }
 
   async check(desired: DesiredService, _current: ServiceRecord | undefined, options: DeployOptions): Promise<void> {
-    const { collect, appInsights } = desired.settings;
-    const missing = [...(collect ? ['collection'] : []), ...(appInsights ? ['Application Insights'] : [])];
-    if (missing.length > 0) {
-      const message = `Cannot deploy "${desired.name}" to Kubernetes with ${missing.join(' and ')}: this version has none there`;
-      throw new FerryError('SERVICE_INVALID', message);
-    }
     refuseFlavor(desired);
-    const objects = await this.#objects(desired, options.signal);
+    const [objects, hasNamespace] = await Promise.all([
+      this.#objects(desired, options.signal),
+      this.#hasNamespace(desired),
+    ]);
+    if (!hasNamespace) {
+      await this.#cluster.apply(namespaceObject(this.#namespaceOf(desired)), { dryRun: true });
+      return;
+    }
     await this.#refuseOthers(desired.name, objects);
     // The cluster itself says what it would not take: quotas, security, rights.
-    for (const object of objects) await this.#cluster.apply(object, { dryRun: true });
+    await Promise.all(objects.map((object) => this.#cluster.apply(object, { dryRun: true })));
   }
 
   async plan(
@@ -81,8 +90,10 @@ class KubernetesDeployer implements Deployer {
     _current: ServiceRecord | undefined,
     options: DeployOptions,
   ): Promise<DeployPlan> {
-    const objects = await this.#objects(desired, options.signal);
-    const where = `in the namespace "${this.#namespaceOf(desired)}" of ${this.#cluster.server}`;
+    const namespace = this.#namespaceOf(desired);
+    const made = (await this.#hasNamespace(desired)) ? [] : [namespaceObject(namespace)];
+    const objects = [...made, ...(await this.#objects(desired, options.signal))];
+    const where = `in the namespace "${namespace}" of ${this.#cluster.server}`;
     return {
       steps: objects.map(({ kind, metadata }) => `apply the ${kind} "${metadata.name}" ${where}`),
       documents: withoutSecrets(objects),
@@ -92,13 +103,17 @@ class KubernetesDeployer implements Deployer {
   async apply(
     desired: DesiredService,
     _current: ServiceRecord | undefined,
-    options: DeployOptions,
+    { note, signal }: DeployOptions,
   ): Promise<Deployment> {
-    const objects = await this.#objects(desired, options.signal);
-    for (const object of objects) await this.#cluster.apply(object, { dryRun: false });
     const namespace = this.#namespaceOf(desired);
+    const objects = await this.#objects(desired, signal);
+    if (!(await this.#hasNamespace(desired))) {
+      await this.#cluster.apply(namespaceObject(namespace), { dryRun: false });
+      note(`${desired.name}: made the namespace "${namespace}"`);
+    }
+    await applyInOrder(this.#cluster, objects, { service: desired.name, note, signal });
     // What a service no longer has goes once the rest is there.
-    const left = everyObject(desired.name, namespace).filter(
+    const left = (await this.#owned(desired.name, namespace)).filter(
       ({ kind, metadata }) => !objects.some((one) => one.kind === kind && one.metadata.name === metadata.name),
     );
     for (const object of left) await this.#cluster.remove(object);
@@ -107,13 +122,14 @@ class KubernetesDeployer implements Deployer {
 
   async observe(record: ServiceRecord): Promise<ServiceStatus> {
     const { namespace } = this.#deploymentOf(record);
-    const all = everyObject(record.name, namespace);
-    const [deployment, service, pods] = await Promise.all([
-      this.#cluster.read<DeploymentView>(objectOf(all, 'Deployment')),
-      this.#cluster.read<ServiceView>(objectOf(all, 'Service')),
-      this.#cluster.pods(namespace, selectorOf(record.name)),
+    const selector = selectorOf(record.name);
+    const address = { apiVersion: 'v1', kind: 'Service', metadata: { name: record.name, namespace } };
+    const [deployments, service, pods] = await Promise.all([
+      this.#cluster.list<DeploymentView>({ apiVersion: 'apps/v1', kind: 'Deployment', namespace, selector }),
+      this.#cluster.read<ServiceView>(address),
+      this.#cluster.pods(namespace, selector),
     ]);
-    return clusterServiceState({ deployment, service, pods });
+    return clusterServiceState({ deployments, service, pods });
   }
 
   async *logs(record: ServiceRecord, { tail, follow, signal }: ServiceLogOptions): AsyncIterable<string> {
@@ -121,16 +137,16 @@ class KubernetesDeployer implements Deployer {
     const last = new Map<string, string>();
     for (;;) {
       const pods = await this.#cluster.pods(namespace, selectorOf(record.name));
-      const names = pods
-        .filter(({ status }) => status?.phase === 'Running')
-        .map(({ metadata }) => metadata?.name ?? '');
-      for (const name of names) {
+      const running = pods.filter(({ status }) => status?.phase === 'Running');
+      for (const { metadata: { name = '', labels = {} } = {} } of running) {
         const before = last.get(name);
-        const text = await this.#cluster.logs(namespace, name, before === undefined ? tail : linesMax);
+        const container = labels[componentLabel] === routerComponent ? 'router' : 'scoring';
+        const tailLines = before === undefined ? tail : linesMax;
+        const text = await this.#cluster.logs(namespace, { name, container, tailLines });
         const lines = text.split('\n').filter((line) => line !== '');
         // Lines have their time in them, so the last one that was given is found again.
         const fresh = before === undefined ? lines : lines.slice(lines.lastIndexOf(before) + 1);
-        for (const line of fresh) yield names.length > 1 ? `${name}: ${line}` : line;
+        for (const line of fresh) yield running.length > 1 ? `${name}: ${line}` : line;
         last.set(name, fresh.at(-1) ?? before ?? '');
       }
       if (!follow || signal.aborted) return;
@@ -141,7 +157,7 @@ class KubernetesDeployer implements Deployer {
   async remove(record: ServiceRecord): Promise<readonly string[]> {
     const { namespace } = this.#deploymentOf(record);
     const removed: string[] = [];
-    for (const object of everyObject(record.name, namespace).toReversed()) {
+    for (const object of await this.#owned(record.name, namespace)) {
       if (await this.#cluster.remove(object)) removed.push(`the ${object.kind} "${namespace}/${object.metadata.name}"`);
     }
     return removed;
@@ -150,15 +166,27 @@ class KubernetesDeployer implements Deployer {
   async [Symbol.asyncDispose](): Promise<void> {}
 
   async #objects(desired: DesiredService, signal: AbortSignal): Promise<KubernetesObject[]> {
-    const image = await findPublishedImage(this.#workspace, desired.image, signal);
-    const { acceleratorImage: runtime } = desired.settings;
-    const acceleratorImage =
-      runtime === undefined ? undefined : await findAcceleratorImage(this.#workspace, runtime, signal);
-    return serviceObjects(desired, {
-      namespace: this.#namespaceOf(desired),
-      image,
-      ...(acceleratorImage !== undefined && { acceleratorImage }),
+    const namespace = this.#namespaceOf(desired);
+    return serviceObjects(desired, await serviceParts(this.#workspace, desired, { namespace, signal }));
+  }
+
+  /** Finds all objects of a service by their labels. */
+  async #owned(service: string, namespace: string): Promise<KubernetesObject[]> {
+    const selector = selectorOf(service);
+    const found = kinds.map(async ([apiVersion, kind]) => {
+      const items = await this.#cluster.list<{ metadata?: { name?: string } }>({
+        apiVersion,
+        kind,
+        namespace,
+        selector,
+      });
+      return items.map(({ metadata }) => ({ apiVersion, kind, metadata: { name: metadata?.name ?? '', namespace } }));
     });
+    return (await Promise.all(found)).flat();
+  }
+
+  async #hasNamespace(desired: DesiredService): Promise<boolean> {
+    return (await this.#cluster.read(namespaceObject(this.#namespaceOf(desired)))) !== undefined;
   }
 
   #namespaceOf({ settings }: DesiredService): string {
@@ -173,18 +201,22 @@ class KubernetesDeployer implements Deployer {
       : { namespace: record.settings.namespace ?? this.#namespace, server: this.#cluster.server };
   }
 
-  /** @throws {FerryError} SERVICE_EXISTS when somebody else has an object of that name */
+  /** @throws {FerryError} SERVICE_EXISTS when somebody else, or another service, has an object of that name */
   async #refuseOthers(service: string, objects: readonly KubernetesObject[]): Promise<void> {
-    for (const object of objects) {
-      const there = await this.#cluster.read<{ metadata?: { labels?: Record<string, string> } }>(object);
-      const owner = there?.metadata?.labels?.['app.kubernetes.io/managed-by'];
-      if (there === undefined || owner === 'modelferry') continue;
-      const { namespace, name } = object.metadata;
-      throw new FerryError(
-        'SERVICE_EXISTS',
-        `Cannot deploy "${service}": the cluster has a ${object.kind} "${namespace}/${name}" of somebody else`,
-      );
-    }
+    const wanted = Object.entries(labelsOf(service));
+    await Promise.all(
+      objects.map(async (object) => {
+        const there = await this.#cluster.read<{ metadata?: { labels?: Record<string, string> } }>(object);
+        if (there === undefined) return;
+        const labels = there.metadata?.labels ?? {};
+        if (wanted.every(([key, value]) => labels[key] === value)) return;
+        const { namespace, name } = object.metadata;
+        throw new FerryError(
+          'SERVICE_EXISTS',
+          `Cannot deploy "${service}": the cluster has a ${object.kind} "${namespace}/${name}" of somebody else`,
+        );
+      }),
+    );
   }
 }
 
@@ -196,29 +228,6 @@ function refuseFlavor({ name, target, image }: DesiredService): void {
     `Cannot deploy "${name}" to "fpga": the image "${image.name}:${image.version}" is of the flavor "${image.flavor}", "fpga" was wanted`,
     { next: 'Build it anew: ferry image create --flavor fpga' },
   );
-}
-
-/** All objects that a service may have, by name alone. */
-function everyObject(service: string, namespace: string): KubernetesObject[] {
-  const kinds = [
-    ['v1', 'Secret', secretName(service)],
-    ['networking.k8s.io/v1', 'NetworkPolicy', service],
-    ['policy/v1', 'PodDisruptionBudget', service],
-    ['apps/v1', 'Deployment', service],
-    ['v1', 'Service', service],
-    ['autoscaling/v2', 'HorizontalPodAutoscaler', service],
-  ] as const;
-  return kinds.map(([apiVersion, kind, name]) => ({
-    apiVersion,
-    kind,
-    metadata: { name, namespace, labels: labelsOf(service) },
-  }));
-}
-
-function objectOf(objects: readonly KubernetesObject[], kind: string): KubernetesObject {
-  const found = objects.find((object) => object.kind === kind);
-  if (found === undefined) throw new Error(`A service has no ${kind}`);
-  return found;
 }
 
 function selectorOf(service: string): string {

@@ -1,7 +1,9 @@
 import type { DesiredService } from '../deployer.ts';
-import { scoringEnvironment } from '../scoring-environment.ts';
-import { callersFile } from '../service-keys.ts';
-import { podPlace, runtimeContainer } from './accelerator-objects.ts';
+import { serviceVersions } from '../settings/service-versions.ts';
+import { innerName, labelsOf, ports, routerLabels, routerName, versionLabels, workloadName } from './object-names.ts';
+import { podTemplate, startSecondsOf, type PodVersion } from './pod-template.ts';
+import { innerPort, routerDeployment } from './router-objects.ts';
+import { hiddenSecret, secretData, secretName } from './service-secret.ts';
 
 /** A Kubernetes object as it is applied. */
 export interface KubernetesObject {
@@ -9,48 +11,32 @@ export interface KubernetesObject {
   readonly kind: string;
   readonly metadata: {
     readonly name: string;
-    readonly namespace: string;
-    readonly labels: Readonly<Record<string, string>>;
+    /** Absent of what is in none. */
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
   };
   readonly [field: string]: unknown;
 }
 
-/** Where a service goes, and from which image. */
+/** Where a service goes, and what it is made of beside itself. */
 export interface ObjectPlace {
   readonly namespace: string;
   /** By digest. */
   readonly image: string;
   /** Of the accelerator's runtime, where there is one. */
-  readonly acceleratorImage?: string;
+  readonly acceleratorImage?: string | undefined;
+  /** Images of the other versions, by digest, by the version's name. */
+  readonly versionImages?: Readonly<Record<string, string>>;
+  /** Where collected rows go: a container's address, signed for writing. A secret. */
+  readonly uploadUrl?: string | undefined;
+  /** Authorities that the storage's certificate is signed by, as PEM. */
+  readonly storageCa?: string | undefined;
+  /** Where traces and logs go. A secret. */
+  readonly appInsights?: string | undefined;
 }
 
-/** User and group that scoring images are made for. */
-const user = 10_001;
-const secretsFolder = '/etc/modelferry/secrets';
-const dataFolder = '/var/modelferry/data';
-const ports = { http: 5001, health: 5003 } as const;
-/** How long a pod still takes requests after it was told to end, in seconds: load balancers hear of it in that time. */
-const drainSeconds = 5;
-/** How long a new version may take without getting on, in seconds. */
-const progressSeconds = 180;
-/** The same beside an accelerator, whose runtime may compile the model first. */
-const compileSeconds = 900;
 /** How long less load has to last before replicas go, in seconds, where nothing is said. */
 const scaleDownSeconds = 60;
-
-/** Name of the secret that a service's keys and TLS files are in. */
-export function secretName(service: string): string {
-  return `${service}-secrets`;
-}
-
-/** Labels by which all of a service's objects are found. */
-export function labelsOf(service: string): Record<string, string> {
-  return {
-    'app.kubernetes.io/name': service,
-    'app.kubernetes.io/component': 'scoring',
-    'app.kubernetes.io/managed-by': 'modelferry',
-  };
-}
 
 /** Says whether replicas are scaled by load. */
 export function isScaledByLoad({ settings }: Pick<DesiredService, 'settings'>): boolean {
@@ -62,57 +48,68 @@ export function isScaledByLoad({ settings }: Pick<DesiredService, 'settings'>): 
 }
 
 /**
- * Gives all objects that a service is made of, in the order that they are applied in: what the deployment needs comes before it. Follows
+ * Gives all objects that a service is made of, in the order that they are applied in: what others need comes before them. Follows
  * from the service alone, so the same service is the same objects.
  */
 export function serviceObjects(desired: DesiredService, place: ObjectPlace): KubernetesObject[] {
   const { name } = desired;
-  const object = (apiVersion: string, kind: string, fields: object, own = name): KubernetesObject => ({
+  const object = (apiVersion: string, kind: string, own: string, fields: object): KubernetesObject => ({
     apiVersion,
     kind,
     metadata: { name: own, namespace: place.namespace, labels: labelsOf(name) },
     ...fields,
   });
-  const selector = { matchLabels: labelsOf(name) };
-  const data = secretData(desired);
+  const budget = (own: string, matchLabels: object): KubernetesObject =>
+    object('policy/v1', 'PodDisruptionBudget', own, { spec: { selector: { matchLabels }, maxUnavailable: 1 } });
+  const data = secretData(desired, place);
+  const versions = serviceVersions(desired.settings);
+  const isRouted = versions.length > 1;
   return [
-    ...(data === undefined ? [] : [object('v1', 'Secret', { type: 'Opaque', data }, secretName(name))]),
-    object('networking.k8s.io/v1', 'NetworkPolicy', { spec: networkPolicy(selector) }),
-    object('policy/v1', 'PodDisruptionBudget', { spec: { selector, maxUnavailable: 1 } }),
-    object('apps/v1', 'Deployment', { spec: deployment(desired, place, { selector, hasSecret: data !== undefined }) }),
-    object('v1', 'Service', { spec: serviceSpec(desired) }),
+    ...(data === undefined ? [] : [object('v1', 'Secret', secretName(name), { type: 'Opaque', data })]),
+    object('networking.k8s.io/v1', 'NetworkPolicy', name, { spec: networkPolicy(name) }),
+    ...versions.map((version) => budget(workloadName(name, version.name), versionLabels(name, version.name))),
+    ...(isRouted
+      ? [
+          budget(routerName(name), routerLabels(name)),
+          ...versions.map((version) =>
+            object('v1', 'Service', innerName(name, version.name), { spec: innerService(name, version.name) }),
+          ),
+        ]
+      : []),
+    ...versions.map((version) => {
+      const image = version.image === undefined ? place.image : (place.versionImages?.[version.name] ?? '');
+      const spec = deployment(desired, place, { name: version.name, image });
+      return object('apps/v1', 'Deployment', workloadName(name, version.name), { spec });
+    }),
+    ...(isRouted
+      ? [object('apps/v1', 'Deployment', routerName(name), { spec: routerDeployment(desired, place.image) })]
+      : []),
+    object('v1', 'Service', name, { spec: serviceSpec(desired, { isRouted }) }),
     ...(isScaledByLoad(desired)
-      ? [object('autoscaling/v2', 'HorizontalPodAutoscaler', { spec: autoscaler(desired) })]
+      ? versions.map((version) => {
+          const own = workloadName(name, version.name);
+          return object('autoscaling/v2', 'HorizontalPodAutoscaler', own, { spec: autoscaler(desired, own) });
+        })
       : []),
   ];
 }
 
+/** A namespace that is made where there is none of its name; it stays when the service goes. */
+export function namespaceObject(name: string): KubernetesObject {
+  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
+}
+
 /** The objects without what is in their secrets, for a plan that anybody may read. */
 export function withoutSecrets(objects: readonly KubernetesObject[]): KubernetesObject[] {
-  return objects.map((object) => {
-    if (object.kind !== 'Secret') return object;
-    const keys = Object.keys(object['data'] as Record<string, string>);
-    return {
-      ...object,
-      data: Object.fromEntries(keys.map((key) => [key, Buffer.from('[secret]').toString('base64')])),
-    };
-  });
+  return objects.map((object) =>
+    object.kind === 'Secret' ? { ...object, data: hiddenSecret(object['data'] as Record<string, string>) } : object,
+  );
 }
 
-function secretData({ settings, secrets }: DesiredService): Record<string, string> | undefined {
-  const callers = callersFile(settings, secrets);
-  const files = {
-    ...(callers === undefined ? {} : { 'keys.json': callers }),
-    ...(secrets.tls === undefined ? {} : { 'tls.crt': secrets.tls.certificate, 'tls.key': secrets.tls.key }),
-  };
-  const entries = Object.entries(files).map(([file, text]) => [file, Buffer.from(text).toString('base64')]);
-  return entries.length === 0 ? undefined : Object.fromEntries(entries);
-}
-
-function networkPolicy(podSelector: object): object {
+function networkPolicy(service: string): object {
   const tcp = (port: number): object => ({ protocol: 'TCP', port });
   return {
-    podSelector,
+    podSelector: { matchLabels: labelsOf(service) },
     policyTypes: ['Ingress'],
     ingress: [
       { ports: [tcp(ports.http)] },
@@ -122,20 +119,29 @@ function networkPolicy(podSelector: object): object {
   };
 }
 
-function serviceSpec({ name, secrets }: DesiredService): object {
+function serviceSpec({ name, secrets }: DesiredService, { isRouted }: { readonly isRouted: boolean }): object {
   const isTls = secrets.tls !== undefined;
   return {
     type: 'LoadBalancer',
-    selector: labelsOf(name),
+    selector: isRouted ? routerLabels(name) : versionLabels(name, 'default'),
     ports: [{ name: isTls ? 'https' : 'http', port: isTls ? 443 : 80, targetPort: 'http', protocol: 'TCP' }],
   };
 }
 
+/** The address of one version within the cluster. */
+function innerService(service: string, version: string): object {
+  return {
+    type: 'ClusterIP',
+    selector: versionLabels(service, version),
+    ports: [{ name: 'http', port: innerPort, targetPort: 'http', protocol: 'TCP' }],
+  };
+}
+
 /** More replicas come at once, and go when less load has lasted. */
-function autoscaler({ name, settings }: DesiredService): object {
+function autoscaler({ settings }: DesiredService, workload: string): object {
   const target = { type: 'Utilization', averageUtilization: settings.autoscaleTargetUtilization ?? 70 };
   return {
-    scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
+    scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: workload },
     minReplicas: settings.autoscaleMinReplicas ?? 1,
     maxReplicas: settings.autoscaleMaxReplicas ?? 10,
     metrics: [{ type: 'Resource', resource: { name: 'cpu', target } }],
@@ -155,141 +161,18 @@ function autoscaler({ name, settings }: DesiredService): object {
   };
 }
 
-function deployment(
-  desired: DesiredService,
-  { image, acceleratorImage }: ObjectPlace,
-  of: { selector: object; hasSecret: boolean },
-): object {
+function deployment(desired: DesiredService, place: ObjectPlace, version: PodVersion): object {
   const { name, settings } = desired;
-  const scoringSeconds = Math.ceil(settings.scoringTimeoutMs / 1000);
   return {
     // Where an autoscaler decides, the number of replicas is not ours to say.
     ...(isScaledByLoad(desired) ? {} : { replicas: settings.numReplicas ?? 1 }),
     revisionHistoryLimit: 3,
     progressDeadlineSeconds: startSecondsOf(desired),
-    selector: of.selector,
+    selector: { matchLabels: versionLabels(name, version.name) },
     strategy: {
       type: 'RollingUpdate',
       rollingUpdate: settings.updateInPlace ? { maxSurge: 0, maxUnavailable: 1 } : { maxSurge: 1, maxUnavailable: 0 },
     },
-    template: {
-      metadata: {
-        labels: labelsOf(name),
-        annotations: {
-          'prometheus.io/scrape': 'true',
-          'prometheus.io/port': String(ports.health),
-          'prometheus.io/path': '/metrics',
-        },
-      },
-      spec: {
-        automountServiceAccountToken: false,
-        terminationGracePeriodSeconds: drainSeconds + scoringSeconds + 5,
-        securityContext: {
-          runAsNonRoot: true,
-          runAsUser: user,
-          runAsGroup: user,
-          fsGroup: user,
-          seccompProfile: { type: 'RuntimeDefault' },
-        },
-        ...podPlace(desired),
-        containers: [
-          container(desired, { image, hasSecret: of.hasSecret }),
-          ...(acceleratorImage === undefined
-            ? []
-            : [
-                runtimeContainer(desired, {
-                  image: acceleratorImage,
-                  drainSeconds,
-                  startSeconds: startSecondsOf(desired),
-                }),
-              ]),
-        ],
-        volumes: [
-          { name: 'data', emptyDir: {} },
-          { name: 'tmp', emptyDir: {} },
-          ...(acceleratorImage === undefined ? [] : [{ name: 'accelerator-tmp', emptyDir: {} }]),
-          ...(of.hasSecret ? [{ name: 'secrets', secret: { secretName: secretName(name), defaultMode: 0o440 } }] : []),
-        ],
-      },
-    },
-  };
-}
-
-function container(desired: DesiredService, { image, hasSecret }: { image: string; hasSecret: boolean }): object {
-  const { settings } = desired;
-  const health = (path: string): object => ({ httpGet: { path, port: 'health' } });
-  return {
-    name: 'scoring',
-    image,
-    env: Object.entries(environmentOf(desired)).map(([name, value]) => ({ name, value })),
-    ports: [
-      { name: 'http', containerPort: ports.http, protocol: 'TCP' },
-      { name: 'health', containerPort: ports.health, protocol: 'TCP' },
-    ],
-    resources: resourcesOf(desired),
-    startupProbe: {
-      ...health('/v2/health/ready'),
-      periodSeconds: 1,
-      timeoutSeconds: settings.timeoutSeconds,
-      failureThreshold: startSecondsOf(desired),
-    },
-    readinessProbe: {
-      ...health('/v2/health/ready'),
-      periodSeconds: 2,
-      timeoutSeconds: settings.timeoutSeconds,
-      successThreshold: settings.successThreshold,
-    },
-    livenessProbe: {
-      ...health('/v2/health/live'),
-      initialDelaySeconds: settings.initialDelaySeconds,
-      periodSeconds: settings.periodSeconds,
-      timeoutSeconds: settings.timeoutSeconds,
-      failureThreshold: settings.failureThreshold,
-    },
-    lifecycle: { preStop: { sleep: { seconds: drainSeconds } } },
-    // What it wrote last says why it failed.
-    terminationMessagePolicy: 'FallbackToLogsOnError',
-    securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
-    volumeMounts: [
-      { name: 'data', mountPath: dataFolder },
-      { name: 'tmp', mountPath: '/tmp' },
-      ...(hasSecret ? [{ name: 'secrets', mountPath: secretsFolder, readOnly: true }] : []),
-    ],
-  };
-}
-
-function startSecondsOf({ settings }: DesiredService): number {
-  return settings.acceleratorImage === undefined ? progressSeconds : compileSeconds;
-}
-
-function environmentOf(desired: DesiredService): Record<string, string> {
-  const { settings, secrets } = desired;
-  return {
-    ...scoringEnvironment(desired),
-    MODELFERRY_DATA_DIR: dataFolder,
-    MODELFERRY_HEALTH_PORT: String(ports.health),
-    ...(callersFile(settings, secrets) === undefined ? {} : { MODELFERRY_KEYS_FILE: `${secretsFolder}/keys.json` }),
-    ...(secrets.tls === undefined
-      ? {}
-      : {
-          MODELFERRY_TLS_CERTIFICATE_FILE: `${secretsFolder}/tls.crt`,
-          MODELFERRY_TLS_KEY_FILE: `${secretsFolder}/tls.key`,
-        }),
-  };
-}
-
-function resourcesOf({ settings }: DesiredService): object {
-  const { cpuCores, memoryGb, cpuCoresLimit, memoryGbLimit, gpuCores } = settings;
-  const milli = (cores: number): string => `${Math.round(cores * 1000)}m`;
-  const mebi = (gb: number): string => `${Math.round(gb * 1024)}Mi`;
-  const gpu = gpuCores > 0 ? { 'nvidia.com/gpu': String(gpuCores) } : {};
-  const limits = {
-    ...(cpuCoresLimit === undefined ? {} : { cpu: milli(cpuCoresLimit) }),
-    ...(memoryGbLimit === undefined ? {} : { memory: mebi(memoryGbLimit) }),
-    ...gpu,
-  };
-  return {
-    requests: { cpu: milli(cpuCores), memory: mebi(memoryGb), ...gpu },
-    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+    template: podTemplate(desired, place, version),
   };
 }

@@ -48,6 +48,8 @@ export const hostDesiredSchema = z.strictObject({
   credential: z.string().optional(),
   /** Address of a storage container, signed for writing. */
   uploadUrl: z.string().optional(),
+  /** Authorities that the storage's certificate is signed by, as PEM. */
+  storageCa: z.string().optional(),
   tls: z.strictObject({ certificate: z.string(), key: z.string() }).optional(),
   sample: sampleSchema.optional(),
 });

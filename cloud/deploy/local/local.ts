@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { isIPv6 } from 'node:net';
@@ -72,7 +72,9 @@ export async function openLocal({ workspace, signal }: DeployerContext): Promise
     async apply(desired, current, { note }) {
       const port = await portOf(desired, current);
       const uploadUrl = desired.settings.collect ? await uploadUrlOf(workspace, note, signal) : undefined;
-      const wanted = hostDesired(workspace, desired, { port, uploadUrl });
+      const { caFile } = workspace.config.endpoints;
+      const storageCa = uploadUrl === undefined || caFile === undefined ? undefined : await readFile(caFile, 'utf8');
+      const wanted = hostDesired(workspace, desired, { port, uploadUrl, storageCa });
       const folder = folderOf(workspace, desired.name);
       await mkdir(join(folder, 'data'), { recursive: true });
       await writeDurably(join(folder, desiredFile), JSON.stringify(wanted), { mode: 0o600 });
@@ -96,7 +98,11 @@ export async function openLocal({ workspace, signal }: DeployerContext): Promise
 function hostDesired(
   { layoutFolder }: Pick<Workspace, 'layoutFolder'>,
   desired: DesiredService,
-  { port, uploadUrl }: { readonly port: number; readonly uploadUrl?: string | undefined },
+  {
+    port,
+    uploadUrl,
+    storageCa,
+  }: { readonly port: number; readonly uploadUrl?: string | undefined; readonly storageCa?: string | undefined },
 ): HostDesired {
   const { name, image, settings, secrets, sample } = desired;
   const { hostAddress, maxConcurrentRequests, maxQueueWaitMs, scoringTimeoutMs, memoryGbLimit, cpuCoresLimit } =
@@ -132,6 +138,7 @@ function hostDesired(
     revision,
     ...(credential === undefined ? {} : { credential }),
     ...(uploadUrl === undefined ? {} : { uploadUrl }),
+    ...(storageCa === undefined ? {} : { storageCa }),
   };
 }
 
@@ -174,7 +181,7 @@ function placeOf(folder: string, { host, port, revision, replica, tls }: HostDes
 }
 
 function planOf(wanted: HostDesired, current: ServiceRecord | undefined): DeployPlan {
-  const { callers: _secret, credential: _token, uploadUrl: _signed, tls, ...shown } = wanted;
+  const { callers: _secret, credential: _token, uploadUrl: _signed, storageCa: _ca, tls, ...shown } = wanted;
   const before = current === undefined ? undefined : placeSchema.parse(current.deployment).revision;
   const { least, most } = wanted.replicas;
   const many = least === most ? `${least}` : `${least} to ${most}`;

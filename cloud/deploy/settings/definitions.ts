@@ -4,6 +4,7 @@ import { containerSettings } from './container.ts';
 import type { SettingDefinition, StandardSetting } from './definition.ts';
 import { placeSettings } from './place.ts';
 import { scalingSettings } from './scaling.ts';
+import { trafficSettings } from './traffic.ts';
 
 /**
  * All settings of a service, by Azure ML v1's names where it had them: the one table that the command line, `service.yaml`, the
@@ -15,6 +16,7 @@ export const settingDefinitions = {
   ...containerSettings,
   ...acceleratorSettings,
   ...placeSettings,
+  ...trafficSettings,
 };
 
 type Definitions = typeof settingDefinitions;

@@ -8,6 +8,7 @@ import {
   type SettingName,
   settingDefinitions,
 } from './definitions.ts';
+import { versionProblems } from './service-versions.ts';
 
 // Azure ML v1, azureml-core `_model_management/_util.py`: names of services.
 const namePattern = /^[a-z]([-a-z0-9]*[a-z0-9])?$/;
@@ -44,6 +45,7 @@ export function settingProblems(name: string, kind: TargetKind, given: GivenSett
     ...pairProblems(given),
     ...(kind === 'iotedge' ? deviceProblems(given) : []),
     ...acceleratorProblems(kind, given),
+    ...versionProblems(name, given),
   ];
 }
 

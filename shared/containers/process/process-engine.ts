@@ -24,6 +24,11 @@ export interface ProcessEngineOptions {
   readonly layout: LayoutStore;
   /** Folder of the engine's own: what it runs, and unpacked images. Two engines never share one. */
   readonly folder: string;
+  /**
+   * Gives folders of other engines of the same user, whose unpacked layers may be taken over, as may this one's. Without it every image has files of
+   * its own.
+   */
+  readonly neighbours?: (() => Promise<readonly string[]>) | undefined;
   readonly log: Logger;
 }
 
@@ -57,7 +62,7 @@ export class ProcessEngine implements ContainerEngine {
     this.#folder = options.folder;
     this.#log = options.log;
     this.#limits = new CgroupLimits(options.folder, { log: options.log });
-    this.#roots = new RootStore(options.layout, join(options.folder, 'roots'));
+    this.#roots = new RootStore(options.layout, options.folder, options.neighbours);
   }
 
   /** Takes up what an engine of the same folder left: what runs goes on, what nobody wrote down is ended. */

@@ -1,4 +1,4 @@
-import type { ConfigMap, Container, Pod, Secret } from '../objects.ts';
+import type { ConfigMap, Container, Pod, Secret, Service } from '../objects.ts';
 import { valueAt } from '../objects.ts';
 import { kinds } from '../resources.ts';
 import type { Store } from '../store.ts';
@@ -14,7 +14,8 @@ export class ConfigError extends Error {
  */
 export function environmentOf(store: Store, pod: Pod, container: Container, podIp: string): Record<string, string> {
   const { namespace = '' } = pod.metadata;
-  const environment: Record<string, string> = {};
+  const environment: Record<string, string> =
+    pod.spec.enableServiceLinks === false ? {} : serviceVariables(store, namespace);
   for (const { prefix = '', secretRef, configMapRef } of container.envFrom ?? []) {
     const data =
       secretRef === undefined
@@ -43,6 +44,34 @@ export function environmentOf(store: Store, pod: Pod, container: Container, podI
     if (found !== undefined) environment[name] = found;
   }
   return environment;
+}
+
+/**
+ * Gives the variables by which pods find the services of their namespace that were there before them.
+ * @see https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+function serviceVariables(store: Store, namespace: string): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const { metadata, spec } of store.list<Service>(kinds.service)) {
+    const { clusterIP, ports = [] } = spec;
+    const [first] = ports;
+    if (metadata.namespace !== namespace || first === undefined || clusterIP === undefined || clusterIP === 'None')
+      continue;
+    const named = (text: string): string => text.toUpperCase().replaceAll('-', '_');
+    const name = named(metadata.name);
+    variables[`${name}_SERVICE_HOST`] = clusterIP;
+    variables[`${name}_SERVICE_PORT`] = String(first.port);
+    variables[`${name}_PORT`] = `tcp://${clusterIP}:${first.port}`;
+    for (const { name: port, port: number, protocol = 'TCP' } of ports) {
+      if (port !== undefined) variables[`${name}_SERVICE_PORT_${named(port)}`] = String(number);
+      const link = `${name}_PORT_${number}_${protocol}`;
+      variables[link] = `${protocol.toLowerCase()}://${clusterIP}:${number}`;
+      variables[`${link}_PROTO`] = protocol.toLowerCase();
+      variables[`${link}_PORT`] = String(number);
+      variables[`${link}_ADDR`] = clusterIP;
+    }
+  }
+  return variables;
 }
 
 function keyOf(

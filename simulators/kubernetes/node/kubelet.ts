@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { availableParallelism, arch, hostname, release, totalmem } from 'node:os';
 import type { ContainerEngine, ContainerState } from '../../../shared/containers/engine.ts';
@@ -10,6 +11,8 @@ import type { NodeServices, NodeTimes } from './node-services.ts';
 import { PodWorker } from './pod-worker.ts';
 import type { Usage, UsageMeter } from './usage.ts';
 
+/** Addresses that pods may have: 127.1.0.0/16 without those that end in 0. */
+const podAddresses = 65_000;
 /** How often it is looked which containers run, in milliseconds. */
 const lookEveryMs = 300;
 /** How long the end of all pods may take when the cluster ends, in seconds. */
@@ -35,7 +38,8 @@ export class Kubelet implements AsyncDisposable {
   readonly #services: NodeServices;
   #looking: NodeJS.Timeout | undefined;
   #isLooking = false;
-  #addresses = 0;
+  /** From a random place on: two clusters on one machine seldom want the same. */
+  #addresses = randomInt(podAddresses);
 
   constructor(options: KubeletOptions) {
     this.#options = options;
@@ -112,7 +116,7 @@ export class Kubelet implements AsyncDisposable {
   #nextAddress(): string {
     const used = new Set([...this.#workers.values()].map(({ podIp }) => podIp));
     for (;;) {
-      this.#addresses = (this.#addresses % 65_000) + 1;
+      this.#addresses = (this.#addresses % podAddresses) + 1;
       const address = `127.1.${this.#addresses >> 8}.${this.#addresses & 0xff}`;
       if (!used.has(address) && (this.#addresses & 0xff) !== 0) return address;
     }

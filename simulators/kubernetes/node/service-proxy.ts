@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { systemCodeOf } from '../../../shared/errors.ts';
 import type { ClusterState } from '../cluster-state.ts';
@@ -16,6 +17,9 @@ interface Place {
 /** How long a pod may take to accept a connection, in milliseconds. */
 const connectTimeoutMs = 5_000;
 
+/** Addresses that load balancers may have, of 127.97.0.0/16. */
+const balancerAddresses = 254 * 256;
+
 /**
  * Spreads the connections to services over their pods, one connection a pod in turn, as kube-proxy does: on the service's cluster address, on
  * each node port of 127.0.0.1, and on a load balancer's own address. A connection that no pod is ready for is cut.
@@ -26,6 +30,9 @@ export class ServiceProxy implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   readonly #turns = new Map<string, number>();
   readonly #addresses = new Map<string, string>();
+
+  /** From a random place on: two clusters on one machine seldom want the same. */
+  readonly #firstBalancer = randomInt(balancerAddresses);
 
   constructor(state: ClusterState) {
     this.#state = state;
@@ -63,8 +70,10 @@ export class ServiceProxy implements AsyncDisposable {
 
   /** Its status says it once it listens there. */
   #balancerAddress({ metadata: { uid } }: Service): string {
-    const address =
-      this.#addresses.get(uid) ?? `127.97.${this.#addresses.size >> 8}.${(this.#addresses.size & 0xff) + 1}`;
+    const before = this.#addresses.get(uid);
+    if (before !== undefined) return before;
+    const number = (this.#firstBalancer + this.#addresses.size) % balancerAddresses;
+    const address = `127.97.${Math.floor(number / 254)}.${(number % 254) + 1}`;
     this.#addresses.set(uid, address);
     return address;
   }

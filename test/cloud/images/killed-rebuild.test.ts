@@ -63,7 +63,7 @@ test.runIf(canTrace)(
       // The kill may have come when the version was there already; then the same command has made one more.
       for (let known = 0; known < version; known += 1) await registerModel(undisturbed.workspace, { path: file, name });
       const wanted = await build(undisturbed.workspace, name, version);
-      expect(image.digest, JSON.stringify({ registering, building })).toBe(wanted.digest);
+      expect({ registering, building, digest: image.digest }).toEqual({ registering, building, digest: wanted.digest });
       expect((await client.headManifest(name, String(image.version)))?.digest).toBe(image.digest);
     }
     console.log(

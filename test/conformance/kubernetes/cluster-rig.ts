@@ -130,7 +130,7 @@ async function run(args: readonly string[], { kubeconfig = '/nowhere', input = '
 /** A deployment of the rig's image, as `kubectl create deployment` would not write it but an engineer does. */
 export function webDeployment(
   rig: ClusterRig,
-  of: { name: string; replicas?: number; greeting?: string; more?: object; container?: object },
+  of: { name: string; replicas?: number; greeting?: string; more?: object; pod?: object; container?: object },
 ): object {
   const { name, replicas = 1, greeting = 'hello' } = of;
   return {
@@ -146,6 +146,7 @@ export function webDeployment(
         metadata: { labels: { app: name } },
         spec: {
           terminationGracePeriodSeconds: 5,
+          ...of.pod,
           containers: [
             {
               name: 'web',

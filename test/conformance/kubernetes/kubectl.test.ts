@@ -284,6 +284,20 @@ describe.skipIf(version < 27)('kubectl', { timeout: 120_000 }, () => {
     expect(await ask('files', '/file?of=KEYS_FILE')).toBe('{"keys":["k"]}');
   });
 
+  test('pods find the services that were there before them by variables, unless they do not want to', async () => {
+    await rig.kubectl(['apply', '-f', '-'], [webService('found')]);
+    const deployments = [
+      webDeployment(rig, { name: 'links', replicas: 1 }),
+      webDeployment(rig, { name: 'none', replicas: 1, pod: { enableServiceLinks: false } }),
+    ];
+    await rig.kubectl(['apply', '-f', '-'], [...deployments, webService('links'), webService('none')]);
+    for (const name of ['links', 'none'])
+      await rig.kubectl(['rollout', 'status', `deployment/${name}`, '--timeout=100s']);
+    const host = await rig.read('service found', '.spec.clusterIP');
+    expect(await ask('links', '/env?of=FOUND_SERVICE_HOST')).toBe(host);
+    expect(await ask('none', '/env?of=FOUND_SERVICE_HOST')).toBe('');
+  });
+
   test('a container that ends is started again, and says how it ended', async () => {
     await rig.kubectl(['apply', '-f', '-'], [webDeployment(rig, { name: 'dies' }), webService('dies')]);
     await rig.kubectl(['rollout', 'status', 'deployment/dies', '--timeout=100s']);

@@ -1,6 +1,6 @@
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { enableCompileCache } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 // A service starts sooner from the second time on.
 enableCompileCache();
@@ -23,7 +23,17 @@ await runProgram(async ([folder = '']) => {
   const desired = await readDesired();
   const layout = await LayoutStore.open(desired.layoutFolder);
   const { engine: kind } = desired.replica;
-  await using engine = await openEngine({ engine: kind, layout, folder, owner: engineOwner(folder), log });
+  // Services of one workspace have Node and the scoring server in common.
+  const neighbours = async (): Promise<string[]> =>
+    (await readdir(dirname(folder))).map((name) => join(dirname(folder), name));
+  await using engine = await openEngine({
+    engine: kind,
+    layout,
+    folder,
+    owner: engineOwner(folder),
+    neighbours,
+    log,
+  });
   await using host = new ServiceHost({ engine, folder, desired, log });
   const ended = new AbortController();
   await using _control = await openControl(socketPath(folder), {

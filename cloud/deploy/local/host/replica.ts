@@ -24,6 +24,7 @@ const failureLines = 5;
 const scoringPort = '5001/tcp';
 const callersFile = 'callers.json';
 const uploadFile = 'upload-url';
+const storageCaFile = 'storage-ca.pem';
 const secretMode = 0o600;
 
 /** Label that says which replica specification a container was made by, and which port it has. */
@@ -179,11 +180,15 @@ export class Replica {
 }
 
 /** Writes what only the scoring server may read into its folder; a server that runs reads it again by itself. */
-export async function writeSecretFiles(dataFolder: string, { callers, uploadUrl }: HostDesired): Promise<void> {
+export async function writeSecretFiles(
+  dataFolder: string,
+  { callers, uploadUrl, storageCa }: HostDesired,
+): Promise<void> {
   const { uid, gid } = await stat(dataFolder);
   for (const [name, content] of [
     [callersFile, callers],
     [uploadFile, uploadUrl],
+    [storageCaFile, storageCa],
   ] as const) {
     if (content === undefined) continue;
     const path = join(dataFolder, name);
@@ -192,11 +197,12 @@ export async function writeSecretFiles(dataFolder: string, { callers, uploadUrl 
   }
 }
 
-function replicaEnvironment({ replica }: HostDesired, dataFolder: string): Record<string, string> {
+function replicaEnvironment({ replica, storageCa }: HostDesired, dataFolder: string): Record<string, string> {
   return {
     ...replica.environment,
     ...(replica.hasCallers ? { MODELFERRY_KEYS_FILE: join(dataFolder, callersFile) } : {}),
     ...(replica.hasUpload ? { MODELFERRY_UPLOAD_SAS_FILE: join(dataFolder, uploadFile) } : {}),
+    ...(storageCa === undefined ? {} : { NODE_EXTRA_CA_CERTS: join(dataFolder, storageCaFile) }),
   };
 }
 

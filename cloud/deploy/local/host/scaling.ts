@@ -29,7 +29,9 @@ export class Scaling {
   look(sample: LoadSample, range: ReplicaRange, concurrentMax: number): number {
     const { least, most, targetUtilization, downSeconds } = range;
     const downMs = downSeconds * 1000;
-    this.#looks = [...this.#looks.filter(({ atMs }) => sample.atMs - atMs <= downMs), sample].slice(-looksMax);
+    // With the look before that time: looks may be as far apart as it is long.
+    const since = this.#looks.findLastIndex(({ atMs }) => sample.atMs - atMs > downMs);
+    this.#looks = [...this.#looks.slice(Math.max(since, 0)), sample].slice(-looksMax);
     const perReplica = (concurrentMax * targetUtilization) / 100;
     const clamp = (replicas: number): number => Math.min(Math.max(replicas, least), most);
     const recent = this.#looks.slice(-looksUp);

@@ -18,7 +18,7 @@ const pod = (container: Partial<ContainerView>): PodView => ({
 });
 
 test('a service whose new replicas are all there is Healthy, at its load balancer', () => {
-  const state = clusterServiceState({ deployment: done, service, pods: [pod({ ready: true })] });
+  const state = clusterServiceState({ deployments: [done], service, pods: [pod({ ready: true })] });
   expect(state).toEqual({
     state: 'Healthy',
     address: 'http://10.0.0.1:80',
@@ -28,10 +28,10 @@ test('a service whose new replicas are all there is Healthy, at its load balance
 
 test('a service that the cluster has not looked at yet, or that has no address, is Transitioning', () => {
   const pods = [pod({ ready: true })];
-  expect(clusterServiceState({ deployment: { ...done, metadata: { generation: 3 } }, service, pods }).state).toBe(
+  expect(clusterServiceState({ deployments: [{ ...done, metadata: { generation: 3 } }], service, pods }).state).toBe(
     'Transitioning',
   );
-  expect(clusterServiceState({ deployment: done, service: undefined, pods })).toMatchObject({
+  expect(clusterServiceState({ deployments: [done], service: undefined, pods })).toMatchObject({
     state: 'Transitioning',
     reason: 'the load balancer has no address yet',
   });
@@ -40,7 +40,7 @@ test('a service that the cluster has not looked at yet, or that has no address, 
 test('a container that ends again and again is Failed, with its own last words, and Unhealthy before that', () => {
   const ended = { terminated: { exitCode: 3, message: 'loading\ncannot load the model: it is broken\n' } };
   const failed = clusterServiceState({
-    deployment: rolling,
+    deployments: [rolling],
     service,
     pods: [pod({ lastState: ended, restartCount: 2 })],
   });
@@ -48,13 +48,13 @@ test('a container that ends again and again is Failed, with its own last words, 
     state: 'Failed',
     reason: 'digits-1: it ended with 3: cannot load the model: it is broken',
   });
-  const once = clusterServiceState({ deployment: rolling, service, pods: [pod({ state: ended, restartCount: 0 })] });
+  const once = clusterServiceState({ deployments: [rolling], service, pods: [pod({ state: ended, restartCount: 0 })] });
   expect(once.state).toBe('Unhealthy');
 });
 
 test('an image that cannot be pulled is Failed, and a pod without a node Unschedulable', () => {
   const state = { waiting: { reason: 'ImagePullBackOff', message: 'not found' } };
-  expect(clusterServiceState({ deployment: rolling, service, pods: [pod({ state })] })).toMatchObject({
+  expect(clusterServiceState({ deployments: [rolling], service, pods: [pod({ state })] })).toMatchObject({
     state: 'Failed',
     reason: 'digits-1: the image cannot be pulled: not found',
   });
@@ -62,17 +62,35 @@ test('an image that cannot be pulled is Failed, and a pod without a node Unsched
     { type: 'PodScheduled', status: 'False', message: '0/1 nodes are available: 1 Insufficient cpu.' },
   ];
   const unplaced = { metadata: { name: 'digits-1' }, status: { conditions } };
-  expect(clusterServiceState({ deployment: rolling, service, pods: [unplaced] })).toMatchObject({
+  expect(clusterServiceState({ deployments: [rolling], service, pods: [unplaced] })).toMatchObject({
     state: 'Unschedulable',
     reason: 'digits-1: 0/1 nodes are available: 1 Insufficient cpu.',
   });
 });
 
 test('a deployment that is gone, or may make no pods, is Failed', () => {
-  expect(clusterServiceState({ deployment: undefined, service, pods: [] }).state).toBe('Failed');
+  expect(clusterServiceState({ deployments: [], service, pods: [] }).state).toBe('Failed');
   const status = { conditions: [{ type: 'ReplicaFailure', status: 'True', message: 'exceeded quota: few' }] };
-  expect(clusterServiceState({ deployment: { ...rolling, status }, service, pods: [] })).toMatchObject({
+  expect(clusterServiceState({ deployments: [{ ...rolling, status }], service, pods: [] })).toMatchObject({
     state: 'Failed',
     reason: 'exceeded quota: few',
   });
+});
+
+test('a service of several versions is Healthy once all of them and the router are', () => {
+  const pods = [pod({ ready: true })];
+  expect(clusterServiceState({ deployments: [done, rolling], service, pods })).toMatchObject({
+    state: 'Transitioning',
+    reason: '1 of 1 replicas are new, 1 available',
+  });
+  expect(clusterServiceState({ deployments: [done, done], service, pods }).state).toBe('Healthy');
+});
+
+test('a pod is as its worst container is', () => {
+  const containers: ContainerView[] = [
+    { ready: true, restartCount: 0 },
+    { ready: false, restartCount: 0, state: { waiting: { reason: 'ImagePullBackOff', message: 'not found' } } },
+  ];
+  const both = { metadata: { name: 'digits-1' }, status: { containerStatuses: containers } };
+  expect(clusterServiceState({ deployments: [rolling], service, pods: [both] }).state).toBe('Failed');
 });

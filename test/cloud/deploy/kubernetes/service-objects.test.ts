@@ -13,7 +13,11 @@ import { type Deployment, type Json, valueAt } from '../../../../simulators/kube
 import { resources } from '../../../../simulators/kubernetes/resources.ts';
 import { checkSchema, loadChecks, withoutUnknown } from '../../../../simulators/kubernetes/schema/validate.ts';
 
-const place = { namespace: 'scoring', image: `registry.example/digits@sha256:${'1'.repeat(64)}` };
+const place = {
+  namespace: 'scoring',
+  image: `registry.example/digits@sha256:${'1'.repeat(64)}`,
+  versionImages: { next: `registry.example/digits@sha256:${'2'.repeat(64)}` },
+};
 
 function desired(given: GivenSettings, tls?: DesiredService['secrets']['tls']): DesiredService {
   return {
@@ -31,14 +35,15 @@ beforeAll(() => loadChecks(resources));
 
 /** What Kubernetes would refuse in objects, or a namespace that is restricted would. */
 function problemsOf(objects: readonly KubernetesObject[]): unknown[] {
-  const deployment = objects.find(({ kind }) => kind === 'Deployment') as unknown as Deployment;
+  const deployments = objects.filter(({ kind }) => kind === 'Deployment') as unknown as Deployment[];
   const refused = objects.flatMap((object) => {
     const resource = resources.find(({ kind }) => kind === object.kind);
     if (resource === undefined) return [`no kind ${object.kind}`];
     const { value, unknown } = withoutUnknown(resource.definition, object);
     return [...unknown, ...checkSchema(resource, value)];
   });
-  return [...refused, ...violations('restricted', deployment.spec.template.spec as never)];
+  const unsafe = deployments.flatMap(({ spec }) => violations('restricted', spec.template.spec as never));
+  return [...refused, ...unsafe];
 }
 
 test.each<[string, GivenSettings]>([
@@ -46,6 +51,7 @@ test.each<[string, GivenSettings]>([
   ['with a number of replicas', { numReplicas: 3, cpuCoresLimit: 2, memoryGbLimit: 1, gpuCores: 1 }],
   ['scaled by load', { autoscaleMinReplicas: 2, autoscaleMaxReplicas: 5, autoscaleTargetUtilization: 50 }],
   ['open to everybody', { authEnabled: false }],
+  ['with versions', { versions: { next: 'digits:2' }, traffic: { next: '10' }, mirror: { next: '50' } }],
 ])(
   "every object of a service %s is valid by Kubernetes' own schema and meets the restricted standard",
   (_name, given) => {
@@ -146,4 +152,53 @@ test('withoutSecrets() leaves nothing of a secret but its names', () => {
   const shown = Buffer.from(/"keys\.json":"([^"]*)"/.exec(text)?.[1] ?? '', 'base64').toString();
   expect(shown).toBe('[secret]');
   expect(text).not.toContain(service.secrets.primary);
+});
+
+test('serviceObjects() puts a router before versions, which the address of the service then leads to', () => {
+  const given = { versions: { next: 'digits:2' }, traffic: { next: '12.5' }, mirror: { next: '50' }, numReplicas: 1 };
+  const objects = serviceObjects(desired(given), place);
+  const named = (kind: string, name: string): unknown =>
+    objects.find((object) => object.kind === kind && object.metadata.name === name);
+  expect(valueAt(named('Deployment', 'digits-v-next'), 'spec.template.spec.containers')).toMatchObject([
+    { image: place.versionImages.next },
+  ]);
+  const [router] = valueAt(named('Deployment', 'digits-router'), 'spec.template.spec.containers') as {
+    image: string;
+    env: { name: string; value: string }[];
+  }[];
+  expect(router?.image).toBe(place.image);
+  expect(JSON.parse(router?.env.find(({ name }) => name === 'MODELFERRY_ROUTES')?.value ?? '')).toEqual([
+    { name: 'default', host: '$(DIGITS_V_DEFAULT_SERVICE_HOST)', port: 80, percent: 87.5, mirrorPercent: 0 },
+    { name: 'next', host: '$(DIGITS_V_NEXT_SERVICE_HOST)', port: 80, percent: 12.5, mirrorPercent: 50 },
+  ]);
+  const selectorOf = (name: string): unknown => valueAt(named('Service', name), 'spec.selector');
+  expect(selectorOf('digits')).toEqual(valueAt(named('Deployment', 'digits-router'), 'spec.selector.matchLabels'));
+  expect(selectorOf('digits-v-next')).toEqual(
+    valueAt(named('Deployment', 'digits-v-next'), 'spec.selector.matchLabels'),
+  );
+  // Clients keep connections to the pods that there were, past the router: those pods are replaced.
+  const before = serviceObjects(desired({ numReplicas: 1 }), place).find(({ kind }) => kind === 'Deployment');
+  expect(valueAt(named('Deployment', 'digits'), 'spec.template')).not.toEqual(valueAt(before, 'spec.template'));
+  expect(valueAt(named('Deployment', 'digits'), 'spec.selector')).toEqual(valueAt(before, 'spec.selector'));
+});
+
+test('serviceObjects() has access to storage and Application Insights in the secret, and a new one of the latter starts new pods', () => {
+  const service = desired({ collect: true, appInsights: true });
+  const access = { ...place, uploadUrl: 'https://store/signed', storageCa: 'CA', appInsights: 'InstrumentationKey=1' };
+  const objects = serviceObjects(service, access);
+  expect(problemsOf(objects)).toEqual([]);
+  const secret = objects.find(({ kind }) => kind === 'Secret')?.['data'] as Json;
+  expect(Object.keys(secret)).toEqual(['keys.json', 'upload-url', 'storage-ca.pem', 'app-insights']);
+  const templateOf = (all: readonly KubernetesObject[]): unknown =>
+    valueAt(
+      all.find(({ kind }) => kind === 'Deployment'),
+      'spec.template',
+    );
+  expect(JSON.stringify(templateOf(objects))).not.toMatch(/signed|InstrumentationKey/);
+  expect(templateOf(serviceObjects(service, { ...access, uploadUrl: 'https://store/anew' }))).toEqual(
+    templateOf(objects),
+  );
+  expect(templateOf(serviceObjects(service, { ...access, appInsights: 'InstrumentationKey=2' }))).not.toEqual(
+    templateOf(objects),
+  );
 });

@@ -31,3 +31,11 @@ test('Scaling stays within least and most when they change', () => {
   expect(scaling.look({ atMs: 0, load: 0 }, { ...range, least: 3 }, 10)).toBe(3);
   expect(scaling.look({ atMs: 1, load: 0 }, { ...range, least: 1, most: 2 }, 10)).toBe(2);
 });
+
+test('Scaling takes replicas away where two looks are as far apart as the load has to be low', () => {
+  const scaling = new Scaling(2);
+  const wanted = [9, 9, 0, 0, 0].map((load, look) =>
+    scaling.look({ atMs: look * 1005, load }, { ...range, downSeconds: 1 }, 10),
+  );
+  expect(wanted).toEqual([2, 2, 2, 1, 1]);
+});

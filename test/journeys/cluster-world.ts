@@ -1,0 +1,111 @@
+import { AppsV1Api, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
+import { chmod } from 'node:fs/promises';
+import { digitsFile, logisticFile } from '../cloud/workspace-rig.ts';
+import heldOut from '../../simulators/quickstart/digits/digits-heldout.json' with { type: 'json' };
+import { type FerryRun, runFerry } from '../ferry.ts';
+import { startLocalWorld, type UpDocument } from '../local-world.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+
+/** Whether a simulated cluster can be journeyed to: a load balancer's address is one of loopback at port 80, which needs root and Linux. */
+export const hasCluster = process.platform === 'linux' && process.getuid?.() === 0;
+if (!hasCluster) console.warn('no root, or no Linux: journeys to the simulated Kubernetes are skipped');
+
+/** Two pictures, as a request. */
+export const pictures = JSON.stringify({ pixels: heldOut.pixels.slice(0, 2) });
+
+/** A workspace beside a simulated cluster. */
+export class ClusterWorld implements AsyncDisposable {
+  readonly folder: string;
+  readonly document: UpDocument;
+  readonly kubeconfigFile: string;
+  readonly core: CoreV1Api;
+  readonly apps: AppsV1Api;
+  readonly #opened: AsyncDisposableStack;
+
+  private constructor(folder: string, document: UpDocument, opened: AsyncDisposableStack) {
+    this.folder = folder;
+    this.document = document;
+    const { kubernetes } = document as unknown as { kubernetes: { kubeconfigFile: string } };
+    this.kubeconfigFile = kubernetes.kubeconfigFile;
+    const config = new KubeConfig();
+    config.loadFromFile(this.kubeconfigFile);
+    this.core = config.makeApiClient(CoreV1Api);
+    this.apps = config.makeApiClient(AppsV1Api);
+    this.#opened = opened;
+  }
+
+  /** @param parts what runs beside registry and cluster */
+  static async open(parts: readonly string[] = []): Promise<ClusterWorld> {
+    await using stack = new AsyncDisposableStack();
+    const { path } = stack.use(await temporaryFolder());
+    // Replicas run as another user, who has to get to their files.
+    await chmod(path, 0o755);
+    const only = ['registry', 'kubernetes', ...parts].join(',');
+    const world = stack.use(await startLocalWorld(path, ['--only', only, '--engine', 'process']));
+    return new ClusterWorld(path, world.document, stack.move());
+  }
+
+  /** Registers two models as versions 1 and 2 of `digits`, and makes an image of each. */
+  async makeImages(): Promise<void> {
+    for (const file of [digitsFile, logisticFile]) await this.done('model', 'register', file, '--name', 'digits');
+    for (const version of [1, 2])
+      await this.done('image', 'create', '--name', 'digits', '--model', `digits:${version}`);
+  }
+
+  async ferry(...args: string[]): Promise<FerryRun> {
+    return runFerry(args, { cwd: this.folder });
+  }
+
+  /** Runs what has to work, and gives its document. */
+  async done(...args: string[]): Promise<Record<string, unknown>> {
+    const { code, stdout, stderr } = await this.ferry(...args, '--json');
+    if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  }
+
+  /** Gives the key of a service. */
+  async keyOf(service: string): Promise<string> {
+    return String((await this.done('service', 'keys', 'show', service))['primaryKey']);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#opened.disposeAsync();
+  }
+}
+
+/** Scores the pictures. */
+export async function score(uri: string, headers: Readonly<Record<string, string>>): Promise<Response> {
+  const response = await fetch(uri, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: pictures,
+  });
+  await response.arrayBuffer();
+  return response;
+}
+
+/** Scores one after the other while something goes on. @returns the statuses that came, and what failed */
+export async function scoreWhile(
+  work: () => Promise<unknown>,
+  ask: () => Promise<Response>,
+): Promise<ReadonlySet<number | string>> {
+  const over = new AbortController();
+  const answers = new Set<number | string>();
+  const asking = (async () => {
+    while (!over.signal.aborted) {
+      answers.add(
+        await ask().then(
+          ({ status }) => status,
+          (error: unknown) => String(error),
+        ),
+      );
+    }
+  })();
+  try {
+    await work();
+  } finally {
+    over.abort();
+    await asking;
+  }
+  return answers;
+}

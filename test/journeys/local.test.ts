@@ -1,0 +1,91 @@
+import { expect, test } from 'vitest';
+import { digitsFile } from '../cloud/workspace-rig.ts';
+import { runFerry } from '../ferry.ts';
+import { startLocalWorld } from '../local-world.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+import { until } from '../until.ts';
+import { pictures, score } from './cluster-world.ts';
+import { scoreOverTls, tlsFlags, writeTls } from './tls-client.ts';
+
+// Replicas are processes here.
+const canRun = process.platform === 'linux';
+if (!canRun) console.warn('no Linux: journeys to services of this machine are skipped');
+
+/** Runs what has to work in a folder, and gives its document. */
+function doneIn(cwd: string) {
+  return async (...args: string[]): Promise<Record<string, unknown>> => {
+    const { code, stdout, stderr } = await runFerry([...args, '--json'], { cwd });
+    if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  };
+}
+
+test.skipIf(!canRun)(
+  'a service of this machine: TLS, keys, collected rows in storage, logs, search, deletion leaves nothing',
+  { timeout: 240_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    await using _world = await startLocalWorld(folder.path, ['--only', 'storage']);
+    const done = doneIn(folder.path);
+    const certificate = await writeTls(folder.path);
+    const key = 'a-key-of-the-users-own';
+    await done('model', 'register', digitsFile, '--name', 'digits');
+    await done('image', 'create', '--model', 'digits');
+    const create = ['service', 'create', 'digits', '--image', 'digits', '--target', 'local', ...tlsFlags];
+    const created = await done(
+      ...create,
+      '--auth',
+      '--primary-key',
+      key,
+      '--collect',
+      '--wait',
+      '--tag',
+      'area=vision',
+    );
+    const address = String(created['scoringAddress']);
+    expect(address).toMatch(/^https:/);
+    const wrong = 'not-a-key-of-this-service';
+    expect(await scoreOverTls(address, { certificate, key: wrong, body: pictures })).toBe(401);
+    expect(await scoreOverTls(address, { certificate, key, body: pictures })).toBe(200);
+    const { stdout: logs } = await runFerry(['service', 'logs', 'digits'], { cwd: folder.path });
+    expect(logs).toContain('"msg":"ready"');
+    const named = async (...filter: string[]): Promise<unknown> => {
+      const { stdout } = await runFerry(['service', 'list', ...filter, '--json'], { cwd: folder.path });
+      return (JSON.parse(stdout) as { name: string }[]).map(({ name }) => name);
+    };
+    expect(await named('--tag', 'area=vision')).toEqual(['digits']);
+    expect(await named('--tag', 'area=sound')).toEqual([]);
+    // What waits is sent when the replica ends.
+    await done('service', 'delete', 'digits');
+    expect(JSON.stringify(await done('data', 'list', '--service', 'digits'))).toContain('inputs');
+    expect(await named()).toEqual([]);
+    await expect(scoreOverTls(address, { certificate, key, body: pictures })).rejects.toThrow('ECONNREFUSED');
+  },
+);
+
+test.skipIf(!canRun)(
+  'a service of this machine has a replica more under load, and lets it go after',
+  { timeout: 240_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    const done = doneIn(folder.path);
+    await done('workspace', 'init');
+    await done('model', 'register', digitsFile, '--name', 'digits');
+    await done('image', 'create', '--model', 'digits');
+    const scaled = ['--autoscale-min-replicas', '1', '--autoscale-max-replicas', '2', '--autoscale-down-seconds', '1'];
+    const create = ['service', 'create', 'digits', '--image', 'digits', '--target', 'local', '--wait', ...scaled];
+    const { scoringUri } = await done(...create, '--replica-max-concurrent-requests', '1');
+    const replicas = async (): Promise<number> =>
+      ((await done('service', 'show', 'digits'))['instances'] as unknown[]).length;
+    expect(await replicas()).toBe(1);
+    const over = new AbortController();
+    const callers = Array.from({ length: 4 }, async () => {
+      while (!over.signal.aborted) expect((await score(String(scoringUri), {})).status).toBe(200);
+    });
+    await until(async () => (await replicas()) === 2, { timeoutMs: 60_000 });
+    over.abort();
+    await Promise.all(callers);
+    await until(async () => (await replicas()) === 1, { timeoutMs: 60_000 });
+    await done('service', 'delete', 'digits');
+  },
+);
