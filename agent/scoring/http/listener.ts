@@ -38,8 +38,8 @@ const exchangesMax = 2048;
  */
 const quietPollsMin = 10;
 
-/** How long new connections are taken where they do not end by themselves. */
-const lastConnectionsMs = 1000;
+/** At how many looks new connections are still taken where they do not end by themselves: a second, where the thread is not busy. */
+const lastConnectionsPolls = 100;
 
 /** How often it is looked whether the last request is answered. */
 const drainPollMs = 10;
@@ -106,10 +106,9 @@ export class Listener implements AsyncDisposable {
    */
   async drain(timeoutMs: number): Promise<boolean> {
     this.#isDraining = true;
-    const startMs = performance.now();
-    const endMs = startMs + timeoutMs;
-    while (performance.now() < endMs && this.#quietPolls < quietPollsMin) {
-      if (performance.now() > startMs + lastConnectionsMs) this.#server.close();
+    const endMs = performance.now() + timeoutMs;
+    for (let polls = 0; performance.now() < endMs && this.#quietPolls < quietPollsMin; polls += 1) {
+      if (polls === lastConnectionsPolls) this.#server.close();
       await sleep(drainPollMs);
       this.#quietPolls = this.#exchanges === 0 ? this.#quietPolls + 1 : 0;
     }
