@@ -86,9 +86,15 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function describe(program: Command): Command {
-  return program
-    .description('Register models, build their images without a Docker daemon, deploy them, and collect what they see.')
-    .exitOverride()
-    .configureOutput({ outputError: (message, write) => write(usageText(message)) })
-    .configureHelp({ sortSubcommands: false });
+  return (
+    program
+      .description(
+        'Register models, build their images without a Docker daemon, deploy them, and collect what they see.',
+      )
+      // An option before the noun is this program's, one behind it the verb's: `data list --version 2` asks for a model's.
+      .enablePositionalOptions()
+      .exitOverride()
+      .configureOutput({ outputError: (message, write) => write(usageText(message)) })
+      .configureHelp({ sortSubcommands: false })
+  );
 }

@@ -39,8 +39,11 @@ test(`a rollout that is killed at its steps (${given} of each) ends as one that 
     expect(ids.filter((id) => rig.everRan.get(id)?.has(rig.reference(bad)))).toEqual(['canary-0']);
     const list = async (...noun: string[]): Promise<unknown> =>
       JSON.parse((await runFerry([...noun, 'list', '--json'], { cwd: rig.folder })).stdout);
-    // One that was halted stays beside the one that is in force, until the next is done.
-    expect(await list('edge', 'deployment')).toHaveLength(isGood ? 1 : 2);
+    // Those that were halted stay beside the one that is in force, until the next is done; nothing else does.
+    const phases = ((await list('edge', 'rollout')) as { phase: string }[]).map(({ phase }) => phase);
+    expect(phases.filter((phase) => phase !== 'halted')).toEqual(['done']);
+    expect(phases.includes('halted')).toBe(!isGood);
+    expect(await list('edge', 'deployment')).toHaveLength(phases.length);
     expect(await list('service')).toMatchObject([{ name: 'digits', image: `digits:${before}` }]);
   }
   const wanted = spread(stepsOfGood).length + spread(stepsOfBad).length;
