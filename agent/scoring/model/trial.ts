@@ -16,32 +16,41 @@ const warmUpRuns = 2;
 /** Two rows in one run must take less than this much of two runs; else sharing only makes each wait for the other. */
 const sharedCostMax = 0.8;
 
+/** A model is tried this long, and this often, at most: on a busy machine one run of a light model can take milliseconds. */
+const trialMs = 50;
+const trialsMax = 40;
+
 /** Runs a model a few times on made-up rows: measuring it is surer than knowing its kind. */
 export function tryModel(model: OnnxModel): Trial {
   const [first, second] = [sampleFeeds(model, 1), sampleFeeds(model, 2)];
   const alone = [model.run(first), model.run(second)];
   for (let run = 1; run < warmUpRuns; run += 1) model.run(first);
-  const runMs = timeOf(() => model.run(first));
-  if (!hasRowDimension(model.model.signature)) return { runMs, sharesRuns: false };
+  if (!hasRowDimension(model.model.signature)) {
+    const [runMs = 0] = leastTimes([() => model.run(first)]);
+    return { runMs, sharesRuns: false };
+  }
   const joined = joinRows([first, second]);
   const together = model.run(joined);
-  const sharedMs = timeOf(() => model.run(joined));
   const same = alone.every((outputs, row) => sameValues(outputs, sliceRows(together, row, 1)));
+  const [runMs = 0, sharedMs = 0] = leastTimes([() => model.run(first), () => model.run(joined)]);
   return { runMs, sharesRuns: same && sharedMs < 2 * runMs * sharedCostMax };
 }
 
-/** So long a model is tried, and nine times at most: on a busy machine one run of a light model can take milliseconds. */
-const trialMs = 50;
-
-function timeOf(run: () => unknown): number {
-  const times: number[] = [];
-  // What else the machine does only adds to a time: the least of several is the model's own.
-  for (let total = 0; total < trialMs && times.length < 9; total += times.at(-1) ?? 0) {
-    const startMs = performance.now();
-    run();
-    times.push(performance.now() - startMs);
+/**
+ * Times runs by turns, so that all of them have the same luck. What else the machine does, and code that is not compiled yet, only add to a
+ * time: the least of many is the model's own.
+ */
+function leastTimes(runs: readonly (() => unknown)[]): number[] {
+  const least = runs.map(() => Number.POSITIVE_INFINITY);
+  const endMs = performance.now() + trialMs;
+  for (let trial = 0; trial < trialsMax && (trial === 0 || performance.now() < endMs); trial += 1) {
+    for (const [at, run] of runs.entries()) {
+      const startMs = performance.now();
+      run();
+      least[at] = Math.min(least[at] ?? 0, performance.now() - startMs);
+    }
   }
-  return Math.min(...times);
+  return least;
 }
 
 /** Makes inputs of one row with values that depend on the seed. Text and integers are zeros: they may be indices. */
