@@ -79,6 +79,9 @@ export async function score(uri: string, headers: Readonly<Record<string, string
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: pictures,
+  }).catch((cause: unknown) => {
+    // With the stack of whoever asked, which that of fetch is not.
+    throw new Error(`no answer came from ${uri}`, { cause });
   });
   await response.arrayBuffer();
   return response;
