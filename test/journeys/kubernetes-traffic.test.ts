@@ -26,6 +26,8 @@ test.skipIf(!hasCluster)(
     const uri = String(created['scoringUri']);
     const authorization = `Bearer ${await world.keyOf('digits')}`;
     const ask = (headers: Record<string, string> = {}): Promise<Response> => score(uri, { authorization, ...headers });
+    // A kept connection that nobody used while pods ended may end just as it is used again (RFC 9112, 9.5); under requests none does.
+    const askAgain = (headers?: Record<string, string>): Promise<Response> => ask(headers).catch(() => ask(headers));
     const versionOf = (response: Response): string | null => response.headers.get('x-modelferry-version');
     const update = (...args: string[]) => world.done('service', 'update', 'digits', ...args, '--wait');
 
@@ -34,24 +36,24 @@ test.skipIf(!hasCluster)(
     expect([...(await scoreWhile(split, ask))]).toEqual([200]);
     expect((await world.ferry('image', 'delete', 'digits:2')).stderr).toContain('it is used by the services digits');
     // The pods of before still answer on connections that were kept, until they have ended.
-    await until(async () => versionOf(await ask()) !== null, { timeoutMs: 60_000 });
+    await until(async () => versionOf(await askAgain()) !== null, { timeoutMs: 60_000 });
     const counts = { default: 0, next: 0 };
     while (counts.default + counts.next < 100) {
-      const version = versionOf(await ask());
+      const version = versionOf(await askAgain());
       if (version === 'default' || version === 'next') counts[version] += 1;
     }
     // Two routers, each exact to within one.
     expect(counts.next).toBeGreaterThanOrEqual(8);
     expect(counts.next).toBeLessThanOrEqual(12);
     expect((await score(uri, {})).status).toBe(401);
-    expect(versionOf(await ask({ 'azureml-model-deployment': 'next' }))).toBe('next');
-    expect((await ask({ 'azureml-model-deployment': 'none' })).status).toBe(404);
+    expect(versionOf(await askAgain({ 'azureml-model-deployment': 'next' }))).toBe('next');
+    expect((await askAgain({ 'azureml-model-deployment': 'none' })).status).toBe(404);
 
     // Copies of all requests in place of a share of them.
     expect([...(await scoreWhile(() => update('--traffic', 'next=0', '--mirror', 'next=100'), ask))]).toEqual([200]);
     await until(async () => (await routersOf(world)).length === 2, { timeoutMs: 60_000 });
     const before = await copiesOf(world);
-    for (let request = 0; request < 20; request += 1) expect(versionOf(await ask())).toBe('default');
+    for (let request = 0; request < 20; request += 1) expect(versionOf(await askAgain())).toBe('default');
     // A copy of what was asked before may have been on its way.
     await until(async () => (await copiesOf(world)) >= before + 20);
     expect(await copiesOf(world)).toBeLessThanOrEqual(before + 30);
@@ -60,7 +62,7 @@ test.skipIf(!hasCluster)(
     const promote = () => update('--image', 'digits:2', '--version-image', 'next=');
     expect([...(await scoreWhile(promote, ask))]).toEqual([200]);
     await until(async () => (await world.apps.listNamespacedDeployment({ namespace: 'default' })).items.length === 1);
-    await until(async () => versionOf(await ask()) === null, { timeoutMs: 60_000 });
+    await until(async () => versionOf(await askAgain()) === null, { timeoutMs: 60_000 });
 
     await world.done('service', 'delete', 'digits');
     expect((await world.core.listNamespacedService({ namespace: 'default' })).items).toEqual([]);
