@@ -20,6 +20,8 @@ export interface UnpackImageOptions {
   readonly onProgress?: (bytes: number) => void;
   /** Where leading layers of it were unpacked before: those are taken over from there. */
   readonly donor?: LayerDonor | undefined;
+  /** Whether it is noted which layer puts what where, for the image to be a donor itself. @default false */
+  readonly notesPlaces?: boolean;
 }
 
 /** A folder that an image with some of the same layers is unpacked to. */
@@ -57,7 +59,7 @@ export async function readImageConfig(store: LayoutStore, image: ManifestDocumen
  * @throws {FerryError} IMAGE_INVALID when it is no image, or a layer is refused by `unpackLayer`
  * @throws {FerryError} DIGEST_MISMATCH when the disk has changed a layer
  * @throws {FerryError} DISK_FULL when there is no room; nothing is left behind then
- * @returns what its layers have put where, for it to be a donor itself; nothing where the folder was there, or they put too much
+ * @returns what its layers have put where; nothing where that was not asked for, the folder was there, or they put too much
  */
 export async function unpackImage(
   store: LayoutStore,
@@ -87,7 +89,7 @@ export async function unpackImage(
       const { mediaType } = layer;
       await unpackLayer(source, aside, {
         mediaType,
-        notes,
+        ...(options.notesPlaces === true && { notes }),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
       bytes += layer.size;
@@ -96,7 +98,7 @@ export async function unpackImage(
     await syncFolder(aside);
     await rename(aside, folder);
     await syncFolder(dirname(folder));
-    return notes.notes();
+    return options.notesPlaces === true ? notes.notes() : undefined;
   } catch (error) {
     await rm(aside, { recursive: true, force: true });
     throw writeFailure(error, `unpack "${digest}" into "${folder}"`);

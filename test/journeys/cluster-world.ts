@@ -52,6 +52,14 @@ export class ClusterWorld implements AsyncDisposable {
       await this.done('image', 'create', '--name', 'digits', '--model', `digits:${version}`);
   }
 
+  /** Attaches the cluster, and makes the service `digits` of one small replica. @returns its document */
+  async createDigits(...flags: string[]): Promise<Record<string, unknown>> {
+    await this.done('compute', 'attach', 'sim', '--kubeconfig', this.kubeconfigFile);
+    const service = ['service', 'create', 'digits', '--image', 'digits:1', '--target', 'aks/sim', '--wait'];
+    const small = ['--num-replicas', '1', '--cpu-cores', '0.1', '--memory-gb', '0.25'];
+    return await this.done(...service, ...small, ...flags);
+  }
+
   async ferry(...args: string[]): Promise<FerryRun> {
     return runFerry(args, { cwd: this.folder });
   }

@@ -10,19 +10,7 @@ test.skipIf(!hasCluster)(
   async () => {
     await using world = await ClusterWorld.open();
     await world.makeImages();
-    await world.done('compute', 'attach', 'sim', '--kubeconfig', world.kubeconfigFile);
-    const one = ['--num-replicas', '1', '--cpu-cores', '0.1', '--memory-gb', '0.25'];
-    const created = await world.done(
-      'service',
-      'create',
-      'digits',
-      '--image',
-      'digits:1',
-      '--target',
-      'aks/sim',
-      '--wait',
-      ...one,
-    );
+    const created = await world.createDigits();
     const uri = String(created['scoringUri']);
     const authorization = `Bearer ${await world.keyOf('digits')}`;
     const ask = (headers: Record<string, string> = {}): Promise<Response> => score(uri, { authorization, ...headers });
@@ -75,7 +63,6 @@ test.skipIf(!hasCluster)(
   async () => {
     await using world = await ClusterWorld.open();
     await world.makeImages();
-    await world.done('compute', 'attach', 'sim', '--kubeconfig', world.kubeconfigFile);
     await world.done(
       'image',
       'create',
@@ -86,19 +73,7 @@ test.skipIf(!hasCluster)(
       '--script',
       await brokenScript(world),
     );
-    const one = ['--num-replicas', '1', '--cpu-cores', '0.1', '--memory-gb', '0.25'];
-    const created = await world.done(
-      'service',
-      'create',
-      'digits',
-      '--image',
-      'digits:1',
-      '--target',
-      'aks/sim',
-      '--no-auth',
-      '--wait',
-      ...one,
-    );
+    const created = await world.createDigits('--no-auth');
     const uri = String(created['scoringUri']);
     const update = ['service', 'update', 'digits', '--version-image', 'bad=broken:1', '--traffic', 'bad=50', '--wait'];
     const failed = await world.ferry(...update, '--timeout', '60');

@@ -42,7 +42,15 @@ export function secretData(
 
 /** Variables that name the files of the secret, as far as there are any; files that are renewed are read again. */
 export function secretEnvironment(desired: DesiredService, place: ObjectPlace): object[] {
-  const data = secretData(desired, place) ?? {};
+  return variablesOf(Object.keys(secretData(desired, place) ?? {}));
+}
+
+/** Variables of the TLS files alone. */
+export function tlsEnvironment({ secrets }: DesiredService): object[] {
+  return secrets.tls === undefined ? [] : variablesOf([files.certificate, files.certificateKey]);
+}
+
+function variablesOf(present: readonly string[]): object[] {
   const named = {
     MODELFERRY_KEYS_FILE: files.keys,
     MODELFERRY_TLS_CERTIFICATE_FILE: files.certificate,
@@ -52,17 +60,8 @@ export function secretEnvironment(desired: DesiredService, place: ObjectPlace): 
     MODELFERRY_APPLICATION_INSIGHTS_FILE: files.appInsights,
   };
   return Object.entries(named)
-    .filter(([, file]) => file in data)
+    .filter(([, file]) => present.includes(file))
     .map(([name, file]) => ({ name, value: `${folder}/${file}` }));
-}
-
-/** Variables of the TLS files alone. */
-export function tlsEnvironment({ secrets }: DesiredService): object[] {
-  if (secrets.tls === undefined) return [];
-  return [
-    { name: 'MODELFERRY_TLS_CERTIFICATE_FILE', value: `${folder}/${files.certificate}` },
-    { name: 'MODELFERRY_TLS_KEY_FILE', value: `${folder}/${files.certificateKey}` },
-  ];
 }
 
 /** The volume, and where a container has it. */

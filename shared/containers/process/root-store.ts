@@ -48,9 +48,10 @@ export class RootStore {
     const donor = this.#neighbours && (await this.#findDonor(layers, await this.#neighbours()));
     const places = await unpackImage(this.#layout, document, root, {
       donor,
+      notesPlaces: this.#neighbours !== undefined,
       ...(signal === undefined ? {} : { signal }),
     });
-    if (places === undefined || this.#neighbours === undefined) return;
+    if (places === undefined) return;
     // Without notes it is unpacked all the same, and nobody takes its layers over.
     await mkdir(notesFolder(this.#folder), { recursive: true });
     await writeDurably(this.#notes(image), JSON.stringify(places)).catch(() => undefined);
