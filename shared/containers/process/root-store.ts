@@ -66,12 +66,13 @@ export class RootStore {
   /** Removes an image that was unpacked, if it was. */
   async forget(image: Digest): Promise<void> {
     const root = this.#root(image);
+    const gone = `${root}.gone`;
     await rm(this.#notes(image), { force: true });
+    // Renamed first, so that a crash in the middle leaves no half of it under its name; and what a crash left is removed the next time.
+    await rm(gone, { recursive: true, force: true });
     if (!(await isThere(root))) return;
-    // Renamed first, so that a crash in the middle leaves no half of it under its name.
-    await rm(`${root}.gone`, { recursive: true, force: true });
-    await rename(root, `${root}.gone`);
-    await rm(`${root}.gone`, { recursive: true, force: true });
+    await rename(root, gone);
+    await rm(gone, { recursive: true, force: true });
   }
 
   /** Finds the image that has the most of the layers unpacked already. */
