@@ -19,12 +19,14 @@ export interface RequestRows extends RequestIds {
 
 /** Room that a block starts with. */
 const leastBytes = 8 * 1024;
+/** Stands for the length of a request id that is the correlation id; a real one is shorter. */
+const sameId = 0xffff;
 
 /**
  * Rows of one stream and feature set on their way to the buffer, packed into bytes.
  *
- * A request's entry: `u32 rows, f64 scoredAtMs, u16 length and text of the correlation id, the same of the request id`,
- * then each feature's elements: raw and little-endian, or for strings `u32 length and text` each.
+ * A request's entry: `u32 rows, f64 scoredAtMs, u16 length and text of the correlation id, the same of the request id (or 0xffff where it is the
+ * same)`, then each feature's elements: raw and little-endian, or for strings `u32 length and text` each.
  */
 export class RowBlock {
   #bytes: Buffer;
@@ -50,7 +52,8 @@ export class RowBlock {
     this.#length = this.#bytes.writeUInt32LE(rows, this.#length);
     this.#length = this.#bytes.writeDoubleLE(ids.scoredAtMs, this.#length);
     this.#id(ids.correlationId);
-    this.#id(ids.requestId);
+    if (ids.requestId === ids.correlationId) this.#length = this.#bytes.writeUInt16LE(sameId, this.#length);
+    else this.#id(ids.requestId);
     for (const { data } of tensors) {
       if (isText(data)) for (const text of data) this.#text(text);
       else this.#raw(bytesOf(data));
@@ -132,7 +135,9 @@ export function* requestsIn(packed: Uint8Array, features: FeatureSet): Generator
     const scoredAtMs = bytes.readDoubleLE(at + 4);
     at += 12;
     const correlationId = id();
-    const requestId = id();
+    const isSame = bytes.readUInt16LE(at) === sameId;
+    if (isSame) at += 2;
+    const requestId = isSame ? correlationId : id();
     yield { rows, scoredAtMs, correlationId, requestId, values: features.map((feature) => valuesOf(feature, rows)) };
   }
 }

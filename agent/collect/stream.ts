@@ -4,6 +4,9 @@ export const designations = ['inputs', 'predictions', 'labels', 'signals'] as co
 /** What rows are, by Azure ML's words for it. */
 export type Designation = (typeof designations)[number];
 
+/** The longest correlation id that is taken, in characters: Azure ML's own are a user's id and a UUID. */
+export const correlationIdLengthMax = 200;
+
 /** What rows belong to: all of them share a folder of the blob path and one run of sequence numbers. */
 export interface StreamIdentity {
   /** `<subscription>/<resource group>/<workspace>`. */

@@ -25,10 +25,11 @@ export function collectScored(
   collector: Collector | undefined,
   { model, call, inputs, outputs }: ScoredTensors,
 ): string | undefined {
-  const { requestId } = call;
+  const { requestId, idIsOwn = false } = call;
   if (collector === undefined || requestId === sampleRequestId) return undefined;
   const { name, version } = model;
-  const correlationId = newId();
+  // A client may send one id with many requests; one that was made here names this request alone.
+  const correlationId = idIsOwn ? requestId : newId();
   const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };
   collector.collect({ ...scored, designation: 'inputs', tensors: inputs });
   collector.collect({ ...scored, designation: 'predictions', tensors: outputs });

@@ -59,6 +59,8 @@ export class Exchange {
   readonly request: RequestHead;
   readonly body: RequestBody;
   readonly requestId: string;
+  /** Whether it was made here, so that no other request has it. */
+  readonly idIsOwn: boolean;
   /** Path without the query. */
   readonly path: string;
   /** When its first bytes came, by `performance.now()`. */
@@ -94,7 +96,9 @@ export class Exchange {
     const queryAt = target.indexOf('?');
     this.path = queryAt === -1 ? target : target.slice(0, queryAt);
     this.clientRequestId = headers.get('x-ms-client-request-id') || undefined;
-    this.requestId = headers.get('x-request-id') || newId();
+    const givenId = headers.get('x-request-id') || undefined;
+    this.requestId = givenId ?? newId();
+    this.idIsOwn = givenId === undefined;
     this.#traceId = headers.get('traceid') || undefined;
     this.idsAreTooLong = isTooLong(this.requestId) || isTooLong(this.clientRequestId) || isTooLong(this.#traceId);
   }

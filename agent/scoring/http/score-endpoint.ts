@@ -84,7 +84,8 @@ export function answerScore(exchange: Exchange, request: ScoreRequest, options: 
   try {
     const jsonBytes = protocol === 'infer' ? jsonBytesSaid(exchange) : undefined;
     const wanted = new WantedAnswer(exchange, options.timeoutMs);
-    scorer.score({ protocol, body, jsonBytes, requestId: exchange.requestId, wanted, http }).then(onScored, onFailure);
+    const { requestId, idIsOwn } = exchange;
+    scorer.score({ protocol, body, jsonBytes, requestId, idIsOwn, wanted, http }).then(onScored, onFailure);
   } catch (error) {
     onFailure(error);
   }

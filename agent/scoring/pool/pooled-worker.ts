@@ -77,10 +77,11 @@ export class PooledWorker {
 
   send(pooled: PooledCall): void {
     const { call, id, sentMs } = pooled;
-    const { protocol, jsonBytes, requestId, body, wanted, http } = call;
+    const { protocol, jsonBytes, requestId, idIsOwn, body, wanted, http } = call;
     this.#calls.push(pooled);
     const timeLeftMs = wanted.deadlineAtMs - sentMs;
-    this.#handle.send({ id, protocol, jsonBytes, requestId, timeLeftMs, timeoutMs: wanted.timeoutMs, http }, body);
+    const { timeoutMs } = wanted;
+    this.#handle.send({ id, protocol, jsonBytes, requestId, idIsOwn, timeLeftMs, timeoutMs, http }, body);
   }
 
   /** Drops a request that was answered otherwise. */

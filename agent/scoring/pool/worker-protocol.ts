@@ -19,6 +19,7 @@ export interface WorkerRequest {
   readonly protocol: Protocol;
   readonly jsonBytes: number | undefined;
   readonly requestId: string;
+  readonly idIsOwn?: boolean | undefined;
   /** Time that is left for it. */
   readonly timeLeftMs: number;
   readonly timeoutMs: number;

@@ -1,13 +1,14 @@
 import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { TensorType } from '../../../shared/model/signature.ts';
+import { correlationIdLengthMax } from '../../collect/stream.ts';
 import { allocate, type Tensor } from '../../collect/tensor.ts';
 
 const scalar = z.union([z.number(), z.string(), z.boolean()]);
 
 const labelsSchema = z.strictObject({
   /** Of the scored request, from its answer's header. */
-  correlationId: z.string().min(1).max(200),
+  correlationId: z.string().min(1).max(correlationIdLengthMax),
   /** A model other than that of `/score`, by name. */
   model: z.string().optional(),
   /** What is true of each row of the request, by the name of the column; one value is one row. */

@@ -11,6 +11,8 @@ export interface ScoreCall {
   /** Bytes of JSON at the start of the body, where binary tensors follow it. */
   readonly jsonBytes: number | undefined;
   readonly requestId: string;
+  /** Whether this server made the id, so that no other request has it. @default false */
+  readonly idIsOwn?: boolean | undefined;
   readonly wanted: Wanted;
   /** What came with the body, for scripts alone. */
   readonly http?: HttpParts | undefined;

@@ -11,7 +11,7 @@ import { parseScoreBody, writeScoreAnswer } from '../protocol/score-body.ts';
 import type { Answer, ScoreCall } from '../protocol/score-call.ts';
 import type { Scored, Scorer } from '../scorer.ts';
 import type { RawRequest, RunContext, ScoringScript, ScriptModel } from './scoring-script.ts';
-import { jsonAnswer, rawAnswer, toPayload, toRecord, toTensor } from './script-value.ts';
+import { checkCollectCall, jsonAnswer, rawAnswer, toPayload, toRecord, toTensor } from './script-value.ts';
 
 /** The settings of a {@link ScriptScorer}. */
 export interface ScriptScorerOptions {
@@ -118,6 +118,7 @@ export class ScriptScorer implements Scorer {
       signal: AbortSignal.timeout(Math.ceil(timeLeftMs)),
       timeLeftMs,
       collect: (designation, values, options) => {
+        checkCollectCall({ designation, correlationId: options?.correlationId });
         const correlationId = options?.correlationId ?? randomUUID();
         const { name, version } = this.model;
         const { tensors, payloads } = toCollected(values);

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { FerryError } from '../../../shared/errors.ts';
 import type { TensorSpec } from '../../../shared/model/signature.ts';
+import { correlationIdLengthMax, designations } from '../../collect/stream.ts';
 import { elementCount, isText, type Tensor, type TensorData } from '../../collect/tensor.ts';
 import type { Answer } from '../protocol/score-call.ts';
 import type { ScriptTensor } from './scoring-script.ts';
@@ -44,6 +45,20 @@ export function toPayload(given: unknown): z.infer<typeof payloadValue> {
     'SCORING_FAILED',
     `Cannot collect the payload: ${parsed.error.issues[0]?.message ?? 'it is none'}`,
   );
+}
+
+const collectCall = z.object({
+  designation: z.enum(designations),
+  correlationId: z.string().min(1).max(correlationIdLengthMax).optional(),
+});
+
+/**
+ * Checks what a script says of rows that it collects.
+ * @throws {FerryError} SCORING_FAILED when the designation or the correlation id is none
+ */
+export function checkCollectCall(given: z.input<typeof collectCall>): void {
+  const parsed = collectCall.safeParse(given);
+  if (!parsed.success) throw new FerryError('SCORING_FAILED', `Cannot collect rows: ${z.prettifyError(parsed.error)}`);
 }
 
 /** Gives tensors by name, as scripts have them. */

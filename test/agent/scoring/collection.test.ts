@@ -54,6 +54,21 @@ test('every scored row is collected once as input and once as prediction, joined
   ).toEqual(pixels.map((row) => row.join(',')).toSorted());
 });
 
+test('rows are named by the id that the server gives a request, and by a new one where a client names its requests alike', async () => {
+  await using folder = await temporaryFolder();
+  const { pixels } = await readDigits();
+  await using rig = await startCollecting(folder.path);
+  const idsOf = async (headers: Record<string, string>): Promise<(string | null)[]> => {
+    const answer = await rig.post('/score', { pixels: pixels.slice(0, 1) }, headers);
+    return [answer.headers.get('x-request-id'), answer.headers.get('x-modelferry-correlation-id')];
+  };
+  const [requestId, correlationId] = await idsOf({});
+  expect(correlationId).toBe(requestId);
+  const [first, second] = [await idsOf({ 'x-request-id': 'nightly' }), await idsOf({ 'x-request-id': 'nightly' })];
+  expect([first[0], second[0]]).toEqual(['nightly', 'nightly']);
+  expect(new Set([correlationId, 'nightly', first[1], second[1]]).size).toBe(4);
+});
+
 test('a request that proves the service by its sample is scored and not collected', async () => {
   await using folder = await temporaryFolder();
   const { pixels } = await readDigits();

@@ -135,6 +135,20 @@ test('a script collects a payload with its content type beside a row', async () 
   expect([...blobs.values()][0]?.text).toContain('"data:image/png;base64,AQID"');
 });
 
+test.each([
+  ['a designation that there is not', `'../inputs', {}`],
+  ['a correlation id that is too long', `'signals', {}, { correlationId: 'c'.repeat(201) }`],
+])('a script that collects with %s fails, and nothing is collected', async (_, given) => {
+  await using folder = await temporaryFolder();
+  await using rig = await startScript(`export const run = (_, { collect }) => collect(${given});`, {
+    AML_MODEL_DC_STORAGE_ENABLED: 'true',
+    MODELFERRY_DATA_DIR: folder.path,
+  });
+  const answer = await rig.post('/score', {});
+  expect([answer.status, answer.headers.get('x-ms-run-function-failed')]).toEqual([500, 'True']);
+  expect(readLedger(join(folder.path, 'collect.db')).streams).toEqual([]);
+});
+
 test('a script collects rows of its own, and the models stay reachable below /v2', async () => {
   await using folder = await temporaryFolder();
   await using rig = await startScript(
