@@ -60,7 +60,7 @@ const executors: {
     const labels = rehearsalLabels(spec, image, port);
     const all = { ...withoutLeftOut(context.environmentOf(module)), ...environment };
     await context.engine.create({ name, image, environment: all, settings: createOptions, dataFolder, labels }, signal);
-    await context.engine.start(name, signal);
+    await context.engine.start(name, { signal });
   },
   async 'end rehearsal'({ module }, context, signal) {
     await endRehearsal(module, context, signal);
@@ -82,7 +82,7 @@ const executors: {
     context.watch.forget(module);
   },
   async start({ module }, { engine, watch, clock }, signal) {
-    await engine.start(module, signal);
+    await engine.start(module, { signal });
     watch.noteStarted(module, clock.monotonicMs());
   },
   async stop({ module }, { engine, watch }, signal) {

@@ -36,7 +36,10 @@ export class ServerGroup implements AsyncDisposable {
     group = new ServerGroup(await ScoringServer.start({ ...shared, gather }));
     const { all, script } = group.#first.models;
     if (script !== undefined || !all.every((scorer) => scorer instanceof PlacedScorer)) return group;
-    const others = { ...shared, settings: { ...shared.settings, healthPort: undefined, grpcPort: undefined } };
+    const others = {
+      ...shared,
+      settings: { ...shared.settings, healthPort: undefined, grpcPort: undefined, sharedSocket: undefined },
+    };
     for (let thread = 1; thread < settings.listeners; thread += 1) group.#startThread(others);
     return group;
   }

@@ -7,6 +7,7 @@ import { startCollection } from './start-collection.ts';
 import type { Callers, CallersOptions } from './http/callers.ts';
 import { BodyRooms } from './http/body-rooms.ts';
 import { Listener } from './http/listener.ts';
+import type { SharedListener } from './http/shared-listener.ts';
 import type { RouterOptions } from './http/router.ts';
 import { ScoringMetrics } from './metrics.ts';
 import { ModelRepository, serveModel } from './model-repository.ts';
@@ -45,6 +46,8 @@ interface Listeners {
   readonly grpc: GrpcListener | undefined;
   /** On a port of its own. */
   readonly health: Listener | undefined;
+  /** At a socket that others accept at too. */
+  readonly shared: SharedListener | undefined;
 }
 
 interface ServerParts extends Listeners {
@@ -82,7 +85,7 @@ export class ScoringServer implements AsyncDisposable {
     const budget = new ByteBudget(limits.heldBytesMax);
     const figuresOf = (): Figures => ({
       metrics: metrics.snapshot(),
-      readings: readingsOf(models, collection, budget),
+      readings: readingsOf(models, collection, { budget, listeners }),
     });
     const observed = logsRequests || telemetry !== undefined;
     const listeners = await listen(settings, {
@@ -135,10 +138,14 @@ export class ScoringServer implements AsyncDisposable {
    * @returns whether all was answered and is durable in time
    */
   async stop(): Promise<boolean> {
-    const { listener, grpc, health, models, callers, collection, telemetry, state } = this.#parts;
+    const { listener, shared, grpc, health, models, callers, collection, telemetry, state } = this.#parts;
     state.ready = false;
     const drainedByMs = performance.now() + drainTimeoutMs;
-    const drained = await Promise.all([listener.drain(drainTimeoutMs), grpc?.drain(drainTimeoutMs) ?? true]);
+    const drained = await Promise.all([
+      listener.drain(drainTimeoutMs),
+      shared?.drain(drainTimeoutMs) ?? true,
+      grpc?.drain(drainTimeoutMs) ?? true,
+    ]);
     await health?.drain(0);
     callers?.[Symbol.dispose]();
     models.close();
@@ -165,15 +172,33 @@ async function listen(settings: ScoringSettings, answersFrom: Omit<RouterOptions
     healthPort === undefined
       ? undefined
       : await Listener.start({ host, port: healthPort, limits }, { ...answersFrom, healthOnly: true });
-  if (grpcPort === undefined) return { listener, health, grpc: undefined };
+  const shared = await shareSocket(settings, answersFrom);
+  if (grpcPort === undefined) return { listener, health, shared, grpc: undefined };
   const { GrpcListener } = await import('./grpc/grpc-listener.ts');
-  return { listener, health, grpc: await GrpcListener.start({ host, port: grpcPort, tls }, answersFrom) };
+  return { listener, health, shared, grpc: await GrpcListener.start({ host, port: grpcPort, tls }, answersFrom) };
+}
+
+async function shareSocket(
+  { sharedSocket, limits, tls }: ScoringSettings,
+  answersFrom: Omit<RouterOptions, 'healthOnly'>,
+): Promise<SharedListener | undefined> {
+  if (sharedSocket === undefined) return undefined;
+  const { SharedListener } = await import('./http/shared-listener.ts');
+  const onFailure = (err: unknown): void =>
+    answersFrom.log.error({ err }, 'cannot accept connections at what it was handed');
+  return new SharedListener(sharedSocket, { limits, tls }, { ...answersFrom, healthOnly: false, onFailure });
 }
 
 /** Figures of this moment, for metrics. */
-function readingsOf(models: ServedModels, collection: Collection | undefined, budget: ByteBudget): Reading[] {
+function readingsOf(
+  models: ServedModels,
+  collection: Collection | undefined,
+  { budget, listeners }: { readonly budget: ByteBudget; readonly listeners: Listeners },
+): Reading[] {
   const { committed = 0, dropped = 0 } = collection?.collector.counts ?? {};
+  const open = listeners.listener.exchanges + (listeners.shared?.exchanges ?? 0);
   return [
+    { name: 'modelferry_open_requests', help: 'Requests that are read or answered.', value: open },
     { name: 'modelferry_waiting_requests', help: 'Requests that wait for a model.', value: models.waiting },
     { name: 'modelferry_held_bytes', help: 'Bytes of requests that are held.', value: budget.held },
     {

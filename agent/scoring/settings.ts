@@ -5,6 +5,7 @@ import { collectFolders, collectFormats, type FileSettings } from '../../shared/
 import { FerryError } from '../../shared/errors.ts';
 import { type CollectSettings, defaultCollectSettings, parseCollectSettings } from '../collect/collect-settings.ts';
 import type { StorageAccess } from '../collect/storage-upload.ts';
+import type { SharedSocket } from './http/shared-listener.ts';
 import type { TlsFiles } from './http/tls-files.ts';
 import { coresAvailable } from './pool/cpu-limit.ts';
 import { scriptPath } from '../../shared/model/script.ts';
@@ -47,6 +48,8 @@ export interface ScoringSettings {
   readonly pathPrefix: string;
   /** File of the keys that callers need. @default everybody may call */
   readonly keysFile: string | undefined;
+  /** Where connections are accepted beside the port. @default nowhere */
+  readonly sharedSocket: SharedSocket | undefined;
   /** @default plain HTTP */
   readonly tls: TlsFiles | undefined;
   /** Port for health and metrics alone, without TLS and keys. @default none */
@@ -120,6 +123,9 @@ const environmentSchema = z.object({
   MODELFERRY_WAITING_MAX: z.coerce.number().int().positive().default(1024),
   MODELFERRY_HOST: z.string().min(1).default('0.0.0.0'),
   MODELFERRY_PORT: z.coerce.number().int().min(0).max(65_535).default(5001),
+  // Of whoever starts several of these behind one port; it is a socket that is bound.
+  MODELFERRY_LISTEN_FD: z.coerce.number().int().min(3).optional(),
+  MODELFERRY_LISTEN_WHEN: z.string().min(1).optional(),
   MODELFERRY_HEALTH_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
   MODELFERRY_GRPC_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
   SERVICE_PATH_PREFIX: z
@@ -205,6 +211,7 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     accelerator: acceleratorSettings(given),
     keysFile: given.MODELFERRY_KEYS_FILE,
     tls: tlsFiles(given),
+    sharedSocket: sharedSocket(given),
     healthPort: given.MODELFERRY_HEALTH_PORT,
     listeners: given.MODELFERRY_LISTENERS,
     sharesPort: false,
@@ -214,6 +221,11 @@ export function readSettings(root: string, environment: NodeJS.ProcessEnv): Scor
     waitingMax: given.MODELFERRY_WAITING_MAX,
     logLevel: given.MODELFERRY_LOG_LEVEL,
   };
+}
+
+function sharedSocket(given: z.infer<typeof environmentSchema>): SharedSocket | undefined {
+  const { MODELFERRY_LISTEN_FD: fd, MODELFERRY_LISTEN_WHEN: onceThereIs } = given;
+  return fd === undefined ? undefined : { fd, onceThereIs };
 }
 
 function tlsFiles(given: z.infer<typeof environmentSchema>): TlsFiles | undefined {

@@ -44,6 +44,26 @@ export interface LogSelection {
   readonly untilMs?: number;
 }
 
+/** The settings of {@link ContainerEngine.start}. */
+export interface StartOptions {
+  /**
+   * A socket of this program, bound and not listened on, that the container's program accepts connections at, as others with it may: it finds its
+   * number in {@link listenVariable}. Plain processes alone can take one over.
+   * @default none
+   */
+  readonly socket?: BoundSocket | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A handle of Node's, as `stdio` of a process takes it. */
+export interface BoundSocket {
+  /** Of the file descriptor. */
+  readonly fd: number;
+}
+
+/** The variable that holds the file descriptor of a socket which was handed over. */
+export const listenVariable = 'MODELFERRY_LISTEN_FD';
+
 /** The settings of {@link ContainerEngine.stop}. */
 export interface StopOptions {
   /** How long it may take to end by itself after SIGTERM before it is killed, in milliseconds. */
@@ -68,7 +88,7 @@ export interface ContainerEngine extends AsyncDisposable {
   /** Makes a container without starting it. One of the same name must be gone. */
   create(spec: ContainerSpec, signal?: AbortSignal): Promise<void>;
   /** Starts it; does nothing when it runs. Comes back when its process exists, not when it is ready. */
-  start(name: string, signal?: AbortSignal): Promise<void>;
+  start(name: string, options?: StartOptions): Promise<void>;
   /** Ends it; does nothing when it does not run or is not there. */
   stop(name: string, options: StopOptions): Promise<void>;
   /** Removes a container that does not run, with its output; does nothing when it is not there. The data folder stays. */

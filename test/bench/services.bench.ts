@@ -13,14 +13,15 @@ export async function openBench(): Promise<Bench> {
   const bench = stack.use(await LocalServices.open());
   const simulated = stack.use(await SimulatedServices.open());
   const keep = stack.move();
-  const balanced = (rows: number) => ({
+  const balanced = (service: 'requests' | 'connections', rows: number, atLeast: number) => ({
+    figure: `two replicas behind one port that balances ${service}, ${rows} rows a request`,
     unit: 'req/s',
-    sample: async () => bench.balancedLoad(rows),
+    sample: async () => bench.balancedLoad(service, rows),
     reference: {
       name: 'both replicas at once, each by a client of its own',
-      sample: async () => bench.directLoad(rows),
+      sample: async () => bench.directLoad(service, rows),
     },
-    bar: { atLeast: 0.9 },
+    bar: { atLeast },
     rounds: 3,
   });
   return {
@@ -53,8 +54,10 @@ export async function openBench(): Promise<Bench> {
           bar: { atMost: 2 },
         },
       ]),
-      { figure: 'two replicas behind one port, 32 rows a request', ...balanced(32) },
-      { figure: 'the same, 1 row a request', ...balanced(1) },
+      balanced('connections', 1, 0.9),
+      balanced('connections', 32, 0.9),
+      // Each request goes through one process more, on two cores that are busy already.
+      balanced('requests', 32, 0.7),
     ],
     [Symbol.asyncDispose]: () => keep.disposeAsync(),
   };

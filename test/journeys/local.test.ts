@@ -63,10 +63,10 @@ test.skipIf(!canRun)(
   },
 );
 
-test.skipIf(!canRun)(
-  'a service of this machine has a replica more under load, and lets it go after',
+test.skipIf(!canRun).each(['requests', 'connections'])(
+  'a service of this machine that balances %s has a replica more under load, and lets it go after',
   { timeout: 240_000 },
-  async () => {
+  async (balance) => {
     await using folder = await temporaryFolder();
     const done = doneIn(folder.path);
     await done('workspace', 'init');
@@ -74,7 +74,7 @@ test.skipIf(!canRun)(
     await done('image', 'create', '--model', 'digits');
     const scaled = ['--autoscale-min-replicas', '1', '--autoscale-max-replicas', '2', '--autoscale-down-seconds', '1'];
     const create = ['service', 'create', 'digits', '--image', 'digits', '--target', 'local', '--wait', ...scaled];
-    const { scoringUri } = await done(...create, '--replica-max-concurrent-requests', '1');
+    const { scoringUri } = await done(...create, '--replica-max-concurrent-requests', '1', '--balance', balance);
     const replicas = async (): Promise<number> =>
       ((await done('service', 'show', 'digits'))['instances'] as unknown[]).length;
     expect(await replicas()).toBe(1);

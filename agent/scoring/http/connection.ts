@@ -61,17 +61,17 @@ export class Connection {
   #isFlushed = false;
   #isContinued = false;
   #isLast = false;
-  /** Whether new requests are taken only to be the last. */
-  readonly #isDraining: () => boolean;
+  readonly #isLastRequest: () => boolean;
 
+  /** @param isLast asked at each request, whether it is the last one */
   constructor(
     socket: Socket,
-    { limits, events, isDraining }: { limits: RequestLimits; events: ConnectionEvents; isDraining: () => boolean },
+    { limits, events, isLast }: { limits: RequestLimits; events: ConnectionEvents; isLast: () => boolean },
   ) {
     this.#socket = socket;
     this.#limits = limits;
     this.#events = events;
-    this.#isDraining = isDraining;
+    this.#isLastRequest = isLast;
     this.#keepAliveField = `connection: keep-alive\r\nkeep-alive: timeout=${Math.floor(limits.keepAliveTimeoutMs / 1000)}\r\n`;
     socket.on('data', (piece: Buffer) => this.#onData(piece));
     socket.on('end', () => this.#leave());
@@ -143,7 +143,7 @@ export class Connection {
     this.#searched = 0;
     const body = new RequestBody(head.bodyBytes, this.#onBodyWanted);
     const exchange = new Exchange(head, { body, startMs: this.#cameAtMs, send: this.#send });
-    if (this.#isDraining() || !head.keepsAlive) exchange.closeAfter();
+    if (this.#isLastRequest() || !head.keepsAlive) exchange.closeAfter();
     this.#exchange = exchange;
     this.#isContinued = !head.expectsContinue;
     this.#isFlushed = false;

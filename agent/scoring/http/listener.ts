@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FerryError, systemCodeOf } from '../../../shared/errors.ts';
 import type { RequestLimits } from '../settings.ts';
@@ -10,18 +10,38 @@ import { route, type RouterOptions } from './router.ts';
 import type { TlsFiles } from './tls-files.ts';
 
 /** Where to listen. */
-export interface ListenerAddress {
+export type ListenerAddress = ListenerSettings & (PortAddress | SocketAddress);
+
+interface PortAddress {
   readonly host: string;
   readonly port: number;
   /** Whether other threads listen there too. @default false */
   readonly sharesPort?: boolean;
+  readonly fd?: undefined;
+}
+
+/** A socket that is bound already, at which other processes accept connections too. */
+interface SocketAddress {
+  readonly fd: number;
+}
+
+interface ListenerSettings {
   /** @default plain HTTP */
   readonly tls?: TlsFiles | undefined;
   readonly limits: RequestLimits;
 }
 
+/**
+ * Requests of one connection that came by a shared socket: it ends with the last, and its client's next one goes to whoever has time for it.
+ * Connections would else stay where they began.
+ */
+const requestsPerSharedConnectionMax = 1_000;
+
 /** A span has a name that people read. */
 const pathLengthMax = 200;
+
+/** Connections that the kernel has made and nobody has accepted yet. */
+const backlog = 1024;
 
 /** How often, at most, slow connections are looked for. */
 const slowLookMs = 1000;
@@ -51,11 +71,14 @@ export class Listener implements AsyncDisposable {
   readonly #options: RouterOptions;
   readonly #connections = new Set<Connection>();
   readonly #slowTimer: NodeJS.Timeout;
+  /** Whether others accept connections at the same socket. */
+  readonly #isShared: boolean;
   #exchanges = 0;
   #isDraining = false;
   #quietPolls = 0;
 
-  private constructor({ limits }: ListenerAddress, options: RouterOptions, transport: Transport) {
+  private constructor({ limits, fd }: ListenerAddress, options: RouterOptions, transport: Transport) {
+    this.#isShared = fd !== undefined;
     this.#options = options;
     this.#server = transport.server;
     this.#certificates = transport.certificates;
@@ -74,15 +97,10 @@ export class Listener implements AsyncDisposable {
   static async start(address: ListenerAddress, options: RouterOptions): Promise<Listener> {
     const listener = new Listener(address, options, await transportOf(address, options));
     try {
-      listener.#server.listen({
-        host: address.host,
-        port: address.port,
-        backlog: 1024,
-        reusePort: address.sharesPort ?? false,
-      });
+      listener.#server.listen({ backlog, ...placeOf(address) });
       await once(listener.#server, 'listening');
     } catch (cause) {
-      if (systemCodeOf(cause) !== 'EADDRINUSE') throw cause;
+      if (systemCodeOf(cause) !== 'EADDRINUSE' || address.fd !== undefined) throw cause;
       throw new FerryError('PORT_IN_USE', `Cannot listen on ${address.host}:${address.port}: another program does`, {
         cause,
       });
@@ -108,7 +126,8 @@ export class Listener implements AsyncDisposable {
     this.#isDraining = true;
     const endMs = performance.now() + timeoutMs;
     for (let polls = 0; performance.now() < endMs && this.#quietPolls < quietPollsMin; polls += 1) {
-      if (polls === lastConnectionsPolls) this.#server.close();
+      // Where others accept too, nothing waits for this one.
+      if (polls === (this.#isShared ? 0 : lastConnectionsPolls)) this.#server.close();
       await sleep(drainPollMs);
       this.#quietPolls = this.#exchanges === 0 ? this.#quietPolls + 1 : 0;
     }
@@ -125,9 +144,11 @@ export class Listener implements AsyncDisposable {
   }
 
   #connect(socket: Socket, limits: RequestLimits): void {
+    let requests = 0;
+    const isLast = this.#isShared ? () => (requests += 1) >= requestsPerSharedConnectionMax : () => false;
     const connection = new Connection(socket, {
       limits,
-      isDraining: () => this.#isDraining,
+      isLast: () => isLast() || this.#isDraining,
       events: {
         onRequest: (exchange) => this.#begin(exchange),
         onEnd: (exchange) => this.#end(exchange),
@@ -178,6 +199,11 @@ export class Listener implements AsyncDisposable {
     const nowMs = performance.now();
     for (const connection of this.#connections) connection.expire(nowMs);
   }
+}
+
+function placeOf(address: ListenerAddress): ListenOptions | { readonly fd: number } {
+  if (address.fd !== undefined) return { fd: address.fd };
+  return { host: address.host, port: address.port, reusePort: address.sharesPort ?? false };
 }
 
 /** What connections come over. */

@@ -17,6 +17,8 @@ const replicaSchema = z.strictObject({
   nanoCpus: z.int().optional(),
   hasCallers: z.boolean(),
   hasUpload: z.boolean(),
+  /** The service's port, where replicas accept connections there themselves. @default the host hands them requests */
+  listensAt: z.strictObject({ host: z.string(), port: z.int() }).optional(),
 });
 
 /** How many replicas there are. */

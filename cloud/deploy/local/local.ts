@@ -38,6 +38,7 @@ const placeSchema = z.object({
   revision: z.string(),
   engine: z.enum(['docker', 'process']),
   isTls: z.boolean(),
+  balance: z.enum(['requests', 'connections']).default('requests'),
 });
 
 type Place = z.infer<typeof placeSchema>;
@@ -58,13 +59,10 @@ export async function openLocal({ workspace, signal }: DeployerContext): Promise
     async check(desired, current) {
       const before = current === undefined ? undefined : placeSchema.parse(current.deployment);
       const { engine } = hostDesired(workspace, desired, { port: 0 }).replica;
-      if (before !== undefined && before.engine !== engine) {
-        throw new FerryError(
-          'SERVICE_INVALID',
-          `Cannot update the service "${desired.name}": its engine is ${before.engine} and stays so, "${engine}" was wanted`,
-          { next: `Delete it first: ferry service delete ${desired.name}` },
-        );
-      }
+      const { balance } = desired.settings;
+      if (before !== undefined && before.engine !== engine) throw stays(desired.name, 'engine', before.engine, engine);
+      if (before !== undefined && before.balance !== balance)
+        throw stays(desired.name, 'balancing', before.balance, balance);
     },
     async plan(desired, current) {
       return planOf(hostDesired(workspace, desired, { port: await portOf(desired, current) }), current);
@@ -94,6 +92,14 @@ export async function openLocal({ workspace, signal }: DeployerContext): Promise
   };
 }
 
+function stays(service: string, what: string, is: string, wanted: string): FerryError {
+  return new FerryError(
+    'SERVICE_INVALID',
+    `Cannot update the service "${service}": its ${what} is ${is} and stays so, "${wanted}" was wanted`,
+    { next: `Delete it first: ferry service delete ${service}` },
+  );
+}
+
 /** Says all that the host of a service is told. */
 function hostDesired(
   { layoutFolder }: Pick<Workspace, 'layoutFolder'>,
@@ -105,8 +111,15 @@ function hostDesired(
   }: { readonly port: number; readonly uploadUrl?: string | undefined; readonly storageCa?: string | undefined },
 ): HostDesired {
   const { name, image, settings, secrets, sample } = desired;
-  const { hostAddress, maxConcurrentRequests, maxQueueWaitMs, scoringTimeoutMs, memoryGbLimit, cpuCoresLimit } =
-    settings;
+  const {
+    hostAddress,
+    maxConcurrentRequests,
+    maxQueueWaitMs,
+    scoringTimeoutMs,
+    memoryGbLimit,
+    cpuCoresLimit,
+    balance,
+  } = settings;
   const callers = callersFile(settings, secrets);
   const { credential } = credentialFor(desired, secrets);
   const wanted = {
@@ -120,6 +133,7 @@ function hostDesired(
       ...(cpuCoresLimit === undefined ? {} : { nanoCpus: Math.round(cpuCoresLimit * 1e9) }),
       hasCallers: callers !== undefined,
       hasUpload: uploadUrl !== undefined,
+      ...(balance === 'connections' ? { listensAt: { host: hostAddress, port } } : {}),
     },
     replicas: replicasOf(settings),
     host: hostAddress,
@@ -177,7 +191,8 @@ async function uploadUrlOf(
 }
 
 function placeOf(folder: string, { host, port, revision, replica, tls }: HostDesired): Deployment {
-  return { folder, host, port, revision, engine: replica.engine, isTls: tls !== undefined } satisfies Place;
+  const balance = replica.listensAt === undefined ? 'requests' : 'connections';
+  return { folder, host, port, revision, engine: replica.engine, isTls: tls !== undefined, balance } satisfies Place;
 }
 
 function planOf(wanted: HostDesired, current: ServiceRecord | undefined): DeployPlan {

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { count, optional, positive, scaled, standard, yesNo } from './definition.ts';
 
 /** How many replicas there are, and what each is given. */
@@ -23,6 +24,15 @@ export const scalingSettings = {
     text: 'how long a request may wait for a replica before it is answered 503 (default: 10000)',
     flag: 'max-request-wait-time',
     v1: 'maxQueueWaitMs',
+  }),
+  balance: standard({
+    schema: z.enum(['requests', 'connections']),
+    label: 'balancing',
+    wanted: 'one of requests, connections',
+    targets: ['local'],
+    standard: 'requests' as const,
+    argument: '<what>',
+    text: 'what the port hands to replicas: each request to the one that is at the fewest, or whole connections, which costs a request nothing; those end when their replica does (default: requests)',
   }),
   numReplicas: optional({
     schema: count.max(1000),

@@ -18,7 +18,7 @@ const nameLengthMax = 32;
 const environmentPattern = /^[^+#$\s.=]+$/;
 /** Variables that the deployment sets itself, and those that the place does where it runs. */
 const reservedVariables =
-  /^(SERVICE_NAME|SERVICE_PATH_PREFIX|SCORING_TIMEOUT_MS|AML_MODEL_DC_(STORAGE_ENABLED|BOUNDARY)|MODELFERRY_(ACCELERATOR_(URL|MODEL|SHARE_MIN)|COLLECT_FORMAT|WORKSPACE|DATA_DIR|HOST|PORT|HEALTH_PORT|KEYS_FILE|TLS_.*|UPLOAD_.*)|IOTEDGE_.*)$/;
+  /^(SERVICE_NAME|SERVICE_PATH_PREFIX|SCORING_TIMEOUT_MS|AML_MODEL_DC_(STORAGE_ENABLED|BOUNDARY)|MODELFERRY_(ACCELERATOR_(URL|MODEL|SHARE_MIN)|COLLECT_FORMAT|WORKSPACE|DATA_DIR|HOST|PORT|HEALTH_PORT|LISTEN_.*|KEYS_FILE|TLS_.*|UPLOAD_.*)|IOTEDGE_.*)$/;
 /** Names in a tag's path that a query takes without quoting. */
 const tagPattern = /^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$/;
 
@@ -43,6 +43,7 @@ export function settingProblems(name: string, kind: TargetKind, given: GivenSett
     ...environmentProblems(given.env ?? {}),
     ...replicaProblems(given),
     ...pairProblems(given),
+    ...(given.balance === 'connections' ? connectionProblems(given) : []),
     ...(kind === 'iotedge' ? deviceProblems(given) : []),
     ...acceleratorProblems(kind, given),
     ...versionProblems(name, given),
@@ -130,6 +131,17 @@ function pairProblems(given: GivenSettings): string[] {
     }
   }
   return problems;
+}
+
+/** What a port that hands on connections cannot do. */
+function connectionProblems({ engine, tlsCertificateFile }: GivenSettings): string[] {
+  const isProcess = (engine ?? (process.platform === 'linux' ? 'process' : 'docker')) === 'process';
+  return [
+    ...(isProcess ? [] : ['connections are to be balanced among containers, processes (engine) were wanted for that']),
+    ...(tlsCertificateFile === undefined
+      ? []
+      : ['connections are to be balanced with TLS, which ends at the port: requests were wanted for that']),
+  ];
 }
 
 function acceleratorProblems(kind: TargetKind, given: GivenSettings): string[] {

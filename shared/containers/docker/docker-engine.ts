@@ -5,7 +5,14 @@ import { withDeadline } from '../../deadline.ts';
 import { FerryError, messageOf, systemCodeOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import type { LayoutStore } from '../../oci/layout-store.ts';
-import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
+import type {
+  ContainerEngine,
+  ContainerSpec,
+  ContainerState,
+  LogSelection,
+  StartOptions,
+  StopOptions,
+} from '../engine.ts';
 import { containerAccount, giveFolder, isRoot, parseAccount } from '../process/account.ts';
 import { containerBody, nameLabel, ownerLabel } from './container-body.ts';
 import { isPodman, pullWithPodman } from './podman-pull.ts';
@@ -114,7 +121,9 @@ export class DockerEngine implements ContainerEngine {
     });
   }
 
-  async start(name: string, signal?: AbortSignal): Promise<void> {
+  async start(name: string, { signal, socket }: StartOptions = {}): Promise<void> {
+    if (socket !== undefined)
+      throw new FerryError('ENGINE_FAILED', `Cannot start "${name}": a container takes no socket over`);
     await this.#do(`start "${name}"`, () =>
       ignoreUnchanged(this.#container(name).start(signal === undefined ? {} : { abortSignal: signal })),
     );

@@ -7,7 +7,14 @@ import { writeDurably } from '../../durable-file.ts';
 import { FerryError, systemCodeOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import type { LayoutStore } from '../../oci/layout-store.ts';
-import type { ContainerEngine, ContainerSpec, ContainerState, LogSelection, StopOptions } from '../engine.ts';
+import type {
+  ContainerEngine,
+  ContainerSpec,
+  ContainerState,
+  LogSelection,
+  StartOptions,
+  StopOptions,
+} from '../engine.ts';
 import { containerAccount, giveFolder, isOpenToAll, isRoot, parseAccount } from './account.ts';
 import { CgroupLimits } from './cgroup-limits.ts';
 import { endProcess, killAlone } from './end-process.ts';
@@ -99,7 +106,7 @@ export class ProcessEngine implements ContainerEngine {
     await this.#write({ spec, exitCode: 0 });
   }
 
-  async start(name: string): Promise<void> {
+  async start(name: string, { socket }: StartOptions = {}): Promise<void> {
     await this.#noticeEnd(this.#record(name));
     const record = this.#record(name);
     if (record.process !== undefined) return;
@@ -112,6 +119,7 @@ export class ProcessEngine implements ContainerEngine {
     const child = await spawnDetached(name, launch, {
       logPath: this.#logPath(name),
       environment: { [markVariable]: this.#mark(name) },
+      socket,
       ...(account === undefined ? {} : { account }),
       ...(isLimited ? { beforeRun: (pid: number) => this.#limits.enter(name, pid) } : {}),
     });

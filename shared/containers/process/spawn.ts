@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
+import type { Stream } from 'node:stream';
 import { FerryError } from '../../errors.ts';
+import { type BoundSocket, listenVariable } from '../engine.ts';
 import type { Account } from './account.ts';
 import { heldCommand, letGo } from './held-start.ts';
 import type { Launch } from './launch.ts';
@@ -15,7 +17,13 @@ interface SpawnOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** Whom it runs as. @default this program's user */
   readonly account?: Account;
-  /** Is done with the process's id before the program runs, which takes about 50 ms longer then. @default nothing */
+  /** Is handed over, listening or not; its number there is in {@link listenVariable}. @default none */
+  readonly socket?: BoundSocket | undefined;
+  /**
+   * Is done with the process's id before the program runs, which takes about 50 ms longer then; with a socket as soon as it runs, since becoming
+   * another program would close that.
+   * @default nothing
+   */
   readonly beforeRun?: (pid: number) => Promise<void>;
 }
 
@@ -32,27 +40,33 @@ interface Spawned {
  */
 export async function spawnDetached(name: string, launch: Launch, options: SpawnOptions): Promise<Spawned> {
   const output = openLog(options.logPath);
-  const { account, beforeRun } = options;
-  const environment = { ...launch.environment, ...options.environment };
-  const [program, ...args] = beforeRun === undefined ? ([launch.program, ...launch.args] as const) : heldCommand;
+  const { account, beforeRun, socket } = options;
+  const isHeld = beforeRun !== undefined && socket === undefined;
+  const handed = socket === undefined ? {} : { [listenVariable]: '3' };
+  const environment = { ...launch.environment, ...options.environment, ...handed };
+  const [program, ...args] = isHeld ? heldCommand : ([launch.program, ...launch.args] as const);
   try {
     const child = spawn(program, args, {
       cwd: launch.folder,
       // Libraries of the image are for the program of the image alone.
-      env: beforeRun === undefined ? environment : options.environment,
-      stdio: ['ignore', output, output, ...(beforeRun === undefined ? [] : ['pipe' as const])],
+      env: isHeld ? options.environment : environment,
+      // Node takes its own handles there, which its types do not say.
+      stdio: [
+        'ignore',
+        output,
+        output,
+        ...(isHeld ? ['pipe' as const] : socket === undefined ? [] : [socket as unknown as Stream]),
+      ],
       detached: true,
-      ...(beforeRun === undefined ? account : {}),
+      ...(isHeld ? {} : account),
     });
     const ended = new Promise<number>((resolve) => {
       child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     });
     await once(child, 'spawn');
     child.unref();
-    if (beforeRun !== undefined) {
-      await beforeRun(child.pid ?? 0);
-      letGo(child, { launch, environment, account });
-    }
+    await beforeRun?.(child.pid ?? 0);
+    if (isHeld) letGo(child, { launch, environment, account });
     // Known once it is spawned.
     return { pid: child.pid ?? 0, ended };
   } catch (cause) {

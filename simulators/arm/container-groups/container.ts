@@ -116,7 +116,7 @@ export class Container {
     if (this.#run > 0) await engine.remove(this.#engineName);
     this.#run += 1;
     await engine.create(this.#specification(image, mounts), signal);
-    await engine.start(this.#engineName, signal);
+    await engine.start(this.#engineName, { signal });
     this.current = { state: 'Running', startTime: new Date().toISOString(), detailStatus: '' };
     this.events.add('Started', 'Started container');
   }

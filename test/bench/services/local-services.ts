@@ -6,7 +6,10 @@ import { SteadyLoad } from './steady-load.ts';
 
 const loadSeconds = 3;
 
-/** Two services of this machine: `fresh`, which is pushed again and again, and `pair`, which has two replicas. */
+/** What the port of a service with two replicas hands them, which is the service's name here. */
+type Balanced = 'requests' | 'connections';
+
+/** Services of this machine: `fresh`, which is pushed again and again, and one with two replicas for each way of balancing. */
 export class LocalServices implements AsyncDisposable {
   readonly #pusher: Pusher;
   readonly #opened: AsyncDisposableStack;
@@ -26,7 +29,8 @@ export class LocalServices implements AsyncDisposable {
     const pair = ['--num-replicas', '2', '--env', 'WORKER_COUNT=1', '--replica-max-concurrent-requests', '64'];
     for (const [name, settings] of [
       ['fresh', []],
-      ['pair', pair],
+      ['requests', [...pair, '--balance', 'requests']],
+      ['connections', [...pair, '--balance', 'connections']],
     ] as const) {
       stack.defer(async () => void (await pusher.ferry(['service', 'delete', name])));
       await pusher.pushNew(name, 'local', settings);
@@ -54,13 +58,15 @@ export class LocalServices implements AsyncDisposable {
     return load.failed;
   }
 
-  async balancedLoad(rows: number): Promise<number> {
-    const { address } = await this.#show('pair');
+  /** Puts load on the port, and gives requests a second. */
+  async balancedLoad(service: Balanced, rows: number): Promise<number> {
+    const { address } = await this.#show(service);
     return this.#load(address, rows, 16);
   }
 
-  async directLoad(rows: number): Promise<number> {
-    const { ports } = await this.#show('pair');
+  /** Puts load on both replicas at once, past the port. */
+  async directLoad(service: Balanced, rows: number): Promise<number> {
+    const { ports } = await this.#show(service);
     const loads = await Promise.all(ports.map((port) => this.#load(`http://127.0.0.1:${port}`, rows, 8)));
     return loads.reduce((sum, load) => sum + load, 0);
   }

@@ -1,9 +1,9 @@
-import { chown, mkdir, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { get, request } from 'node:http';
 import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ContainerEngine, dataMountPoint } from '../../../../shared/containers/engine.ts';
+import { type BoundSocket, type ContainerEngine, dataMountPoint } from '../../../../shared/containers/engine.ts';
 import { FerryError } from '../../../../shared/errors.ts';
 import { checkAnswer } from '../../check-answer.ts';
 import type { HostDesired } from '../host-state.ts';
@@ -24,6 +24,8 @@ const failureLines = 5;
 const scoringPort = '5001/tcp';
 const callersFile = 'callers.json';
 const uploadFile = 'upload-url';
+/** Where it stands, the replica accepts connections at the service's port. */
+const provenFile = 'proven';
 const storageCaFile = 'storage-ca.pem';
 const secretMode = 0o600;
 
@@ -36,6 +38,8 @@ export interface ReplicaContext {
   readonly engine: ContainerEngine;
   /** Folder of the service. */
   readonly folder: string;
+  /** What it accepts connections at beside its own port. @default nothing */
+  readonly socket?: BoundSocket | undefined;
 }
 
 /** One container of the service. */
@@ -68,6 +72,7 @@ export class Replica {
     const { engine, folder } = context;
     const dataFolder = join(folder, 'data', name);
     await mkdir(dataFolder, { recursive: true });
+    await rm(join(dataFolder, provenFile), { force: true });
     await writeSecretFiles(dataFolder, desired);
     const { memoryBytes, nanoCpus, image } = desired.replica;
     const { port } = replica.upstream;
@@ -90,7 +95,7 @@ export class Replica {
         },
         signal,
       );
-      await engine.start(name, signal);
+      await engine.start(name, { signal, socket: context.socket });
       await replica.#untilReady(signal);
       await replica.prove(desired, signal);
       return replica;
@@ -136,6 +141,20 @@ export class Replica {
   /** Asks whether it is ready. */
   async isReady(signal: AbortSignal): Promise<boolean> {
     return isReadyAt(this.upstream.port, signal);
+  }
+
+  /** Lets it accept connections at the service's port, where it was handed that. */
+  async letIn(): Promise<void> {
+    await writeFile(join(this.#context.folder, 'data', this.name, provenFile), '');
+  }
+
+  /** Asks how many requests it is at, where they do not come through here; what it does not tell stays as it was. */
+  async countRequests({ credential }: HostDesired, signal: AbortSignal): Promise<void> {
+    const question = { path: '/metrics', method: 'GET', credential, signal } as const;
+    const { text } = await ask(this.upstream.port, question).catch(() => ({ text: '' }));
+    const [, open] = /^modelferry_open_requests (\d+)$/m.exec(text) ?? [];
+    // This one is none of them.
+    if (open !== undefined) this.upstream.outstanding = Math.max(0, Number(open) - 1);
   }
 
   /** Ends it and removes its container. */
@@ -202,6 +221,7 @@ function replicaEnvironment({ replica, storageCa }: HostDesired, dataFolder: str
     ...replica.environment,
     ...(replica.hasCallers ? { MODELFERRY_KEYS_FILE: join(dataFolder, callersFile) } : {}),
     ...(replica.hasUpload ? { MODELFERRY_UPLOAD_SAS_FILE: join(dataFolder, uploadFile) } : {}),
+    ...(replica.listensAt === undefined ? {} : { MODELFERRY_LISTEN_WHEN: join(dataFolder, provenFile) }),
     ...(storageCa === undefined ? {} : { NODE_EXTRA_CA_CERTS: join(dataFolder, storageCaFile) }),
   };
 }

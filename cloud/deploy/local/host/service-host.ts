@@ -5,9 +5,10 @@ import { messageOf } from '../../../../shared/errors.ts';
 import type { Logger } from '../../../../shared/log.ts';
 import type { ServiceState } from '../../service-state.ts';
 import type { HostDesired, HostStatus } from '../host-state.ts';
-import { Balancer } from './balancer.ts';
+import { openPort } from './open-port.ts';
 import { portLabel, Replica, specLabel, writeSecretFiles } from './replica.ts';
 import { Scaling } from './scaling.ts';
+import type { ServicePort } from './service-port.ts';
 
 /** How often replicas are looked at, in milliseconds. */
 const lookMs = 500;
@@ -17,8 +18,6 @@ const failuresMax = 3;
 const backoffMsMin = 500;
 const backoffMsMax = 30_000;
 const heldMs = 60_000;
-/** Beyond the scoring server's own timeout, which answers better than we can. */
-const exchangeGraceMs = 30_000;
 /** How long a replica may take to answer what it has before it is ended all the same, in milliseconds. */
 const drainTimeoutMs = 300_000;
 
@@ -44,7 +43,7 @@ export class ServiceHost implements AsyncDisposable {
   readonly #engine: ContainerEngine;
   readonly #folder: string;
   readonly #log: Logger;
-  readonly #balancer: Balancer;
+  readonly #port: ServicePort;
   readonly #replicas: Replica[] = [];
   readonly #ending = new Set<Promise<void>>();
   #desired: HostDesired;
@@ -66,7 +65,7 @@ export class ServiceHost implements AsyncDisposable {
     this.#desired = desired;
     this.#wanted = desired.replicas.least;
     this.#scaling = new Scaling(this.#wanted);
-    this.#balancer = new Balancer(limitsOf(desired));
+    this.#port = openPort(desired);
   }
 
   /** Wants something else from now on. */
@@ -129,8 +128,8 @@ export class ServiceHost implements AsyncDisposable {
         port: replica.upstream.port,
       })),
       wanted: Math.max(this.#wanted, replicas.least),
-      load: this.#balancer.load,
-      answers: Object.fromEntries([...this.#balancer.answers].map(([status, count]) => [String(status), count])),
+      load: this.#port.load,
+      answers: Object.fromEntries([...this.#port.answers].map(([status, count]) => [String(status), count])),
     };
   }
 
@@ -141,7 +140,7 @@ export class ServiceHost implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#balancer[Symbol.asyncDispose]();
+    await this.#port[Symbol.asyncDispose]();
   }
 
   #state(): { readonly state: ServiceState; readonly reason?: string } {
@@ -164,14 +163,13 @@ export class ServiceHost implements AsyncDisposable {
       const replica = new Replica({ engine: this.#engine, folder: this.#folder }, { name, spec: spec ?? '', port });
       if (status === 'running' && spec !== undefined && (await replica.isReady(signal))) {
         this.#log.info({ replica: name }, 'taking it up again');
-        this.#take(replica);
+        await this.#take(replica);
       } else await replica.stop(0);
     }
   }
 
   async #step(desired: HostDesired, signal: AbortSignal): Promise<void> {
-    await this.#balancer.listen(desired);
-    this.#balancer.setLimits(limitsOf(desired).limits, limitsOf(desired).exchangeTimeoutMs);
+    await this.#port.become(desired);
     await this.#look(signal);
     this.#scale(desired);
     if (this.#givenUp?.revision === desired.revision) return;
@@ -190,7 +188,7 @@ export class ServiceHost implements AsyncDisposable {
       // The first one of something new alone: when it fails, nothing else was touched.
       const together = old.length > 0 || this.#replicas.length === 0 ? 1 : missing;
       const started = await Promise.all(Array.from({ length: together }, () => this.#start(desired, spec, signal)));
-      for (const replica of started) this.#take(replica);
+      for (const replica of started) await this.#take(replica);
     }
     const more = this.#replicas.length - Math.max(this.#wanted, 1);
     const leaving = (
@@ -210,7 +208,8 @@ export class ServiceHost implements AsyncDisposable {
     this.#starting.add(name);
     try {
       this.#log.info({ replica: name }, 'starting');
-      return await Replica.start({ engine: this.#engine, folder: this.#folder }, { name, spec, desired }, signal);
+      const context = { engine: this.#engine, folder: this.#folder, socket: this.#port.socket };
+      return await Replica.start(context, { name, spec, desired }, signal);
     } finally {
       this.#starting.delete(name);
     }
@@ -225,9 +224,10 @@ export class ServiceHost implements AsyncDisposable {
 
   readonly #endingNames = new Set<string>();
 
-  #take(replica: Replica): void {
+  async #take(replica: Replica): Promise<void> {
     this.#replicas.push(replica);
-    this.#balancer.add(replica.upstream);
+    this.#port.add(replica.upstream);
+    await replica.letIn();
     this.#log.info({ replica: replica.name, port: replica.upstream.port }, 'serving');
   }
 
@@ -247,7 +247,7 @@ export class ServiceHost implements AsyncDisposable {
       this.#log.info({ replica: replica.name }, 'draining');
       const { promise: over, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, drainTimeoutMs);
-      await Promise.race([this.#balancer.drain(replica.upstream), over]);
+      await Promise.race([this.#port.drain(replica.upstream), over]);
       clearTimeout(timer);
       await replica.stop();
       this.#log.info({ replica: replica.name }, 'ended');
@@ -263,7 +263,7 @@ export class ServiceHost implements AsyncDisposable {
     for (const replica of gone) {
       const state = states.get(replica.name);
       this.#replicas.splice(this.#replicas.indexOf(replica), 1);
-      void this.#balancer.drain(replica.upstream);
+      void this.#port.drain(replica.upstream);
       const reason = `the replica "${replica.name}" ended by itself with exit code ${state?.exitCode ?? 'unknown'}: ${await replica.lastLines()}`;
       this.#log.error({ replica: replica.name, exitCode: state?.exitCode }, 'ended by itself');
       this.#countCrash(reason);
@@ -276,6 +276,7 @@ export class ServiceHost implements AsyncDisposable {
         if (isReady !== replica.upstream.isReady)
           this.#log.warn({ replica: replica.name, isReady }, 'readiness changed');
         replica.upstream.isReady = isReady;
+        if (this.#port.socket !== undefined) await replica.countRequests(this.#desired, signal);
       }),
     );
     if (performance.now() - this.#crashes.lastMs > heldMs) this.#crashes.count = 0;
@@ -292,7 +293,7 @@ export class ServiceHost implements AsyncDisposable {
     const nowMs = performance.now();
     if (nowMs - this.#lookedAtLoadMs < replicas.refreshSeconds * 990) return;
     this.#lookedAtLoadMs = nowMs;
-    const wanted = this.#scaling.look({ atMs: nowMs, load: this.#balancer.load }, replicas, concurrentMax);
+    const wanted = this.#scaling.look({ atMs: nowMs, load: this.#port.load }, replicas, concurrentMax);
     if (wanted !== this.#wanted) this.#log.info({ from: this.#wanted, to: wanted }, 'scaling');
     this.#wanted = wanted;
   }
@@ -326,11 +327,4 @@ export class ServiceHost implements AsyncDisposable {
 /** Names what a replica is made of. */
 function specOf({ replica }: HostDesired): string {
   return digestOf(JSON.stringify(replica)).slice('sha256:'.length, 'sha256:'.length + 12);
-}
-
-function limitsOf({ concurrentMax, queueWaitMs, scoringTimeoutMs }: HostDesired) {
-  return {
-    limits: { concurrentMax, waitMs: queueWaitMs },
-    exchangeTimeoutMs: scoringTimeoutMs + queueWaitMs + exchangeGraceMs,
-  };
 }

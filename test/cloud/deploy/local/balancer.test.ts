@@ -13,7 +13,9 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 /** A balancer with as many replicas as there are handlers. */
 async function openRig(handlers: readonly Handler[], limits = { concurrentMax: 8, waitMs: 5_000 }) {
   await using stack = new AsyncDisposableStack();
-  const balancer = stack.use(new Balancer({ limits, exchangeTimeoutMs: 10_000 }));
+  const { concurrentMax, waitMs: queueWaitMs } = limits;
+  const wanted = { host: '127.0.0.1', port: await freePort(), concurrentMax, queueWaitMs, scoringTimeoutMs: 10_000 };
+  const balancer = stack.use(new Balancer(wanted));
   const servers = await Promise.all(
     handlers.map(async (handler) => {
       const server = stack.use(createServer(handler).listen(0, '127.0.0.1'));
@@ -24,10 +26,9 @@ async function openRig(handlers: readonly Handler[], limits = { concurrentMax: 8
   );
   const upstreams = servers.map((server, at) => new Upstream(`replica-${at}`, portOf(server.address())));
   for (const upstream of upstreams) balancer.add(upstream);
-  const port = await freePort();
-  await balancer.listen({ host: '127.0.0.1', port });
+  await balancer.become(wanted);
   const keep = stack.move();
-  return { balancer, upstreams, servers, port, [Symbol.asyncDispose]: () => keep.disposeAsync() };
+  return { balancer, upstreams, servers, port: wanted.port, [Symbol.asyncDispose]: () => keep.disposeAsync() };
 }
 
 function portOf(address: ReturnType<ReturnType<typeof createServer>['address']>): number {
