@@ -5,6 +5,7 @@ import { messageOf } from '../../../../shared/errors.ts';
 import type { Logger } from '../../../../shared/log.ts';
 import type { ServiceState } from '../../service-state.ts';
 import type { HostDesired, HostStatus } from '../host-state.ts';
+import { CrashCount } from './crash-count.ts';
 import { openPort } from './open-port.ts';
 import { portLabel, Replica, specLabel, writeSecretFiles } from './replica.ts';
 import { Scaling } from './scaling.ts';
@@ -14,10 +15,6 @@ import type { ServicePort } from './service-port.ts';
 const lookMs = 500;
 /** Questions in a row that a replica may leave unanswered before it gets no more requests. */
 const failuresMax = 3;
-/** How long replicas that end by themselves are left, in milliseconds: longer with each, until they have held for a while. */
-const backoffMsMin = 500;
-const backoffMsMax = 30_000;
-const heldMs = 60_000;
 /** How long a replica may take to answer what it has before it is ended all the same, in milliseconds. */
 const drainTimeoutMs = 300_000;
 
@@ -52,8 +49,7 @@ export class ServiceHost implements AsyncDisposable {
   #change = new AbortController();
   /** Revision that was given up, and why. */
   #givenUp: { readonly revision: string; readonly reason: string } | undefined;
-  #crashes = { count: 0, lastMs: -Infinity, reason: '' };
-  #restarts = 0;
+  readonly #crashes = new CrashCount();
   #settled = '';
   #lookedAtLoadMs = -Infinity;
   #wake: () => void = () => {};
@@ -74,7 +70,7 @@ export class ServiceHost implements AsyncDisposable {
     this.#log.info({ revision: desired.revision }, 'told what is wanted');
     this.#desired = desired;
     this.#givenUp = undefined;
-    this.#crashes = { count: 0, lastMs: -Infinity, reason: '' };
+    this.#crashes.clear();
     this.#change.abort();
     this.#change = new AbortController();
     this.#wake();
@@ -124,7 +120,7 @@ export class ServiceHost implements AsyncDisposable {
         ...(replica.upstream.isReady ? {} : { reason: 'it does not say that it is ready' }),
         revision: replica.spec,
         outstanding: replica.upstream.outstanding,
-        restarts: this.#restarts,
+        restarts: this.#crashes.all,
         port: replica.upstream.port,
       })),
       wanted: Math.max(this.#wanted, replicas.least),
@@ -151,7 +147,7 @@ export class ServiceHost implements AsyncDisposable {
     const ready = own.filter(({ upstream }) => upstream.isReady).length;
     if (this.#settled === revision && ready >= replicas.least && own.length === this.#replicas.length)
       return { state: 'Healthy' };
-    if (this.#crashes.count > 0) return { state: 'Unhealthy', reason: this.#crashes.reason };
+    if (this.#crashes.reason !== undefined) return { state: 'Unhealthy', reason: this.#crashes.reason };
     if (own.length > ready)
       return { state: 'Unhealthy', reason: `${own.length - ready} of its replicas do not answer` };
     return { state: 'Transitioning', reason: `${ready} of ${replicas.least} replicas are ready` };
@@ -266,7 +262,7 @@ export class ServiceHost implements AsyncDisposable {
       void this.#port.drain(replica.upstream);
       const reason = `the replica "${replica.name}" ended by itself with exit code ${state?.exitCode ?? 'unknown'}: ${await replica.lastLines()}`;
       this.#log.error({ replica: replica.name, exitCode: state?.exitCode }, 'ended by itself');
-      this.#countCrash(reason);
+      this.#crashes.note(reason, performance.now());
       await replica.stop(0);
     }
     await Promise.all(
@@ -279,14 +275,7 @@ export class ServiceHost implements AsyncDisposable {
         if (this.#port.socket !== undefined) await replica.countRequests(this.#desired, signal);
       }),
     );
-    if (performance.now() - this.#crashes.lastMs > heldMs) this.#crashes.count = 0;
-  }
-
-  #countCrash(reason: string): void {
-    const nowMs = performance.now();
-    const count = nowMs - this.#crashes.lastMs > heldMs ? 1 : this.#crashes.count + 1;
-    this.#crashes = { count, lastMs: nowMs, reason };
-    this.#restarts += 1;
+    this.#crashes.forgive(performance.now());
   }
 
   #scale({ replicas, concurrentMax }: HostDesired): void {
@@ -298,11 +287,8 @@ export class ServiceHost implements AsyncDisposable {
     this.#wanted = wanted;
   }
 
-  /** Whether replicas end by themselves so often that the next one is waited with. */
   #isHeldBack(): boolean {
-    const { count, lastMs } = this.#crashes;
-    if (count <= 1) return false;
-    return performance.now() - lastMs < Math.min(backoffMsMin * 2 ** (count - 1), backoffMsMax);
+    return this.#crashes.isHeldBack(performance.now());
   }
 
   #giveUp({ revision }: HostDesired, reason: string): void {
