@@ -2,8 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Stream } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { bundleServer } from '../../../cloud/images/server-bundle.ts';
+import type { BoundSocket } from '../../../shared/containers/engine.ts';
 import { until } from '../../until.ts';
 import { scoringEntry } from './scoring-rig.ts';
 
@@ -20,19 +22,21 @@ export interface Program extends AsyncDisposable {
 /**
  * Starts the program on a folder that stands for the image's root.
  * @param entry its main module @default its source
+ * @param socket is handed over as its file descriptor 3 @default none
  */
 export function startProgram(
   root: string,
   environment: NodeJS.ProcessEnv = {},
   entry = fileURLToPath(scoringEntry),
+  socket?: BoundSocket,
 ): Program {
   const own = { MODELFERRY_ROOT: root, MODELFERRY_PORT: '0', MODELFERRY_HOST: '127.0.0.1', ...environment };
   const child = spawn(process.execPath, [entry], {
     env: { ...process.env, ...own },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'ignore', 'pipe', ...(socket === undefined ? [] : [socket as unknown as Stream])],
   });
   let log = '';
-  child.stderr.on('data', (piece: Buffer) => (log += piece.toString()));
+  child.stderr?.on('data', (piece: Buffer) => (log += piece.toString()));
   const exited = once(child, 'exit') as Promise<[number | null]>;
   const lines = (): ReturnType<Program['lines']> =>
     log

@@ -49,6 +49,14 @@ test.each<[string, TargetKind, GivenSettings, string]>([
     { ...labelled, numReplicas: 2 },
     '(numReplicas) is given, which "iotedge" does not have; it is for local, aks, fpga',
   ],
+  ['digits', 'local', { balance: 'connections', engine: 'docker' }, 'balanced among containers, processes (engine)'],
+  [
+    'digits',
+    'local',
+    { balance: 'connections', tlsCertificateFile: 'c.pem', tlsKeyFile: 'k.pem' },
+    'balanced with TLS, which ends at the port: requests were wanted',
+  ],
+  ['digits', 'local', { env: { MODELFERRY_LISTEN_FD: '3' } }, 'the variable "MODELFERRY_LISTEN_FD" is given'],
   ['digits', 'fpga', {}, 'no accelerator is meant, the image of its runtime (acceleratorImage) was wanted'],
   [
     'digits',

@@ -77,6 +77,11 @@ test.each([
     const first = await rig.push(digitsFile, { numReplicas: 1, balance });
     expect(first).toMatchObject({ changed: true, registered: ['digits:1'], status: { state: 'Healthy' } });
     expect(await rig.push(digitsFile)).toMatchObject({ changed: false, registered: [], status: { state: 'Healthy' } });
+    const other = { settings: { balance: balance === 'requests' ? 'connections' : 'requests' } } as const;
+    await expect(updateService(workspace, 'digits', other, waiting)).rejects.toMatchObject({
+      code: 'SERVICE_INVALID',
+      message: expect.stringContaining(`its balancing is ${balance} and stays so`),
+    });
 
     const { address = '' } = first.status;
     const over = new AbortController();
