@@ -21,14 +21,16 @@ export interface Program extends AsyncDisposable {
 
 /**
  * Starts the program on a folder that stands for the image's root.
- * @param entry its main module @default its source
- * @param socket is handed over as its file descriptor 3 @default none
+ * @param entry its main module, by default its source
+ * @param socket is handed over as its file descriptor 3
  */
 export function startProgram(
   root: string,
   environment: NodeJS.ProcessEnv = {},
-  entry = fileURLToPath(scoringEntry),
-  socket?: BoundSocket,
+  {
+    entry = fileURLToPath(scoringEntry),
+    socket,
+  }: { readonly entry?: string; readonly socket?: BoundSocket | undefined } = {},
 ): Program {
   const own = { MODELFERRY_ROOT: root, MODELFERRY_PORT: '0', MODELFERRY_HOST: '127.0.0.1', ...environment };
   const child = spawn(process.execPath, [entry], {

@@ -99,7 +99,7 @@ test.each(['app-service', 'virtual-machine'] as const)(
       MODELFERRY_UPLOAD_CONTAINER: container.url,
       MODELFERRY_UPLOAD_EVERY_MS: '50',
     };
-    await using program = startProgram(folder.path, environment, entry);
+    await using program = startProgram(folder.path, environment, entry === undefined ? {} : { entry });
     const { pixels } = await readDigits();
     const body = JSON.stringify({ pixels: pixels.slice(0, 7) });
     expect((await fetch(`${await program.url()}/score`, { method: 'POST', body })).status).toBe(200);

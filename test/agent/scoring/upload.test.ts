@@ -161,7 +161,7 @@ test('an image’s own modules upload as their sources do', async () => {
   await rig.give((await rig.grant()).url);
   const entry = await writeServerModules(rig.folder);
   const environment = { ...rig.environment('one'), MODELFERRY_COLLECT_FORMAT: 'parquet' };
-  await using program = startProgram(rig.folder, environment, entry);
+  await using program = startProgram(rig.folder, environment, { entry });
   await rig.score(await program.url(), 3);
   await until(() => isUploaded(rig, 'one', 3), {
     what: 'the upload',

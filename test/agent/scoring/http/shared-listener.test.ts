@@ -27,7 +27,7 @@ test('a scoring server accepts at a socket that it was handed once the file is t
   const file = join(folder.path, 'proven');
   await makeRoot(folder.path);
   const environment = { MODELFERRY_LISTEN_FD: '3', MODELFERRY_LISTEN_WHEN: file };
-  await using program = startProgram(folder.path, environment, undefined, shared.socket);
+  await using program = startProgram(folder.path, environment, { socket: shared.socket });
   await program.url();
   using cleanup = new DisposableStack();
   const agent = cleanup.adopt(new Agent({ keepAlive: true, maxSockets: 1 }), (opened) => opened.destroy());

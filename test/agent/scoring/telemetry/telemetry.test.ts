@@ -164,7 +164,7 @@ test('the modules that images have answer gRPC and send telemetry, with nothing 
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
       APPLICATIONINSIGHTS_CONNECTION_STRING: collector.connectionString,
     },
-    join(place, 'server.mjs'),
+    { entry: join(place, 'server.mjs') },
   );
   await program.url();
   using client = connectGrpc(program.lines().find(({ msg }) => msg === 'ready')?.grpcPort);
