@@ -1,10 +1,12 @@
-import { AppsV1Api, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
+import { AppsV1Api, CoreV1Api, KubeConfig, KubernetesObjectApi } from '@kubernetes/client-node';
 import { chmod } from 'node:fs/promises';
+import { expect } from 'vitest';
 import { digitsFile, logisticFile } from '../cloud/workspace-rig.ts';
 import heldOut from '../../simulators/quickstart/digits/digits-heldout.json' with { type: 'json' };
 import { type FerryRun, runFerry } from '../ferry.ts';
 import { startLocalWorld, type UpDocument } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
+import { until } from '../until.ts';
 
 /** Whether a simulated cluster can be journeyed to: a load balancer's address is one of loopback at port 80, which needs root and Linux. */
 export const hasCluster = process.platform === 'linux' && process.getuid?.() === 0;
@@ -13,6 +15,21 @@ if (!hasCluster) console.warn('no root, or no Linux: journeys to the simulated K
 /** Two pictures, as a request. */
 export const pictures = JSON.stringify({ pixels: heldOut.pixels.slice(0, 2) });
 
+/** Every kind of object that a service, or what runs for it, may be. */
+const kinds = [
+  ['apps/v1', 'Deployment'],
+  ['apps/v1', 'ReplicaSet'],
+  ['v1', 'Pod'],
+  ['v1', 'Service'],
+  ['v1', 'Endpoints'],
+  ['discovery.k8s.io/v1', 'EndpointSlice'],
+  ['v1', 'Secret'],
+  ['v1', 'ConfigMap'],
+  ['autoscaling/v2', 'HorizontalPodAutoscaler'],
+  ['policy/v1', 'PodDisruptionBudget'],
+  ['networking.k8s.io/v1', 'NetworkPolicy'],
+] as const;
+
 /** A workspace beside a simulated cluster. */
 export class ClusterWorld implements AsyncDisposable {
   readonly folder: string;
@@ -20,6 +37,7 @@ export class ClusterWorld implements AsyncDisposable {
   readonly kubeconfigFile: string;
   readonly core: CoreV1Api;
   readonly apps: AppsV1Api;
+  readonly #objects: KubernetesObjectApi;
   readonly #opened: AsyncDisposableStack;
 
   private constructor(folder: string, document: UpDocument, opened: AsyncDisposableStack) {
@@ -31,6 +49,7 @@ export class ClusterWorld implements AsyncDisposable {
     config.loadFromFile(this.kubeconfigFile);
     this.core = config.makeApiClient(CoreV1Api);
     this.apps = config.makeApiClient(AppsV1Api);
+    this.#objects = config.makeApiClient(KubernetesObjectApi);
     this.#opened = opened;
   }
 
@@ -74,6 +93,21 @@ export class ClusterWorld implements AsyncDisposable {
   /** Gives the key of a service. */
   async keyOf(service: string): Promise<string> {
     return String((await this.done('service', 'keys', 'show', service))['primaryKey']);
+  }
+
+  /** Waits until nothing of any kind is in a namespace. */
+  async becomesEmpty(namespace: string): Promise<void> {
+    const isEmpty = async (): Promise<true> => {
+      const lists = kinds.map(async ([apiVersion, kind]) => {
+        const { items } = await this.#objects.list(apiVersion, kind, namespace);
+        return items.map(({ metadata }) => `${kind}/${metadata?.name}`);
+      });
+      // Each namespace has this one of its own.
+      const left = (await Promise.all(lists)).flat().filter((name) => name !== 'ConfigMap/kube-root-ca.crt');
+      expect(left).toEqual([]);
+      return true;
+    };
+    await until(isEmpty, { timeoutMs: 60_000, what: `an empty namespace "${namespace}"` });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

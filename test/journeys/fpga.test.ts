@@ -1,60 +1,68 @@
-import { chmod, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { quantizedAnswer, quantizedModel } from '../cloud/models/quantized-model.ts';
-import { runFerry } from '../ferry.ts';
-import { startLocalWorld } from '../local-world.ts';
-import { temporaryFolder } from '../temporary-folder.ts';
+import { ClusterWorld, hasCluster } from './cluster-world.ts';
+import { findService } from './find-service.ts';
 
 const runtimeScript = fileURLToPath(new URL('../../simulators/accelerator/image-script.ts', import.meta.url));
 const row = [1, 0.5, 0.25, -0.125];
 
-// Pods are processes here, which share a network as those of a cluster do, and whose load balancer is at port 80.
-const canRun = process.platform === 'linux' && process.getuid?.() === 0;
-if (!canRun) console.warn('no root, or no Linux: the journey to a simulated accelerator is skipped');
-
-test.skipIf(!canRun)(
-  'a quantised model on an accelerator of a cluster: refused where it is not quantised, ready when its runtime is, labelled as simulated',
+// Pods are processes here, which share a network as those of a cluster do.
+test.skipIf(!hasCluster)(
+  'a quantised model on an accelerator of a cluster: refused where it is not quantised, keys, labelled as simulated, search, deletion leaves nothing',
   { timeout: 240_000 },
   async () => {
-    await using folder = await temporaryFolder();
-    await chmod(folder.path, 0o755);
-    await using world = await startLocalWorld(folder.path, ['--only', 'registry,kubernetes', '--engine', 'process']);
-    const { kubernetes } = world.document as unknown as { kubernetes: { kubeconfigFile: string } };
-    const ferry = async (...args: string[]): Promise<string> => {
-      const { code, stdout, stderr } = await runFerry(args, { cwd: folder.path });
-      if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
-      return stdout;
-    };
-    const file = join(folder.path, 'int8.onnx');
+    await using world = await ClusterWorld.open();
+    const file = join(world.folder, 'int8.onnx');
     await writeFile(file, quantizedModel());
-    await ferry('model', 'register', file, '--name', 'net');
-    await ferry('image', 'create', '--model', 'net', '--flavor', 'fpga');
-    await ferry('image', 'create', '--model', 'net', '--name', 'plain');
-    await ferry('image', 'create', '--model', 'net', '--name', 'runtime', '--script', runtimeScript);
-    await ferry('compute', 'attach', 'sim', '--kubeconfig', kubernetes.kubeconfigFile, '--namespace', 'default');
+    await world.done('model', 'register', file, '--name', 'net');
+    await world.done('image', 'create', '--model', 'net', '--flavor', 'fpga');
+    await world.done('image', 'create', '--model', 'net', '--name', 'plain');
+    await world.done('image', 'create', '--model', 'net', '--name', 'runtime', '--script', runtimeScript);
+    await world.done('compute', 'attach', 'sim', '--kubeconfig', world.kubeconfigFile, '--namespace', 'cards');
+    await world.core.createNamespace({ body: { metadata: { name: 'cards' } } });
     // Its own scoring server, which nobody asks, takes any port: a pod has one network.
     const accelerator = ['--accelerator-image', 'runtime', '--accelerator-env', 'MODELFERRY_PORT=0'];
+    const labels = ['--tag', 'area=vision', '--property', 'run=7'];
     const create = ['service', 'create', 'net', '--target', 'fpga/sim', ...accelerator, '--accelerator-share', '1'];
-    await expect(ferry(...create, '--image', 'plain')).rejects.toThrow('is of the flavor "web", "fpga" was wanted');
-    const created = await ferry(...create, '--image', 'net', '--wait', '--json');
-    const { scoringUri } = JSON.parse(created) as { scoringUri: string };
-    const keys = JSON.parse(await ferry('service', 'keys', 'show', 'net', '--json')) as { primaryKey: string };
-    const answer = await fetch(scoringUri, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${keys.primaryKey}` },
-      body: JSON.stringify({ data: [row] }),
-    });
+    const plain = await world.ferry(...create, '--image', 'plain');
+    expect(plain).toMatchObject({ code: 1, stdout: '' });
+    expect(plain.stderr).toContain('is of the flavor "web", "fpga" was wanted');
+    const created = await world.done(...create, '--image', 'net', ...labels, '--wait');
+    const ask = async (key?: string): Promise<Response> =>
+      await fetch(String(created['scoringUri']), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...(key !== undefined && { authorization: `Bearer ${key}` }) },
+        body: JSON.stringify({ data: [row] }),
+      });
+    for (const wrong of [undefined, 'not-a-key-of-this-service']) {
+      const refused = await ask(wrong);
+      expect(refused.status).toBe(401);
+      expect(await refused.text()).not.toContain('"y"');
+    }
+    const answer = await ask(await world.keyOf('net'));
     expect(await answer.json()).toEqual({ y: [quantizedAnswer(row)] });
     expect(answer.headers.get('x-modelferry-accelerator')).toBe('simulated');
-    await ferry('service', 'delete', 'net');
+    await findService(world.folder, 'net', {
+      model: 'net:1',
+      image: 'net:1',
+      digest: String(created['imageDigest']),
+      target: 'fpga/sim',
+      tag: 'area=vision',
+      property: 'run=7',
+    });
+    await world.done('service', 'delete', 'net');
+    await world.becomesEmpty('cards');
+    expect(await world.done('service', 'list')).toEqual([]);
 
     // A push chooses the flavor by itself.
     const push = ['push', file, '--name', 'net', '--service', 'pushed', '--to', 'fpga/sim', ...accelerator];
-    const pushed = JSON.parse(await ferry(...push, '--json')) as { image: string; service: { state: string } };
+    const pushed = (await world.done(...push)) as { image: string; service: { state: string } };
     expect(pushed.service.state).toBe('Healthy');
-    expect(JSON.parse(await ferry('image', 'show', pushed.image, '--json'))).toMatchObject({ flavor: 'fpga' });
-    await ferry('service', 'delete', 'pushed');
+    expect(await world.done('image', 'show', pushed.image)).toMatchObject({ flavor: 'fpga' });
+    await world.done('service', 'delete', 'pushed');
+    await world.becomesEmpty('cards');
   },
 );
