@@ -7,6 +7,8 @@ import { type FerryRun, runFerry } from '../ferry.ts';
 import { startLocalWorld } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
+import { findService } from './find-service.ts';
+import { Insights } from './insights.ts';
 import { scoreOverTls, tlsFlags, writeTls } from './tls-client.ts';
 
 // A service on ACI from its creation to its deletion, by the command line, against the simulator.
@@ -14,7 +16,7 @@ import { scoreOverTls, tlsFlags, writeTls } from './tls-client.ts';
 const key = 'a-key-of-the-users-own';
 
 test(
-  'a service on ACI: create, score with a key, TLS, collect, update, a bad image, logs, delete',
+  'a service on ACI: create, score with a key, TLS, search, collect, Application Insights, update, a bad image, logs, delete',
   { timeout: 240_000 },
   async () => {
     await using folder = await temporaryFolder();
@@ -22,9 +24,10 @@ test(
     await using world = await startLocalWorld(cwd, ['--only', 'registry,storage,arm', '--engine', 'process']);
     const { arm, caFile } = world.document;
     trustAlso(caFile);
+    await using insights = await Insights.start(cwd);
     const ferry = async (...args: string[]): Promise<FerryRun> => {
       const run = await runFerry([...args], { cwd });
-      expect(run.stdout + run.stderr).not.toContain(arm.clientSecret);
+      for (const secret of [arm.clientSecret, insights.key]) expect(run.stdout + run.stderr).not.toContain(secret);
       return run;
     };
     const done = async (...args: string[]) => {
@@ -39,7 +42,10 @@ test(
     await done('image', 'create', '--name', 'digits', '--model', 'digits');
     await writeTls(cwd);
 
-    const create = ['service', 'create', 'digits', '--image', 'digits:1', '--target', 'aci', '--collect', ...tlsFlags];
+    const labels = ['--tag', 'area=vision', '--property', 'run=7'];
+    const target = ['--target', 'aci', '--collect', '--app-insights', ...tlsFlags, ...labels];
+    const create = ['service', 'create', 'digits', '--image', 'digits:1', ...target];
+    expect((await ferry(...create, '--dry-run')).stdout).toMatch(/APPLICATIONINSIGHTS_\w+\n\s+secureValue: \(secret\)/);
     const created = await done(...create, '--primary-key', key, '--wait', '--timeout', '60');
     expect(created).toMatchObject({
       state: 'Healthy',
@@ -57,7 +63,22 @@ test(
     const before = await groups(arm);
     expect(before.map(({ name }) => name)).toEqual(['digits']);
     const shown = JSON.stringify(before);
-    for (const secret of [key, Buffer.from(certificate).toString('base64')]) expect(shown).not.toContain(secret);
+    for (const secret of [key, Buffer.from(certificate).toString('base64'), insights.key])
+      expect(shown).not.toContain(secret);
+    expect(shown).toContain('APPLICATIONINSIGHTS_CONNECTION_STRING');
+    await insights.untilArrived('digits');
+    // The workspace keeps it where the user gave it, and nowhere else.
+    const kept = await insights.filesWithKey();
+    expect(kept.filter((file) => !file.startsWith('world'))).toEqual([]);
+
+    await findService(cwd, 'digits', {
+      model: 'digits:1',
+      image: 'digits:1',
+      digest: String(created['imageDigest']),
+      target: 'aci',
+      tag: 'area=vision',
+      property: 'run=7',
+    });
 
     // The same again: nothing to do.
     const same = await done('service', 'update', 'digits', '--wait');
@@ -96,6 +117,7 @@ test(
 
     await done('service', 'delete', 'digits');
     expect(await groups(arm)).toEqual([]);
+    await until(async () => (await insights.filesWithKey()).length === 0, { what: 'a workspace without the key' });
     const listed = await runFerry(['service', 'list', '--json'], { cwd });
     expect(JSON.parse(listed.stdout)).toEqual([]);
   },

@@ -1,12 +1,7 @@
-import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openCertificates } from '../../simulators/certificates.ts';
 import { until } from '../until.ts';
 import { ClusterWorld, hasCluster, pictures } from './cluster-world.ts';
+import { Insights } from './insights.ts';
 import { scoreOverTls, tlsFlags, writeTls } from './tls-client.ts';
 
 const key = 'a-key-of-the-users-own';
@@ -16,7 +11,7 @@ test.skipIf(!hasCluster)(
   { timeout: 300_000 },
   async () => {
     await using world = await ClusterWorld.open(['storage', 'arm']);
-    await using insights = await startInsights(world);
+    await using insights = await Insights.start(world.folder);
     await world.makeImages();
     const attach = ['compute', 'attach', 'prod', '--namespace', 'models', '--cluster'];
     await world.done(...attach, 'other');
@@ -38,10 +33,6 @@ test.skipIf(!hasCluster)(
     expect(unknown.stderr).toMatch(/Cannot fetch the credentials of the cluster "other".*ResourceNotFound/);
     await world.done(...attach, 'modelferry');
 
-    const secretsFile = join(world.folder, '.ferry', 'secrets.json');
-    const secrets = JSON.parse(await readFile(secretsFile, 'utf8')) as Record<string, string>;
-    secrets['appInsightsConnectionString'] = insights.connectionString;
-    await writeFile(secretsFile, JSON.stringify(secrets), { mode: 0o600 });
     const created = await world.done(...create, '--collect', '--app-insights', '--wait');
     expect(created).toMatchObject({
       state: 'Healthy',
@@ -51,7 +42,7 @@ test.skipIf(!hasCluster)(
     const ask = (given: string): Promise<number> => scoreOverTls(address, { certificate, key: given, body: pictures });
     expect(await ask('not-a-key-of-this-service')).toBe(401);
     expect(await ask(key)).toBe(200);
-    await until(() => insights.received > 0, { timeoutMs: 60_000 });
+    await insights.untilArrived('digits');
 
     // Each update signs anew, in the secret alone: no pod is started for it.
     const secretOf = async (): Promise<Record<string, string>> =>
@@ -79,30 +70,3 @@ test.skipIf(!hasCluster)(
     await until(async () => (await world.core.listNamespacedPod({ namespace: 'models' })).items.length === 0);
   },
 );
-
-/** Takes what would go to Application Insights, with the certificate of the local world, which the pods trust for its storage. */
-async function startInsights({ folder }: ClusterWorld) {
-  let received = 0;
-  const { certPem, keyPem } = await openCertificates(join(folder, '.ferry', 'world', 'certificates'));
-  const server = createServer({ cert: certPem, key: keyPem }, (incoming, response) => {
-    incoming.resume();
-    incoming.on('end', () => {
-      received += 1;
-      response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ itemsReceived: 1, itemsAccepted: 1, errors: [] }));
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    connectionString: `InstrumentationKey=00000000-0000-4000-8000-000000000001;IngestionEndpoint=https://localhost:${port}/`,
-    get received() {
-      return received;
-    },
-    async [Symbol.asyncDispose]() {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
-}

@@ -1,3 +1,5 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { digitsFile } from '../cloud/workspace-rig.ts';
 import { runFerry } from '../ferry.ts';
@@ -5,6 +7,8 @@ import { startLocalWorld } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
 import { pictures, score } from './cluster-world.ts';
+import { findService } from './find-service.ts';
+import { Insights } from './insights.ts';
 import { scoreOverTls, tlsFlags, writeTls } from './tls-client.ts';
 
 // Replicas are processes here.
@@ -21,7 +25,7 @@ function doneIn(cwd: string) {
 }
 
 test.skipIf(!canRun)(
-  'a service of this machine: TLS, keys, collected rows in storage, logs, search, deletion leaves nothing',
+  'a service of this machine: TLS, keys, collected rows in storage, Application Insights, logs, search, deletion leaves nothing',
   { timeout: 240_000 },
   async () => {
     await using folder = await temporaryFolder();
@@ -31,17 +35,18 @@ test.skipIf(!canRun)(
     const key = 'a-key-of-the-users-own';
     await done('model', 'register', digitsFile, '--name', 'digits');
     await done('image', 'create', '--model', 'digits');
-    const create = ['service', 'create', 'digits', '--image', 'digits', '--target', 'local', ...tlsFlags];
-    const created = await done(
-      ...create,
-      '--auth',
-      '--primary-key',
-      key,
-      '--collect',
-      '--wait',
-      '--tag',
-      'area=vision',
+    const labels = ['--tag', 'area=vision', '--property', 'run=7'];
+    const create = ['service', 'create', 'digits', '--image', 'digits', '--target', 'local', ...tlsFlags, ...labels];
+    const wanted = [...create, '--auth', '--primary-key', key, '--collect', '--app-insights'];
+    // Without a place to send traces to nothing is made.
+    const refused = await runFerry(wanted, { cwd: folder.path });
+    expect(refused.stderr).toMatch(
+      /^error ENDPOINT_MISSING: Cannot send traces: the workspace has no Application Insi/,
     );
+    await using insights = await Insights.start(folder.path);
+    const planned = await runFerry([...wanted, '--dry-run'], { cwd: folder.path });
+    expect(planned.stdout).toContain('hasUpload: true');
+    const created = await done(...wanted, '--wait');
     const address = String(created['scoringAddress']);
     expect(address).toMatch(/^https:/);
     const wrong = 'not-a-key-of-this-service';
@@ -49,16 +54,32 @@ test.skipIf(!canRun)(
     expect(await scoreOverTls(address, { certificate, key, body: pictures })).toBe(200);
     const { stdout: logs } = await runFerry(['service', 'logs', 'digits'], { cwd: folder.path });
     expect(logs).toContain('"msg":"ready"');
-    const named = async (...filter: string[]): Promise<unknown> => {
-      const { stdout } = await runFerry(['service', 'list', ...filter, '--json'], { cwd: folder.path });
-      return (JSON.parse(stdout) as { name: string }[]).map(({ name }) => name);
-    };
-    expect(await named('--tag', 'area=vision')).toEqual(['digits']);
-    expect(await named('--tag', 'area=sound')).toEqual([]);
+    await findService(folder.path, 'digits', {
+      model: 'digits:1',
+      image: 'digits:1',
+      digest: String(created['imageDigest']),
+      target: 'local',
+      tag: 'area=vision',
+      property: 'run=7',
+    });
+    // What replicas are told is in files that their owner alone can read.
+    await insights.untilArrived('digits');
+    const told = await insights.filesWithKey();
+    expect(told).toContain(join('local', 'digits', 'desired.json'));
+    expect(told.filter((file) => file.endsWith('.log') || file.startsWith('workspace'))).toEqual([]);
+    for (const file of told) expect((await stat(join(folder.path, '.ferry', file))).mode & 0o777).toBe(0o600);
+    const again = await runFerry(['service', 'update', 'digits', '--wait'], { cwd: folder.path });
+    for (const { stdout, stderr } of [
+      planned,
+      again,
+      await runFerry(['service', 'show', 'digits'], { cwd: folder.path }),
+    ])
+      expect(stdout + stderr).not.toContain(insights.key);
     // What waits is sent when the replica ends.
     await done('service', 'delete', 'digits');
     expect(JSON.stringify(await done('data', 'list', '--service', 'digits'))).toContain('inputs');
-    expect(await named()).toEqual([]);
+    expect(await done('service', 'list')).toEqual([]);
+    expect(await insights.filesWithKey()).toEqual([]);
     await expect(scoreOverTls(address, { certificate, key, body: pictures })).rejects.toThrow('ECONNREFUSED');
   },
 );

@@ -19,6 +19,7 @@ import type {
   DesiredService,
   ServiceLogOptions,
 } from '../deployer.ts';
+import { appInsightsOf } from '../app-insights.ts';
 import { credentialFor } from '../service-call.ts';
 import { callersFile } from '../service-keys.ts';
 import type { ServiceRecord } from '../service-records.ts';
@@ -50,6 +51,8 @@ const gigabyte = 1_073_741_824;
 const followMs = 300;
 /** Lines of a replica that are remembered, to tell new ones from those of the look before. */
 const rememberedMax = 2_000;
+/** By which a replica is told where traces and logs go: a secret. */
+const appInsightsVariable = 'APPLICATIONINSIGHTS_CONNECTION_STRING';
 /** For how many days a service may write to the storage; each update signs anew. */
 const uploadDays = 365;
 
@@ -58,6 +61,7 @@ export async function openLocal({ workspace, signal }: DeployerContext): Promise
   return {
     async check(desired, current) {
       const before = current === undefined ? undefined : placeSchema.parse(current.deployment);
+      await telemetryOf(workspace, desired);
       const { engine } = hostDesired(workspace, desired, { port: 0 }).replica;
       const { balance } = desired.settings;
       if (before !== undefined && before.engine !== engine) throw stays(desired.name, 'engine', before.engine, engine);
@@ -65,14 +69,17 @@ export async function openLocal({ workspace, signal }: DeployerContext): Promise
         throw stays(desired.name, 'balancing', before.balance, balance);
     },
     async plan(desired, current) {
-      return planOf(hostDesired(workspace, desired, { port: await portOf(desired, current) }), current);
+      const port = await portOf(desired, current);
+      const appInsights = await telemetryOf(workspace, desired);
+      return planOf(hostDesired(workspace, desired, { port, appInsights }), current);
     },
     async apply(desired, current, { note }) {
       const port = await portOf(desired, current);
       const uploadUrl = desired.settings.collect ? await uploadUrlOf(workspace, note, signal) : undefined;
       const { caFile } = workspace.config.endpoints;
       const storageCa = uploadUrl === undefined || caFile === undefined ? undefined : await readFile(caFile, 'utf8');
-      const wanted = hostDesired(workspace, desired, { port, uploadUrl, storageCa });
+      const appInsights = await telemetryOf(workspace, desired);
+      const wanted = hostDesired(workspace, desired, { port, uploadUrl, storageCa, appInsights });
       const folder = folderOf(workspace, desired.name);
       await mkdir(join(folder, 'data'), { recursive: true });
       await writeDurably(join(folder, desiredFile), JSON.stringify(wanted), { mode: 0o600 });
@@ -100,15 +107,17 @@ function stays(service: string, what: string, is: string, wanted: string): Ferry
   );
 }
 
+/** What a host is told beside the service itself. */
+interface HostParts extends Pick<HostDesired, 'port' | 'uploadUrl' | 'storageCa'> {
+  /** Connection string of Application Insights, where the service is to have it. */
+  readonly appInsights?: string | undefined;
+}
+
 /** Says all that the host of a service is told. */
 function hostDesired(
-  { layoutFolder }: Pick<Workspace, 'layoutFolder'>,
+  { layoutFolder, config }: Pick<Workspace, 'layoutFolder' | 'config'>,
   desired: DesiredService,
-  {
-    port,
-    uploadUrl,
-    storageCa,
-  }: { readonly port: number; readonly uploadUrl?: string | undefined; readonly storageCa?: string | undefined },
+  { port, uploadUrl, storageCa, appInsights }: HostParts,
 ): HostDesired {
   const { name, image, settings, secrets, sample } = desired;
   const {
@@ -128,11 +137,14 @@ function hostDesired(
     replica: {
       image: image.digest,
       engine: settings.engine ?? (process.platform === 'linux' ? ('process' as const) : ('docker' as const)),
-      environment: scoringEnvironment(desired),
+      environment: {
+        ...scoringEnvironment(desired),
+        ...(appInsights === undefined ? {} : { [appInsightsVariable]: appInsights }),
+      },
       ...(memoryGbLimit === undefined ? {} : { memoryBytes: Math.round(memoryGbLimit * gigabyte) }),
       ...(cpuCoresLimit === undefined ? {} : { nanoCpus: Math.round(cpuCoresLimit * 1e9) }),
       hasCallers: callers !== undefined,
-      hasUpload: uploadUrl !== undefined,
+      hasUpload: settings.collect && config.endpoints.storage !== undefined,
       ...(balance === 'connections' ? { listensAt: { host: hostAddress, port } } : {}),
     },
     replicas: replicasOf(settings),
@@ -154,6 +166,11 @@ function hostDesired(
     ...(uploadUrl === undefined ? {} : { uploadUrl }),
     ...(storageCa === undefined ? {} : { storageCa }),
   };
+}
+
+/** Where traces and logs go. @throws {FerryError} ENDPOINT_MISSING when they are wanted and the workspace has no such place */
+async function telemetryOf(workspace: Workspace, { settings }: DesiredService): Promise<string | undefined> {
+  return settings.appInsights ? await appInsightsOf(workspace) : undefined;
 }
 
 function replicasOf(settings: ServiceSettings): ReplicaRange {
@@ -197,6 +214,9 @@ function placeOf(folder: string, { host, port, revision, replica, tls }: HostDes
 
 function planOf(wanted: HostDesired, current: ServiceRecord | undefined): DeployPlan {
   const { callers: _secret, credential: _token, uploadUrl: _signed, storageCa: _ca, tls, ...shown } = wanted;
+  const { environment } = wanted.replica;
+  const hidden = Object.hasOwn(environment, appInsightsVariable) ? { [appInsightsVariable]: '(secret)' } : {};
+  const replica = { ...wanted.replica, environment: { ...environment, ...hidden } };
   const before = current === undefined ? undefined : placeSchema.parse(current.deployment).revision;
   const { least, most } = wanted.replicas;
   const many = least === most ? `${least}` : `${least} to ${most}`;
@@ -205,7 +225,7 @@ function planOf(wanted: HostDesired, current: ServiceRecord | undefined): Deploy
     before === wanted.revision
       ? []
       : [`${verb} ${many} replicas of ${wanted.replica.image} behind ${wanted.host}:${wanted.port}`];
-  return { steps, documents: [{ ...shown, tls: tls === undefined ? 'off' : 'on' }] };
+  return { steps, documents: [{ ...shown, replica, tls: tls === undefined ? 'off' : 'on' }] };
 }
 
 async function observeLocal({ deployment, name }: ServiceRecord, signal: AbortSignal): Promise<ServiceStatus> {
