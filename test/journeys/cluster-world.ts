@@ -73,10 +73,14 @@ export class ClusterWorld implements AsyncDisposable {
 
   /** Attaches the cluster, and makes the service `digits` of one small replica. @returns its document */
   async createDigits(...flags: string[]): Promise<Record<string, unknown>> {
+    return await this.createScaledDigits('--num-replicas', '1', '--cpu-cores', '0.1', ...flags);
+  }
+
+  /** The same, of as many and as large replicas as the flags say. */
+  async createScaledDigits(...flags: string[]): Promise<Record<string, unknown>> {
     await this.done('compute', 'attach', 'sim', '--kubeconfig', this.kubeconfigFile);
     const service = ['service', 'create', 'digits', '--image', 'digits:1', '--target', 'aks/sim', '--wait'];
-    const small = ['--num-replicas', '1', '--cpu-cores', '0.1', '--memory-gb', '0.25'];
-    return await this.done(...service, ...small, ...flags);
+    return await this.done(...service, '--memory-gb', '0.25', ...flags);
   }
 
   async ferry(...args: string[]): Promise<FerryRun> {
