@@ -32,7 +32,7 @@ const apiVersion = '2021-04-12';
 export interface NewDeployment {
   readonly id: string;
   /** `{ modulesContent }` */
-  readonly content: { readonly modulesContent: Readonly<Record<string, unknown>> };
+  readonly content: { readonly modulesContent: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
   readonly targetCondition: string;
   readonly priority: number;
   readonly labels: Readonly<Record<string, string>>;

@@ -43,7 +43,7 @@ export function givenSettings(options: Readonly<Record<string, unknown>>): Given
   const given = allSettings().map(([name, { flag, argument }]) => {
     const value = options[flag === undefined ? name : camel(flag)];
     // Files are where the user stands now, wherever a later command is called.
-    return [name, argument === '<file>' && typeof value === 'string' ? resolve(value) : value];
+    return [name, argument === '<file>' && typeof value === 'string' && value !== '' ? resolve(value) : value];
   });
   return Object.fromEntries(given.filter(([, value]) => value !== undefined)) as GivenSettings;
 }

@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { FerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import { findImage } from '../images/image.ts';
 import { type LabelChange, labelProblems, type Pairs } from '../models/labels.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import type { DesiredService } from './deployer.ts';
+import { readServiceFiles } from './service-files.ts';
 import { keyProblem, newSecrets, readSecrets, type ServiceSecrets } from './service-keys.ts';
 import type { ServiceRecord } from './service-records.ts';
 import type { GivenSettings } from './settings/definitions.ts';
@@ -74,8 +73,11 @@ export async function changedService(
     settings,
     ...(change.keys && { keys: change.keys }),
   };
-  const isTlsGiven = (change.allSettings ?? change.settings)?.tlsCertificateFile !== undefined;
-  return desiredWith(workspace, request, await secretsOf(workspace, { ...request, keepsTls: !isTlsGiven }));
+  return desiredWith(
+    workspace,
+    request,
+    await secretsOf(workspace, { ...request, newFiles: change.allSettings ?? change.settings ?? {} }),
+  );
 }
 
 /** Gives all that a service was, as it is recorded. */
@@ -99,10 +101,11 @@ export function mergeSettings(before: GivenSettings, change: GivenSettings): Giv
   if (change.deviceTags !== undefined) dropped.push('targetCondition');
   if (change.tokenAuthEnabled === true) dropped.push('authEnabled');
   if (change.authEnabled === true) dropped.push('tokenAuthEnabled');
+  if (change.modulesFile === '') dropped.push('modulesFile');
   const kept = Object.entries(before).filter(([name]) => !dropped.includes(name as keyof GivenSettings));
-  const { versions: _versions, traffic: _traffic, mirror: _mirror, ...others } = change;
+  const { versions: _versions, traffic: _traffic, mirror: _mirror, modulesFile, ...others } = change;
   const { versions: _before, traffic: _shares, mirror: _copies, ...rest } = Object.fromEntries(kept) as GivenSettings;
-  return { ...rest, ...others, ...mergeVersions(before, change) };
+  return { ...rest, ...others, ...(modulesFile && { modulesFile }), ...mergeVersions(before, change) };
 }
 
 function keyProblems(keys: ServiceRequest['keys'] = {}): string[] {
@@ -119,35 +122,28 @@ async function secretsOf(
     name,
     settings,
     keys = {},
-    keepsTls = false,
-  }: Pick<ServiceRequest, 'name' | 'settings' | 'keys'> & { readonly keepsTls?: boolean },
+    newFiles = settings,
+  }: Pick<ServiceRequest, 'name' | 'settings' | 'keys'> & {
+    /** Of the settings those that are given anew: their files are read. @default all */
+    readonly newFiles?: GivenSettings;
+  },
 ): Promise<ServiceSecrets> {
-  const { tls: before, ...others } = (await readSecrets(workspace, name)) ?? newSecrets();
-  const { tlsCertificateFile: certificate, tlsKeyFile: key } = settings;
-  if (certificate === undefined || key === undefined) return { ...others, ...keys };
+  const { tls, modules, ...others } = (await readSecrets(workspace, name)) ?? newSecrets();
   // Where they are not given anew the files may be gone since: what the service has goes on being used.
-  const tls = keepsTls && before !== undefined ? before : await readTls({ certificate, key });
-  return { ...others, ...keys, ...(tls && { tls }) };
-}
-
-async function readTls(files: { readonly certificate: string; readonly key: string }): Promise<ServiceSecrets['tls']> {
-  const [certificate, key] = await Promise.all(
-    [files.certificate, files.key].map((path) =>
-      readFile(path, 'utf8').catch((cause: unknown) => {
-        throw new FerryError('FILE_NOT_FOUND', `Cannot read "${path}": a PEM file was wanted`, { cause });
-      }),
-    ),
-  );
-  const { createSecureContext } = await import('node:tls');
-  try {
-    createSecureContext({ cert: certificate, key });
-  } catch {
-    throw new FerryError(
-      'SERVICE_INVALID',
-      `Cannot use "${files.certificate}" with "${files.key}": they do not belong together, a certificate and its key as PEM were wanted`,
-    );
-  }
-  return { certificate: certificate ?? '', key: key ?? '' };
+  const { tlsCertificateFile, tlsKeyFile, modulesFile } = settings;
+  const keepsTls = tls !== undefined && newFiles.tlsCertificateFile === undefined && newFiles.tlsKeyFile === undefined;
+  const keepsModules = modules !== undefined && newFiles.modulesFile === undefined;
+  const read = await readServiceFiles({
+    ...(!keepsTls && { tlsCertificateFile, tlsKeyFile }),
+    ...(!keepsModules && { modulesFile }),
+  });
+  return {
+    ...others,
+    ...keys,
+    ...(keepsTls && tlsCertificateFile !== undefined && { tls }),
+    ...(keepsModules && modulesFile !== undefined && { modules }),
+    ...read,
+  };
 }
 
 function desiredWith(

@@ -8,6 +8,7 @@ import { registerModel, type Registration } from '../models/register.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { openDeployer } from './deployers.ts';
 import { mergeSettings, type ServiceRequest } from './desired-service.ts';
+import { changedFiles } from './service-files.ts';
 import { findService, type ServiceRecord } from './service-records.ts';
 import { createService, observeService, type ServiceOptions, type ServiceOutcome, updateService } from './services.ts';
 import { targetText } from './target.ts';
@@ -65,13 +66,15 @@ export async function pushService(
     current.image.digest === image.digest &&
     stable(settings) === stable(current.given) &&
     Object.keys(labels).length === 0 &&
-    Object.keys(request.keys ?? {}).length === 0;
+    Object.keys(request.keys ?? {}).length === 0 &&
+    (await changedFiles(workspace, name, request.settings)).length === 0;
   if (isSame) {
     const status = await observeService(workspace, current, options.signal);
     if (status.state === 'Healthy') return { record: current, status, changed: false, image, registered };
   }
   options.note(`${name}: updating to ${imageId}`);
-  const change = { image: imageId, allSettings: settings, ...(request.keys && { keys: request.keys }), labels };
+  const given = request.isWhole ? { allSettings: settings } : { settings: request.settings };
+  const change = { image: imageId, ...given, ...(request.keys && { keys: request.keys }), labels };
   const outcome = await updateService(workspace, name, change, options);
   return { ...outcome, changed: true, image, registered };
 }

@@ -3,6 +3,7 @@ import { parseVersionedName } from '../../shared/model/name.ts';
 import { findImage } from '../images/image.ts';
 import { findRegistered } from '../models/find-registered.ts';
 import type { PushRequest } from './push.ts';
+import { changedFiles } from './service-files.ts';
 import { findService } from './service-records.ts';
 import { completeSettings, refuseProblems, settingProblems } from './settings/service-settings.ts';
 import { allSettings } from './settings/definitions.ts';
@@ -35,6 +36,11 @@ export async function diffService(workspace: Workspace, request: PushRequest): P
       what: `settings.${setting}`,
       is: (before as Readonly<Record<string, unknown>>)[setting],
       wanted: after[setting],
+    })),
+    ...(current === undefined ? [] : await changedFiles(workspace, name, settings)).map((setting) => ({
+      what: `settings.${setting}`,
+      is: 'the file as it was',
+      wanted: 'the file as it is',
     })),
     ...pairDifferences('tags', current?.tags ?? {}, tags),
     ...Object.entries(properties).map(([key, wanted]) => ({

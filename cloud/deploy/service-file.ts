@@ -6,7 +6,7 @@ import { FerryError, systemCodeOf } from '../../shared/errors.ts';
 import { flavors } from '../images/flavor.ts';
 import { pairsSchema } from '../workspace/rows.ts';
 import type { PushRequest } from './push.ts';
-import type { GivenSettings } from './settings/definitions.ts';
+import { allSettings, type GivenSettings } from './settings/definitions.ts';
 import { settingsInFile } from './settings/settings-in-file.ts';
 import { parseTarget } from './target.ts';
 
@@ -103,12 +103,12 @@ function parseFile(path: string, text: string): z.infer<typeof fileSchema> {
 
 /** Files are where the service's file says, from wherever the command is called. */
 function withPaths(settings: GivenSettings, inFolder: (file: string) => string): GivenSettings {
-  const { tlsCertificateFile: certificate, tlsKeyFile: key } = settings;
-  return {
-    ...settings,
-    ...(typeof certificate === 'string' && { tlsCertificateFile: inFolder(certificate) }),
-    ...(typeof key === 'string' && { tlsKeyFile: inFolder(key) }),
-  };
+  const files = allSettings().filter(([, { argument }]) => argument === '<file>');
+  const given = files.flatMap(([name]) => {
+    const path = settings[name];
+    return typeof path === 'string' ? [[name, inFolder(path)]] : [];
+  });
+  return { ...settings, ...(Object.fromEntries(given) as GivenSettings) };
 }
 
 function buildOf(

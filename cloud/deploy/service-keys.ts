@@ -14,6 +14,8 @@ const secretsSchema = z.strictObject({
   tokenSecret: z.string(),
   /** Content of the PEM files that the service was given, which need not be there for its next update. */
   tls: z.strictObject({ certificate: z.string(), key: z.string() }).optional(),
+  /** Text of the manifest with other modules, in which registries' passwords may be. */
+  modules: z.string().optional(),
 });
 
 /** What a service holds that nobody else may see. Kept in a file that its owner alone can read, never in the database. */

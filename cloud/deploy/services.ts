@@ -28,6 +28,7 @@ import {
   type ServiceRecord,
 } from './service-records.ts';
 import type { ServiceStatus } from './service-state.ts';
+import { targetText } from './target.ts';
 import { waitForService } from './wait-for-service.ts';
 
 /** The settings of what is done to a service. */
@@ -141,9 +142,11 @@ export async function planService(
   request: ServiceRequest,
   options: DeployOptions,
 ): Promise<DeployPlan> {
-  const desired = await desiredOf(workspace, request);
-  await using deployer = await openDeployer(workspace, request.target, options.signal);
   const current = findService(workspace.database, request.name);
+  // Of a service that there is, what is not named stays.
+  const isThere = current !== undefined && targetText(current.target) === targetText(request.target);
+  const desired = await (isThere ? changedService(workspace, current, request) : desiredOf(workspace, request));
+  await using deployer = await openDeployer(workspace, request.target, options.signal);
   await deployer.check(desired, current, options);
   return await deployer.plan(desired, current, options);
 }

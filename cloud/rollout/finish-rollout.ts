@@ -1,6 +1,8 @@
 import { isFerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { HubClient } from '../azure/hub-client.ts';
+import { acceleratorModule } from '../deploy/iotedge/edge-deployment.ts';
+import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { findService, insertService, replaceService, type ServiceRecord } from '../deploy/service-records.ts';
 import type { GivenSettings } from '../deploy/settings/definitions.ts';
 import { completeSettings } from '../deploy/settings/service-settings.ts';
@@ -15,10 +17,14 @@ import type { Rollout } from './rollout.ts';
  */
 export async function finishRollout(workspace: Workspace, hub: HubClient, rollout: Rollout): Promise<string[]> {
   if (rollout.state.phase !== 'done') return [];
-  writeRecord(workspace, hub, rollout);
   const { service, scope } = rollout.request;
+  const deployments = await hub.listDeployments();
+  const own = deployments.find(({ id }) => id === rollout.id);
+  const others =
+    own === undefined ? [] : modulesIn(own).filter((name) => name !== service && name !== acceleratorModule(service));
+  writeRecord(workspace, rollout, { hub: hub.hostName, ...(others.length > 0 && { carried: others }) });
   const gone: string[] = [];
-  for (const { id, labels, targetCondition } of await hub.listDeployments()) {
+  for (const { id, labels, targetCondition } of deployments) {
     const isOurs = labels?.['createdBy'] === 'modelferry' && labels['service'] === service && id !== rollout.id;
     // One that means other devices goes on meaning them.
     const isReplaced = (targetCondition ?? '').trim() === '' || targetCondition === scope;
@@ -32,7 +38,11 @@ export async function finishRollout(workspace: Workspace, hub: HubClient, rollou
 }
 
 /** The image may be unknown in this workspace, where the rollout was begun in another: then there is nothing to record. */
-function writeRecord({ database }: Workspace, hub: HubClient, { id, request, state }: Rollout): void {
+function writeRecord(
+  { database }: Workspace,
+  { id, request, state }: Rollout,
+  place: { readonly hub: string; readonly carried?: readonly string[] },
+): void {
   const { service, image: imageId, reference } = request;
   const image = knownImage(database, imageId, reference);
   if (image === undefined) return;
@@ -47,7 +57,7 @@ function writeRecord({ database }: Workspace, hub: HubClient, { id, request, sta
         image: { name: image.name, version: image.version, digest: image.digest },
         given,
         settings: completeSettings('iotedge', given),
-        deployment: { hub: hub.hostName, id, image: reference },
+        deployment: { ...place, id, image: reference },
         description: before?.description ?? '',
         tags: before?.tags ?? {},
         properties: before?.properties ?? {},

@@ -4,7 +4,9 @@ import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
 import { findAcceleratorImage } from '../deploy/accelerator-image.ts';
 import { mergeSettings } from '../deploy/desired-service.ts';
 import { conditionOf, edgeDeployment } from '../deploy/iotedge/edge-deployment.ts';
+import { parseCarriedModules } from '../deploy/iotedge/carried-modules.ts';
 import { findPublishedImage } from '../deploy/published-image.ts';
+import { readSecrets } from '../deploy/service-keys.ts';
 import { findService, type ServiceRecord } from '../deploy/service-records.ts';
 import type { GivenSettings } from '../deploy/settings/definitions.ts';
 import { completeSettings, refuseProblems, settingProblems } from '../deploy/settings/service-settings.ts';
@@ -39,11 +41,20 @@ export async function planDeployment(
   const scope = asked.scope ?? (before && conditionOf(before.settings)) ?? '*';
   const priority =
     asked.priority ?? freePriority(await hub.listDeployments(), before?.settings.priority ?? leastPriority);
+  if (asked.settings?.['modulesFile'] !== undefined) {
+    throw new FerryError(
+      'SERVICE_INVALID',
+      `Cannot roll "${service}" out: other modules (modulesFile) are given, a new image of what the service carries was wanted`,
+      { next: `Give them to the service first: ferry service update ${service} --modules FILE` },
+    );
+  }
   const changed = { ...asked.settings, targetCondition: scope, priority } as GivenSettings;
   const settings = mergeSettings(before?.given ?? {}, changed);
   refuseProblems(`roll "${service}" out`, settingProblems(service, 'iotedge', settings));
   const reference = await findPublishedImage(workspace, image, signal);
-  const { acceleratorImage: runtime } = settings;
+  const { acceleratorImage: runtime, modulesFile } = settings;
+  // What the service carries goes on being carried, as it was given.
+  const { modules } = (await readSecrets(workspace, service)) ?? {};
   const request = checkRolloutRequest({
     service,
     image: `${image.name}:${image.version}`,
@@ -60,6 +71,7 @@ export async function planDeployment(
       name: service,
       image: reference,
       acceleratorImage: runtime && (await findAcceleratorImage(workspace, runtime, signal)),
+      carried: modules === undefined ? undefined : parseCarriedModules(modulesFile ?? '', modules),
       scope: workspace.scope,
       settings: completeSettings('iotedge', settings),
     }),

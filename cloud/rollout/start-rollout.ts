@@ -3,6 +3,7 @@ import { FerryError } from '../../shared/errors.ts';
 import type { HubClient, NewDeployment } from '../azure/hub-client.ts';
 import type { HubConfiguration } from '../azure/hub-resources.ts';
 import { checkDevices } from '../deploy/iotedge/edge-conflicts.ts';
+import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { bucketTag, deviceBucket } from './device-bucket.ts';
 import { listRollouts, readRollout, type Rollout } from './rollout.ts';
 import { rolloutLabels } from './rollout-labels.ts';
@@ -44,7 +45,8 @@ export async function startRollout(
   await tagBuckets(hub, request);
   checkPlan(request, await planRollout(hub, request));
   const { platform, replace, note, clock } = options;
-  await checkDevices(hub, deployment, { replace, note, platform, module: request.service });
+  const modules = modulesIn(deployment);
+  await checkDevices(hub, deployment, { replace, note, platform, modules });
   // One that was halted or has ended, and is asked for again.
   if (same !== undefined) await hub.removeDeployment(id);
   const state = firstState(clock.nowMs());

@@ -2,6 +2,7 @@ import { isFerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
 import { deviceReportOf } from '../deploy/iotedge/device-report.ts';
 import { acceleratorModule } from '../deploy/iotedge/edge-deployment.ts';
+import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { withoutModules } from '../deploy/iotedge/without-modules.ts';
 import type { Rollout } from './rollout.ts';
 
@@ -12,16 +13,16 @@ import type { Rollout } from './rollout.ts';
  */
 export async function takeBack(hub: HubClient, { id, request, state }: Rollout): Promise<string[]> {
   if (state.phase !== 'halted' && state.phase !== 'aborted') return [];
+  const { service } = request;
+  const deployment = (await hub.listDeployments()).find((one) => one.id === id);
+  const names = deployment === undefined ? [service, acceleratorModule(service)] : modulesIn(deployment);
   const cleared: string[] = [];
   for (const twin of await hub.listEdgeAgents()) {
     const { desiredImages, deployments } = deviceReportOf(twin);
     const others = Object.keys(deployments).filter((other) => other !== id);
     if (desiredImages[request.service] !== request.reference || others.length > 0) continue;
     try {
-      await hub.applyToDevice(
-        twin.deviceId,
-        withoutModules(twin, [request.service, acceleratorModule(request.service)]),
-      );
+      await hub.applyToDevice(twin.deviceId, withoutModules(twin, names));
       cleared.push(twin.deviceId);
     } catch (error) {
       // Removed in the meantime.

@@ -95,7 +95,8 @@ export const edgeAgentDesiredSchema = z.strictObject({
     .default({}),
 });
 
-const routeSchema = z.union([
+/** A route of `$edgeHub`: a text, or from schema 1.1 on an object. */
+export const edgeRouteSchema = z.union([
   z.string(),
   z.strictObject({
     route: z.string(),
@@ -107,7 +108,7 @@ const routeSchema = z.union([
 /** The desired properties of `$edgeHub`, schema 1.0 and 1.1: routes between modules and to the cloud, and how long messages wait. */
 export const edgeHubDesiredSchema = z.strictObject({
   schemaVersion: z.enum(['1.0', '1.1']),
-  routes: z.record(z.string(), routeSchema).default({}),
+  routes: z.record(z.string(), edgeRouteSchema).default({}),
   storeAndForwardConfiguration: z.strictObject({
     /** -1 is for ever. */
     timeToLiveSecs: z.int().min(-1),

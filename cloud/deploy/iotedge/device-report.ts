@@ -19,7 +19,9 @@ export interface DeviceReport {
   readonly deviceId: string;
   readonly connected: boolean;
   readonly desiredVersion: number;
-  /** Images of the modules that are asked for. */
+  /** The modules that are asked for, as they went over the wire. */
+  readonly desiredModules: Readonly<Record<string, unknown>>;
+  /** Their images. */
   readonly desiredImages: Readonly<Record<string, string>>;
   /** Version of the desired properties that the device attempted last; undefined when it never did. */
   readonly attemptedVersion: number | undefined;
@@ -60,6 +62,8 @@ const reportedSchema = z.object({
   [ledgersProperty]: reportedLedgersSchema.catch({}),
 });
 
+const modulesSchema = z.record(z.string(), z.unknown()).catch({});
+
 const desiredSchema = z.object({
   $version: z.number().catch(0),
   modules: z.record(z.string(), z.object({ settings: z.object({ image: z.string() }) })).catch({}),
@@ -75,6 +79,7 @@ export function deviceReportOf(twin: HubTwin): DeviceReport {
     deviceId: twin.deviceId,
     connected: twin.connectionState === 'Connected',
     desiredVersion: desired.$version,
+    desiredModules: modulesSchema.parse(twin.properties.desired['modules']),
     desiredImages: Object.fromEntries(entries) as Record<string, string>,
     attemptedVersion: reported.lastDesiredVersion,
     outcome: status && { code: status.code, description: status.description ?? '' },

@@ -1,7 +1,7 @@
 import { FerryError } from '../../../shared/errors.ts';
 import type { HubClient, NewDeployment } from '../../azure/hub-client.ts';
 import type { HubConfiguration } from '../../azure/hub-resources.ts';
-import { isLayer, planDevice } from './edge-plan.ts';
+import { type DevicePlan, isLayer, planDevice } from './edge-plan.ts';
 import { type DeviceReport, deviceReportOf } from './device-report.ts';
 
 /** What a deployment is about to do, beside what it says itself. */
@@ -9,8 +9,8 @@ export interface CheckDevicesOptions {
   /** Whether modules that devices have now may go. */
   readonly replace: boolean;
   readonly note: (line: string) => void;
-  /** The module that the deployment brings. */
-  readonly module: string;
+  /** The modules that the deployment brings. */
+  readonly modules: readonly string[];
   /** Platform of its image: `linux/amd64`. */
   readonly platform: string;
   /** Id of the deployment that this one takes the place of. */
@@ -38,9 +38,15 @@ export async function checkDevices(
   }
   const reports = (await hub.listEdgeAgents()).filter(({ deviceId }) => targeted.has(deviceId)).map(deviceReportOf);
   const deployments = await hub.listDeployments();
+  const plans = reports.map((report) => planDevice(report, deployment, { deployments, before: options.before }));
   const problems = isLayer(deployment)
     ? [
-        ...notLaidOver(deployment, reports, { deployments, before: options.before }),
+        ...notLaidOver(deployment, plans),
+        ...hiddenModules(
+          deployment,
+          plans.filter(({ isApplied }) => isApplied),
+          { ...options, ownIds: deployments.filter((other) => isOfOneService(other, deployment)).map(({ id }) => id) },
+        ),
         ...wrongArchitectures(reports, options.platform),
       ]
     : [
@@ -49,24 +55,54 @@ export async function checkDevices(
           reports,
           deployments.filter(({ id }) => id !== options.before),
         ),
-        ...(options.replace ? [] : lostModules([deployment.id, options.before], reports, options.module)),
+        ...(options.replace ? [] : lostModules([deployment.id, options.before], reports, options.modules)),
         ...wrongArchitectures(reports, options.platform),
       ];
   if (problems.length === 0) return;
   throw new FerryError('DEPLOYMENT_INVALID', `Cannot make the deployment "${deployment.id}": ${problems.join('; ')}`);
 }
 
-/** A layer needs a deployment below it, and none above that brings the same module. */
-function notLaidOver(
-  deployment: NewDeployment,
-  reports: readonly DeviceReport[],
-  known: Parameters<typeof planDevice>[2],
-): string[] {
-  const left = reports.filter((report) => !planDevice(report, deployment, known).isApplied);
+/** A layer needs a deployment below it. */
+function notLaidOver(deployment: NewDeployment, plans: readonly DevicePlan[]): string[] {
+  const left = plans.filter(({ isApplied }) => !isApplied);
   if (left.length === 0) return [];
   return [
     `${namesOf(left)} would not get it: a layer lies over a whole deployment of a lower priority, and there is none below ${deployment.priority}`,
   ];
+}
+
+/** A service has more than one deployment while a rollout or an update is under way. */
+function isOfOneService({ labels }: HubConfiguration, { labels: own }: NewDeployment): boolean {
+  return own['service'] !== undefined && labels?.['service'] === own['service'];
+}
+
+/**
+ * Of modules of one name the highest deployment's is run: a layer hides those below it, and is hidden by those above it. The service's own may hide
+ * each other.
+ */
+function hiddenModules(
+  { id }: NewDeployment,
+  plans: readonly DevicePlan[],
+  {
+    modules,
+    replace,
+    ownIds,
+  }: Pick<CheckDevicesOptions, 'modules' | 'replace'> & { readonly ownIds: readonly string[] },
+): string[] {
+  const isOwn = (other: string | undefined): boolean => other === id || (other !== undefined && ownIds.includes(other));
+  const problems = plans.flatMap((plan) =>
+    plan.modules
+      .flatMap(({ name, from, over }) => {
+        if (!modules.includes(name)) return [];
+        if (!isOwn(from)) return [`the module "${name}" of "${from}" goes before that of "${id}"`];
+        return over === undefined || isOwn(over) || replace
+          ? []
+          : [`the module "${name}" of "${over}" would be hidden, --replace was wanted to allow that`];
+      })
+      .map((problem) => ({ problem, deviceId: plan.deviceId })),
+  );
+  const byProblem = Map.groupBy(problems, ({ problem }) => problem);
+  return [...byProblem].map(([problem, devices]) => `on ${namesOf(devices)} ${problem}`);
 }
 
 function higherDeployments(
@@ -85,12 +121,16 @@ function higherDeployments(
     });
 }
 
-function lostModules(own: readonly (string | undefined)[], reports: readonly DeviceReport[], module: string): string[] {
+function lostModules(
+  own: readonly (string | undefined)[],
+  reports: readonly DeviceReport[],
+  modules: readonly string[],
+): string[] {
   const lost = new Map<string, DeviceReport[]>();
   for (const report of reports) {
     if (own.some((id) => id !== undefined && report.deployments[id] === 'Applied')) continue;
     for (const name of Object.keys(report.desiredImages)) {
-      if (name !== module) lost.set(name, [...(lost.get(name) ?? []), report]);
+      if (!modules.includes(name)) lost.set(name, [...(lost.get(name) ?? []), report]);
     }
   }
   return [...lost].map(
@@ -118,7 +158,7 @@ function wrongArchitectures(reports: readonly DeviceReport[], platform: string):
   return [`${namesOf(wrong)} cannot run the image: it is for ${platform}, not for ${wrong[0]?.architecture}`];
 }
 
-function namesOf(reports: readonly DeviceReport[]): string {
+function namesOf(reports: readonly { readonly deviceId: string }[]): string {
   const names = reports.slice(0, devicesNamedMax).map(({ deviceId }) => `"${deviceId}"`);
   const more = reports.length - names.length;
   return more > 0 ? `${names.join(', ')} and ${more} more` : names.join(', ');

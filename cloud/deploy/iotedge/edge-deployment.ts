@@ -1,10 +1,11 @@
 import { isIPv6 } from 'node:net';
-import { edgeLayer, edgeManifest } from '../../../shared/edge/build-manifest.ts';
 import { digestOf } from '../../../shared/digest.ts';
 import type { NewDeployment } from '../../azure/hub-client.ts';
 import type { DesiredService } from '../deployer.ts';
 import { scoringEnvironment } from '../scoring-environment.ts';
 import type { ServiceSettings } from '../settings/definitions.ts';
+import type { CarriedModules } from './carried-modules.ts';
+import { deploymentContent } from './deployment-content.ts';
 
 /** The port that the scoring server listens on in its container, Azure ML's; and on the device where none is asked for. */
 const scoringPort = 5001;
@@ -21,18 +22,21 @@ export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scop
   readonly image: string;
   /** Of the accelerator's runtime, where there is one. */
   readonly acceleratorImage?: string | undefined;
+  /** Other modules that come with the service. @default none */
+  readonly carried?: CarriedModules | undefined;
 }
 
 /**
  * Writes the IoT Edge deployment of a service. The same parts give the same deployment with the same id, so that one which is in
  * the hub already is known again.
- * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it
+ * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it, or modules are in each other's way
  */
-export function edgeDeployment({ name, image, acceleratorImage, scope, settings }: EdgeDeploymentParts): NewDeployment {
+export function edgeDeployment(parts: EdgeDeploymentParts): NewDeployment {
+  const { name, image, acceleratorImage, carried, scope, settings } = parts;
   const { hostAddress, memoryMb, layered } = settings;
   const priority = priorityOf(settings);
   const targetCondition = conditionOf(settings);
-  const modules = {
+  const own = {
     [name]: {
       image,
       createOptions: {
@@ -49,7 +53,13 @@ export function edgeDeployment({ name, image, acceleratorImage, scope, settings 
       ? {}
       : { [acceleratorModule(name)]: { ...runtimeModule(settings), image: acceleratorImage } }),
   };
-  const content = layered ? edgeLayer(modules) : edgeManifest({ modules });
+  const content = deploymentContent({
+    service: name,
+    own,
+    carried,
+    isLayer: layered,
+    binding: { address: hostAddress, port: portOf(settings) },
+  });
   const digest = digestOf(JSON.stringify({ content, targetCondition, priority, scope }));
   return {
     id: `${name}-${digest.slice('sha256:'.length, 'sha256:'.length + idDigits)}`,

@@ -1,5 +1,6 @@
 import type { NewDeployment } from '../../azure/hub-client.ts';
 import type { HubConfiguration } from '../../azure/hub-resources.ts';
+import { isDeepStrictEqual } from 'node:util';
 import type { DeviceReport } from './device-report.ts';
 
 /** A deployment as far as it decides which modules a device runs. */
@@ -14,8 +15,12 @@ interface Deployment extends Pick<HubConfiguration, 'id' | 'priority' | 'created
 export interface PlannedModule {
   readonly name: string;
   readonly image: string;
+  /** Whether the deployment wants it there and not running. */
+  readonly isStopped: boolean;
   /** Id of the deployment that brings it; undefined where none does. */
   readonly from: string | undefined;
+  /** Id of the deployment below, whose module of that name it takes the place of. */
+  readonly over?: string | undefined;
   readonly change: 'new' | 'changed' | 'same' | 'gone';
 }
 
@@ -27,8 +32,11 @@ export interface DevicePlan {
   readonly isApplied: boolean;
 }
 
+/** What deployments say of modules, by name. */
+type Wanted = Map<string, Pick<PlannedModule, 'over'> & { readonly module: unknown; readonly from: string }>;
+
 const whole = 'properties.desired';
-const modulePath = /^properties\.desired\.modules\.([^.]+)$/;
+const modulesPath = ['properties', 'desired', 'modules'];
 
 /**
  * Works out what a device will run once a deployment is there: the whole deployment of the highest priority, of two equal ones the newer, and
@@ -56,22 +64,28 @@ export function planDevice(
       : all
           .filter((deployment) => isLayer(deployment) && priorityOf(deployment) > priorityOf(base))
           .toSorted(byPriority);
-  const wanted = new Map<string, { readonly image: string; readonly from: string }>();
-  for (const deployment of base === undefined ? [] : [base, ...layers]) {
-    for (const [name, image] of modulesOf(deployment)) wanted.set(name, { image, from: deployment.id });
-  }
-  const modules = [...wanted].map(([name, { image, from }]): PlannedModule => {
-    const now = report.desiredImages[name];
-    return { name, image, from, change: now === undefined ? 'new' : now === image ? 'same' : 'changed' };
+  const wanted: Wanted = new Map();
+  for (const deployment of base === undefined ? [] : [base, ...layers]) layOver(wanted, deployment);
+  const modules = [...wanted].map(([name, { module, from, over }]): PlannedModule => {
+    const now = report.desiredModules[name];
+    const change = now === undefined ? 'new' : isDeepStrictEqual(now, module) ? 'same' : 'changed';
+    return { name, ...runOf(module), from, over, change };
   });
-  const gone = Object.entries(report.desiredImages)
+  const gone = Object.entries(report.desiredModules)
     .filter(([name]) => base !== undefined && !wanted.has(name))
-    .map(([name, image]): PlannedModule => ({ name, image, from: undefined, change: 'gone' }));
+    .map(([name, module]): PlannedModule => ({ name, ...runOf(module), from: undefined, change: 'gone' }));
   return {
     deviceId: report.deviceId,
     modules: [...modules, ...gone].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     isApplied: base?.id === planned.id || layers.some(({ id }) => id === planned.id),
   };
+}
+
+/** Names the modules that a deployment brings, or changes. */
+export function modulesIn(deployment: Deployment): string[] {
+  const wanted: Wanted = new Map();
+  layOver(wanted, deployment);
+  return [...wanted.keys()];
 }
 
 /** Says whether a deployment only adds to what another one brings. */
@@ -83,17 +97,41 @@ function agentOf({ content }: Pick<Deployment, 'content'>): Readonly<Record<stri
   return (content?.modulesContent?.['$edgeAgent'] ?? {}) as Readonly<Record<string, unknown>>;
 }
 
-function modulesOf(deployment: Deployment): [string, string][] {
-  const agent = agentOf(deployment);
-  const named = Object.entries(agent).flatMap(([path, module]): [string, unknown][] => {
-    const [, name] = modulePath.exec(path) ?? [];
-    return name === undefined ? [] : [[name, module]];
-  });
-  const { modules = {} } = (agent[whole] ?? {}) as { modules?: Readonly<Record<string, unknown>> };
-  return [...Object.entries(modules), ...named].flatMap(([name, module]): [string, string][] => {
-    const { image } = (module as { settings?: { image?: unknown } }).settings ?? {};
-    return typeof image === 'string' ? [[name, image]] : [];
-  });
+/** Lays what a deployment says of modules over what those below it say: each path takes the place of what is there, and leaves the rest. */
+function layOver(wanted: Wanted, deployment: Deployment): void {
+  const { id } = deployment;
+  for (const [path, value] of Object.entries(agentOf(deployment))) {
+    const [name, ...inner] = path.split('.').slice(modulesPath.length);
+    if (path === whole || path === modulesPath.join('.')) {
+      const modules = path === whole ? (value as { modules?: unknown }).modules : value;
+      wanted.clear();
+      for (const [each, module] of Object.entries(modules ?? {}))
+        wanted.set(each, { module: module as unknown, from: id });
+    } else if (name !== undefined && path.startsWith(`${modulesPath.join('.')}.`)) {
+      const below = wanted.get(name);
+      const module = withValue(below?.module, inner, value);
+      // A part of a module changes it, and does not make it the layer's own.
+      if (module === null) wanted.delete(name);
+      else if (inner.length > 0 && below !== undefined) wanted.set(name, { ...below, module });
+      else wanted.set(name, { module, from: id, over: below?.from });
+    }
+  }
+}
+
+/** Sets a part of a value; `null` takes it out. */
+function withValue(value: unknown, [first, ...rest]: readonly string[], to: unknown): unknown {
+  if (first === undefined) return to;
+  const parts = { ...(value as Record<string, unknown> | undefined) };
+  const part = withValue(parts[first], rest, to);
+  if (part !== null) return { ...parts, [first]: part };
+  const { [first]: _gone, ...left } = parts;
+  return left;
+}
+
+function runOf(module: unknown): Pick<PlannedModule, 'image' | 'isStopped'> {
+  const { settings, status } = (module ?? {}) as { settings?: { image?: unknown }; status?: unknown };
+  const image = typeof settings?.image === 'string' ? settings.image : '(without an image)';
+  return { image, isStopped: status === 'stopped' };
 }
 
 function byPriority(a: Deployment, b: Deployment): number {

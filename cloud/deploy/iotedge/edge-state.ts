@@ -14,6 +14,8 @@ export interface EdgeObservation {
   readonly name: string;
   /** Image reference in the manifest. */
   readonly image: string;
+  /** Names of the modules that come with it. @default none */
+  readonly carried?: readonly string[];
   readonly deploymentId: string;
   readonly targetCondition: string;
   /** The hub's count of devices that the condition holds for; undefined when the deployment is not in the hub. */
@@ -70,7 +72,7 @@ function deviceState(observation: EdgeObservation, report: DeviceReport): Device
 }
 
 function stateOn(
-  { name, image, deploymentId }: EdgeObservation,
+  { name, image, deploymentId, carried = [] }: EdgeObservation,
   report: DeviceReport,
   module: ModuleReport | undefined,
 ): StateReport {
@@ -88,8 +90,15 @@ function stateOn(
   const refused = refusal(report);
   if (refused !== undefined) return refused;
   if (ours === undefined) return { state: 'Transitioning', reason: `the module "${name}" is not there yet` };
-  if (ours.runtimeStatus === 'running') return { state: 'Healthy' };
-  return { state: 'Unhealthy', reason: moduleReason(name, ours) };
+  if (ours.runtimeStatus !== 'running') return { state: 'Unhealthy', reason: moduleReason(name, ours) };
+  return worstOf(carried.map((other) => carriedState(other, report.modules[other]))) ?? { state: 'Healthy' };
+}
+
+/** One that has done its work is stopped, and as it should be. */
+function carriedState(name: string, module: ModuleReport | undefined): StateReport {
+  if (module === undefined) return { state: 'Transitioning', reason: `the module "${name}" is not there yet` };
+  if (['running', 'stopped'].includes(module.runtimeStatus)) return { state: 'Healthy' };
+  return { state: module.runtimeStatus === 'failed' ? 'Failed' : 'Unhealthy', reason: moduleReason(name, module) };
 }
 
 /** The deployment means the device and another one, of a higher priority or newer, is what the device has. */

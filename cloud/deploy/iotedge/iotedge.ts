@@ -6,41 +6,50 @@ import { findAcceleratorImage } from '../accelerator-image.ts';
 import { findPublishedImage } from '../published-image.ts';
 import type { ServiceRecord } from '../service-records.ts';
 import type { ServiceStatus } from '../service-state.ts';
+import { parseCarriedModules } from './carried-modules.ts';
+import { withoutPasswords } from './deployment-content.ts';
 import { deviceReportOf } from './device-report.ts';
 import { checkDevices } from './edge-conflicts.ts';
 import { acceleratorModule, conditionOf, edgeAddress, edgeDeployment } from './edge-deployment.ts';
-import { planDevice } from './edge-plan.ts';
+import { modulesIn, planDevice } from './edge-plan.ts';
 import { edgeServiceState } from './edge-state.ts';
 import { withoutModules } from './without-modules.ts';
 
 /** Where a service on IoT Edge is in its hub. */
-const placeSchema = z.object({ hub: z.string(), id: z.string(), image: z.string() });
+const placeSchema = z.object({
+  hub: z.string(),
+  id: z.string(),
+  image: z.string(),
+  /** Names of the modules that came with it. */
+  carried: z.array(z.string()).default([]),
+});
 
 /** Opens the deployer of IoT Edge. @throws {FerryError} ENDPOINT_MISSING when the workspace has no hub */
 export async function openIotEdge({ workspace, signal }: DeployerContext): Promise<Deployer> {
   const hub = await HubClient.open(workspace, signal);
-  const deploymentOf = async (desired: DesiredService): Promise<NewDeployment & { readonly image: string }> => {
+  const deploymentOf = async (desired: DesiredService): Promise<ServiceDeployment> => {
     const image = await findPublishedImage(workspace, desired.image, signal);
     const { acceleratorImage: runtime } = desired.settings;
     const acceleratorImage = runtime === undefined ? undefined : await findAcceleratorImage(workspace, runtime, signal);
-    return { ...edgeDeployment({ ...desired, image, acceleratorImage }), image };
+    const { modules } = desired.secrets;
+    const carried =
+      modules === undefined ? undefined : parseCarriedModules(desired.settings.modulesFile ?? '', modules);
+    const deployment = edgeDeployment({ ...desired, image, acceleratorImage, carried });
+    return { deployment, image, carried: Object.keys(carried?.modules ?? {}) };
   };
   return {
     async check(desired, current, options) {
-      const deployment = await deploymentOf(desired);
+      const { deployment } = await deploymentOf(desired);
       await checkCondition(hub, deployment);
       await checkDevices(hub, deployment, {
         ...options,
-        module: desired.name,
+        modules: modulesIn(deployment),
         platform: desired.image.platform,
         ...(current?.target.kind === 'iotedge' && { before: placeSchema.parse(current.deployment).id }),
       });
     },
-    plan: async (desired, current) => planOf(hub, await deploymentOf(desired), current),
-    apply: async (desired, current) => {
-      const { image, ...deployment } = await deploymentOf(desired);
-      return applyDeployment(hub, deployment, { image, current });
-    },
+    plan: async (desired, current) => planOf(hub, (await deploymentOf(desired)).deployment, current),
+    apply: async (desired, current) => applyDeployment(hub, await deploymentOf(desired), current),
     observe: (record) => observeEdgeService(hub, record),
     // eslint-disable-next-line require-yield
     async *logs({ name }) {
@@ -53,10 +62,15 @@ export async function openIotEdge({ workspace, signal }: DeployerContext): Promi
   };
 }
 
+/** A service's deployment, and what is remembered of it. */
+interface ServiceDeployment extends Omit<z.infer<typeof placeSchema>, 'hub' | 'id'> {
+  readonly deployment: NewDeployment;
+}
+
 async function applyDeployment(
   hub: HubClient,
-  deployment: NewDeployment,
-  { image, current }: { readonly image: string; readonly current: ServiceRecord | undefined },
+  { deployment, image, carried }: ServiceDeployment,
+  current: ServiceRecord | undefined,
 ): Promise<Deployment> {
   // One of the same id is the same deployment, left there when a program was killed before it could record the service.
   const found = await hub.getDeployment(deployment.id).catch(absent('DEPLOYMENT_NOT_FOUND'));
@@ -66,7 +80,7 @@ async function applyDeployment(
   if (before !== undefined && before !== deployment.id) {
     await hub.removeDeployment(before).catch(absent('DEPLOYMENT_NOT_FOUND'));
   }
-  return { hub: hub.hostName, id: deployment.id, image };
+  return { hub: hub.hostName, id: deployment.id, image, ...(carried.length > 0 && { carried }) };
 }
 
 async function planOf(
@@ -86,22 +100,24 @@ async function planOf(
   const places = reports.map((report) => {
     const { deviceId, modules, isApplied } = planDevice(report, deployment, known);
     const runs = modules.map(
-      ({ name, image, from, change }) => `${change} ${name} ${image}${from === undefined ? '' : ` (${from})`}`,
+      ({ name, image, isStopped, from, change }) =>
+        `${change} ${name} ${image}${isStopped ? ', stopped' : ''}${from === undefined ? '' : ` (${from})`}`,
     );
     return { name: deviceId, runs: isApplied ? runs : [...runs, `not ${id}: another deployment goes before it`] };
   });
-  return { steps, documents: [{ id, targetCondition, priority, content }], places };
+  return { steps, documents: [{ id, targetCondition, priority, content: withoutPasswords(content) }], places };
 }
 
 /** Asks the hub how the service is on its devices. */
 async function observeEdgeService(hub: HubClient, record: ServiceRecord): Promise<ServiceStatus> {
   const { name, settings } = record;
-  const { id, image } = placeSchema.parse(record.deployment);
+  const { id, image, carried } = placeSchema.parse(record.deployment);
   const found = await hub.getDeployment(id).catch(absent('DEPLOYMENT_NOT_FOUND'));
   const twins = found === undefined ? [] : await hub.listTargetedEdgeAgents(id);
   const { devices, ...state } = edgeServiceState({
     name,
     image,
+    carried,
     deploymentId: id,
     targetCondition: conditionOf(settings),
     targetedCount: found && Math.max(found.systemMetrics?.results?.['targetedCount'] ?? 0, twins.length),
@@ -127,9 +143,9 @@ async function removeEdgeService(
   { name, deployment, settings }: ServiceRecord,
   { signal }: DeployOptions,
 ): Promise<string[]> {
-  const { id, image } = placeSchema.parse(deployment);
+  const { id, image, carried } = placeSchema.parse(deployment);
   await hub.removeDeployment(id).catch(absent('DEPLOYMENT_NOT_FOUND'));
-  const names = settings.acceleratorImage === undefined ? [name] : [name, acceleratorModule(name)];
+  const names = [name, ...(settings.acceleratorImage === undefined ? [] : [acceleratorModule(name)]), ...carried];
   const removed = [`the deployment "${id}"`];
   for (const twin of await hub.listEdgeAgents()) {
     signal.throwIfAborted();
@@ -139,7 +155,7 @@ async function removeEdgeService(
     const taken = await hub
       .applyToDevice(twin.deviceId, withoutModules(twin, names))
       .then(() => true, absent('DEVICE_NOT_FOUND'));
-    if (taken === true) removed.push(`the module on "${twin.deviceId}"`);
+    if (taken === true) removed.push(`the ${carried.length > 0 ? 'modules' : 'module'} on "${twin.deviceId}"`);
   }
   return removed;
 }

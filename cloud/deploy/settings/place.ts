@@ -87,6 +87,15 @@ export const placeSettings = {
     argument: '<condition>',
     text: "the condition in the hub's own words, instead of tags; * for all devices",
   }),
+  modulesFile: optional({
+    schema: text,
+    label: 'manifest of other modules',
+    wanted: 'a file',
+    targets: ['iotedge'],
+    argument: '<file>',
+    text: 'IoT Edge deployment manifest (JSON, schema 1.0 or 1.1) whose modules and routes come with the service; "" for none any more',
+    flag: 'modules',
+  }),
   layered: standard({
     schema: yesNo,
     label: 'layering',

@@ -14,6 +14,7 @@ const report: DeviceReport = {
   deviceId: 'gw-1',
   connected: true,
   desiredVersion: 4,
+  desiredModules: { digits: { settings: { image } } },
   desiredImages: { digits: image },
   attemptedVersion: 4,
   outcome: { code: 200, description: '' },
