@@ -32,6 +32,10 @@ test.skipIf(!hasCluster)(
     expect([...answers]).toEqual([200]);
     const { stdout: logs } = await world.ferry('service', 'logs', 'digits', '--tail', '5');
     expect(logs).toContain('"program":"scoring"');
+    // Its name is free at once, while the pods of before still end.
+    await world.done('service', 'delete', 'digits');
+    const again = await world.createDigits('--namespace', 'scoring', '--no-auth');
+    expect((await score(String(again['scoringUri']), {})).status).toBe(200);
     await world.done('service', 'delete', 'digits');
     await world.becomesEmpty('scoring');
   },

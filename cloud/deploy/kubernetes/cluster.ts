@@ -113,7 +113,7 @@ export class Cluster {
   /** Deletes an object and what belongs to it; gives whether it was there. */
   async remove(object: KubernetesObject): Promise<boolean> {
     const gone = await this.#do(`delete the ${nameOf(object)}`, () =>
-      ignoreMissing(this.#objects.delete(plain(object), undefined, undefined, undefined, undefined, 'Foreground')),
+      ignoreMissing(this.#objects.delete(plain(object), undefined, undefined, undefined, undefined, 'Background')),
     );
     return gone !== undefined;
   }

@@ -33,7 +33,9 @@ export function collectGarbage({ store }: ClusterState): void {
     if (dependents.length > 0) continue;
     const left = finalizers.filter((name) => name !== foregroundFinalizer);
     const freed = store.replace(resource, { ...object, metadata: { ...object.metadata, finalizers: left } });
-    if (left.length === 0) store.remove(resource, freed);
+    // A pod goes when its node says that its containers have ended.
+    const isEnding = resource === kinds.pod && (object.metadata.deletionGracePeriodSeconds ?? 0) > 0;
+    if (left.length === 0 && !isEnding) store.remove(resource, freed);
   }
 }
 

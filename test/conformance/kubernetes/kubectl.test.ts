@@ -335,12 +335,17 @@ describe.skipIf(version < 27)('kubectl', { timeout: 120_000 }, () => {
   });
 
   test('deletion: foreground waits for what belongs to it, orphans stay', async () => {
-    await rig.kubectl(['apply', '-f', '-'], webDeployment(rig, { name: 'kept' }));
+    const container = { lifecycle: { preStop: { sleep: { seconds: 2 } } } };
+    await rig.kubectl(['apply', '-f', '-'], webDeployment(rig, { name: 'kept', container }));
     await rig.kubectl(['rollout', 'status', 'deployment/kept', '--timeout=100s']);
     await rig.kubectl(['delete', 'deployment', 'kept', '--cascade=orphan']);
     const set = (await rig.kubectl(['get', 'rs', '-l', 'app=kept', '-o', 'name'])).trim();
     expect(set).toContain('replicaset.apps/kept-');
-    await rig.kubectl(['delete', set, '--cascade=foreground', '--timeout=100s']);
+    // Its pod goes on until its containers have ended, and so does it.
+    await rig.kubectl(['delete', set, '--cascade=foreground', '--wait=false']);
+    await until(async () => (await rig.kubectl(['get', 'pods', '-l', 'app=kept'])).includes('Terminating'));
+    expect((await rig.kubectl(['get', 'rs', '-l', 'app=kept', '-o', 'name'])).trim()).toBe(set);
+    await rig.kubectl(['wait', set, '--for=delete', '--timeout=100s']);
     expect(await rig.kubectl(['get', 'pods', '-l', 'app=kept', '-o', 'name'])).toBe('');
   });
 
