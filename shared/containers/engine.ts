@@ -14,6 +14,11 @@ export interface ContainerSpec {
   readonly environment: Readonly<Record<string, string>>;
   /** The body of Docker's `POST /containers/create`, as far as the engine can carry it out. */
   readonly settings: CreateOptions;
+  /**
+   * Name of another container of the owner, whose network it is in, with its address and its ports: it publishes none itself. Where containers have no
+   * networks of their own it is in that one anyway. @default a network of its own
+   */
+  readonly networkOf?: string;
   /** Folder of this machine that the container finds at {@link dataMountPoint}; it exists and outlives the container. */
   readonly dataFolder: string;
   /** Kept with the container and given back by `list`. */

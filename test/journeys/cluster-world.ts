@@ -53,14 +53,17 @@ export class ClusterWorld implements AsyncDisposable {
     this.#opened = opened;
   }
 
-  /** @param parts what runs beside registry and cluster */
-  static async open(parts: readonly string[] = []): Promise<ClusterWorld> {
+  /**
+   * @param parts what runs beside registry and cluster
+   * @param engine what pods are
+   */
+  static async open(parts: readonly string[] = [], engine: 'docker' | 'process' = 'process'): Promise<ClusterWorld> {
     await using stack = new AsyncDisposableStack();
     const { path } = stack.use(await temporaryFolder());
     // Replicas run as another user, who has to get to their files.
     await chmod(path, 0o755);
     const only = ['registry', 'kubernetes', ...parts].join(',');
-    const world = stack.use(await startLocalWorld(path, ['--only', only, '--engine', 'process']));
+    const world = stack.use(await startLocalWorld(path, ['--only', only, '--engine', engine]));
     return new ClusterWorld(path, world.document, stack.move());
   }
 

@@ -3,18 +3,22 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { quantizedAnswer, quantizedModel } from '../cloud/models/quantized-model.ts';
+import { dockerAnswers } from '../docker.ts';
 import { ClusterWorld, hasCluster } from './cluster-world.ts';
 import { findService } from './find-service.ts';
 
 const runtimeScript = fileURLToPath(new URL('../../simulators/accelerator/image-script.ts', import.meta.url));
 const row = [1, 0.5, 0.25, -0.125];
 
-// Pods are processes here, which share a network as those of a cluster do.
-test.skipIf(!hasCluster)(
-  'a quantised model on an accelerator of a cluster: refused where it is not quantised, keys, labelled as simulated, search, deletion leaves nothing',
+const engines = ['process', 'docker'] as const;
+if (!dockerAnswers) console.warn('no Docker engine: the journey to an accelerator in containers is skipped');
+
+// The containers of a pod share a network: as processes that of the machine, in Docker one of their own.
+test.skipIf(!hasCluster).each(engines.filter((engine) => engine === 'process' || dockerAnswers))(
+  'a quantised model on an accelerator of a cluster of %s: refused where it is not quantised, keys, labelled as simulated, search, deletion leaves nothing',
   { timeout: 240_000 },
-  async () => {
-    await using world = await ClusterWorld.open();
+  async (engine) => {
+    await using world = await ClusterWorld.open([], engine);
     const file = join(world.folder, 'int8.onnx');
     await writeFile(file, quantizedModel());
     await world.done('model', 'register', file, '--name', 'net');

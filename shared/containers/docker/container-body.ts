@@ -12,6 +12,8 @@ interface BodyOptions {
   /** What the engine calls the image. */
   readonly image: string;
   readonly network?: string;
+  /** What the engine calls the container whose network it shares. */
+  readonly networkOf?: string;
   /** `uid:gid`. @default what the settings or the image say */
   readonly user?: string;
 }
@@ -25,7 +27,11 @@ const logRotation = { Type: 'json-file', Config: { 'max-size': '10m', 'max-file'
  */
 export function containerBody(spec: ContainerSpec, options: BodyOptions): Dockerode.ContainerCreateOptions {
   const { settings, environment } = spec;
-  const host = settings.HostConfig ?? {};
+  const { networkOf } = options;
+  const host = {
+    ...settings.HostConfig,
+    ...(networkOf === undefined ? {} : { NetworkMode: `container:${networkOf}` }),
+  };
   const { network = host['NetworkMode'] } = options;
   const body = {
     ...settings,
@@ -45,7 +51,7 @@ export function containerBody(spec: ContainerSpec, options: BodyOptions): Docker
       Binds: [...(host.Binds ?? []), `${spec.dataFolder}:${dataMountPoint}`],
       RestartPolicy: { Name: 'no' },
     },
-    ...networking(spec, options.network),
+    ...(networkOf === undefined ? networking(spec, options.network) : {}),
   };
   // Fields that are not looked at here are Docker's to check.
   return body as unknown as Dockerode.ContainerCreateOptions;

@@ -111,6 +111,7 @@ export class DockerEngine implements ContainerEngine {
         owner: this.#options.owner,
         image: imageName(spec.image),
         ...(this.#options.network === undefined ? {} : { network: this.#options.network }),
+        ...(spec.networkOf === undefined ? {} : { networkOf: this.#containerName(spec.networkOf) }),
         ...(account === undefined ? {} : { user: `${account.uid}:${account.gid}` }),
       });
       await this.#docker.createContainer({

@@ -16,6 +16,8 @@ export interface RunnerOptions {
   readonly pod: Pod;
   readonly container: Container;
   readonly podIp: string;
+  /** What the engine calls the container whose network it shares. @default it has one of its own */
+  readonly networkOf: string | undefined;
   readonly volumesFolder: string;
   readonly isInit: boolean;
   /** Called at each change of its status. */
@@ -174,7 +176,7 @@ export class ContainerRunner {
   }
 
   async #create(image: Digest): Promise<string> {
-    const { pod, container, podIp, volumesFolder } = this.#options;
+    const { pod, container, podIp, networkOf, volumesFolder } = this.#options;
     await this.#checkUser(image);
     const environment = environmentOf(this.#node.state.store, pod, container, podIp);
     const name = `${pod.metadata.uid.slice(0, 8)}-${container.name}-${this.#names.length}`;
@@ -184,7 +186,16 @@ export class ContainerRunner {
     const mounts = mountsOf(container, volumesFolder);
     const { engine } = this.#node;
     await engine.create(
-      containerSpec(pod, container, { engine: engine.kind, name, image, podIp, environment, mounts, scratchFolder }),
+      containerSpec(pod, container, {
+        engine: engine.kind,
+        name,
+        image,
+        podIp,
+        networkOf,
+        environment,
+        mounts,
+        scratchFolder,
+      }),
     );
     this.#names.push(name);
     // The run before is kept for its output; older ones go.

@@ -3,6 +3,7 @@ import type { Digest } from '../../../shared/digest.ts';
 import type { Container, Pod } from '../objects.ts';
 import { amountOf } from '../quantity.ts';
 import { expand } from './environment.ts';
+import { publishedPorts } from './published-ports.ts';
 import type { Mount } from './volumes.ts';
 
 /** The variable that tells a container's processes from all others of this machine. */
@@ -15,6 +16,8 @@ export interface SpecOptions {
   readonly name: string;
   readonly image: Digest;
   readonly podIp: string;
+  /** What the engine calls the container whose network it shares. @default it has one of its own */
+  readonly networkOf?: string | undefined;
   readonly environment: Readonly<Record<string, string>>;
   readonly mounts: readonly Mount[];
   /** Where it may keep files that no volume is for. */
@@ -26,20 +29,21 @@ export interface SpecOptions {
  * publishes the container's ports there, and a process is told to listen there.
  */
 export function containerSpec(pod: Pod, container: Container, options: SpecOptions): ContainerSpec {
-  const { engine, name, image, podIp, mounts } = options;
+  const { engine, name, image, podIp, networkOf, mounts } = options;
   const own = { ...container.securityContext };
   const { runAsUser = pod.spec.securityContext?.runAsUser, runAsGroup = pod.spec.securityContext?.runAsGroup } = own;
   const environment = { HOSTNAME: pod.metadata.name, ...options.environment };
   const data = mounts.find(({ path }) => path === dataMountPoint);
   const others = mounts.filter((mount) => mount !== data);
+  const ports = publishedPorts([container], podIp);
   const limits = container.resources?.limits ?? {};
-  const ports = (container.ports ?? []).filter(({ protocol }) => (protocol ?? 'TCP') === 'TCP');
   return {
     name,
     image,
     environment: { ...(engine === 'process' ? movedPaths(environment, others) : environment), [markVariable]: name },
     labels: { pod: pod.metadata.uid, container: container.name },
     dataFolder: data?.source ?? options.scratchFolder,
+    ...(networkOf === undefined ? {} : { networkOf }),
     settings: {
       ...(container.command === undefined
         ? {}
@@ -47,17 +51,12 @@ export function containerSpec(pod: Pod, container: Container, options: SpecOptio
       ...(container.args === undefined ? {} : { Cmd: container.args.map((text) => expand(text, environment)) }),
       ...(container.workingDir === undefined ? {} : { WorkingDir: container.workingDir }),
       ...(runAsUser === undefined ? {} : { User: `${runAsUser}:${runAsGroup ?? runAsUser}` }),
-      ExposedPorts: Object.fromEntries(ports.map(({ containerPort }) => [`${containerPort}/tcp`, {}])),
+      ...(networkOf === undefined && { ExposedPorts: ports.exposed }),
       HostConfig: {
         Memory: Math.round(amountOf(limits['memory'])),
         NanoCpus: Math.round(amountOf(limits['cpu']) * 1e9),
         Binds: others.map(({ source, path, isReadOnly }) => `${source}:${path}${isReadOnly ? ':ro' : ''}`),
-        PortBindings: Object.fromEntries(
-          ports.map(({ containerPort }) => [
-            `${containerPort}/tcp`,
-            [{ HostIp: podIp, HostPort: String(containerPort) }],
-          ]),
-        ),
+        ...(networkOf === undefined && { PortBindings: ports.bindings }),
         ReadonlyRootfs: own.readOnlyRootFilesystem === true,
         ...(own.capabilities?.drop === undefined ? {} : { CapDrop: own.capabilities.drop }),
         ...(own.capabilities?.add === undefined ? {} : { CapAdd: own.capabilities.add }),

@@ -9,6 +9,7 @@ import { LayoutStore } from '../../../shared/oci/layout-store.ts';
 import { parseReference } from '../../../shared/oci/reference.ts';
 import { RegistryClient } from '../../../shared/oci/registry-client.ts';
 import { registryPlace } from '../../../shared/oci/registry-place.ts';
+import { putPauseImage } from './pause-image.ts';
 
 /** How long an image may take to come, in milliseconds. */
 const pullTimeoutMs = 10 * 60 * 1000;
@@ -18,6 +19,7 @@ const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: '
 /** The images that a node has, in an OCI layout of its own; what is missing is pulled from the registry that the image names. */
 export class Images {
   readonly layout: LayoutStore;
+  #pause: Promise<Digest> | undefined;
   readonly #pulling = new Map<string, Promise<Digest>>();
 
   private constructor(layout: LayoutStore) {
@@ -40,6 +42,17 @@ export class Images {
     const pull = this.#prepare(image, policy, engine).finally(() => this.#pulling.delete(image));
     this.#pulling.set(image, pull);
     return pull;
+  }
+
+  /** Sees to it that the image of a program that does nothing is ready to run. */
+  async pause(engine: ContainerEngine): Promise<Digest> {
+    this.#pause ??= putPauseImage(this.layout).then(async (digest) => {
+      await engine.prepareImage(digest);
+      return digest;
+    });
+    // What failed is tried again the next time.
+    this.#pause.catch(() => (this.#pause = undefined));
+    return this.#pause;
   }
 
   /** The user that an image's program runs as where nobody says another one. */

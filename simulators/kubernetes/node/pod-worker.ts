@@ -6,7 +6,8 @@ import { kinds } from '../resources.ts';
 import { now } from '../writer.ts';
 import { ContainerRunner, ownerOf } from './container-runner.ts';
 import { ConfigError } from './environment.ts';
-import { type NodeServices, pause } from './node-services.ts';
+import { backoffOf, type NodeServices, pause } from './node-services.ts';
+import { PodNetwork } from './pod-network.ts';
 import { removeVolumes, writeVolumes } from './volumes.ts';
 
 /** How often mounted secrets and config maps are brought up to date, in milliseconds; a node takes about a minute. */
@@ -17,6 +18,7 @@ export class PodWorker {
   readonly #node: NodeServices;
   readonly #pod: Pod;
   readonly #podIp: string;
+  readonly #network: PodNetwork;
   readonly #init: readonly ContainerRunner[];
   readonly #main: readonly ContainerRunner[];
   readonly #stopping = new AbortController();
@@ -29,11 +31,13 @@ export class PodWorker {
     this.#node = node;
     this.#pod = pod;
     this.#podIp = podIp;
+    this.#network = new PodNetwork(node, { pod, podIp, volumesFolder: this.#folder });
     const runner = (isInit: boolean) => (container: Container) =>
       new ContainerRunner(node, {
         pod,
         container,
         podIp,
+        networkOf: this.#network.holder,
         volumesFolder: this.#folder,
         isInit,
         onChange: () => this.#report(),
@@ -68,6 +72,7 @@ export class PodWorker {
     const { signal } = this.#stopping;
     this.#report();
     if (!(await this.#mount(signal))) return;
+    if (!(await this.#connect(signal))) return;
     for (const runner of this.#init) {
       if (await runner.run(signal)) continue;
       if (!signal.aborted) this.#finish('Failed');
@@ -94,6 +99,26 @@ export class PodWorker {
         const message = `MountVolume.SetUp failed for a volume: ${error.message}`;
         this.#node.state.event(this.#pod, { type: 'Warning', reason: 'FailedMount', message, component: 'kubelet' });
         await pause(Math.min(2000, this.#node.times.backoffMs), signal);
+      }
+    }
+    return false;
+  }
+
+  /** Tries until the pod has its network. */
+  async #connect(signal: AbortSignal): Promise<boolean> {
+    for (let failures = 1; !signal.aborted; failures += 1) {
+      try {
+        await this.#network.open();
+        return true;
+      } catch (error) {
+        const message = `Failed to create pod sandbox: ${messageOf(error)}`;
+        this.#node.state.event(this.#pod, {
+          type: 'Warning',
+          reason: 'FailedCreatePodSandBox',
+          message,
+          component: 'kubelet',
+        });
+        await pause(backoffOf(this.#node.times, failures), signal);
       }
     }
     return false;
@@ -127,6 +152,7 @@ export class PodWorker {
     }
     await this.#running;
     await Promise.all([...this.#main, ...this.#init].map((runner) => runner.stop(leftMs)));
+    await this.#network.close();
     await removeVolumes(this.#folder);
   }
 

@@ -22,6 +22,11 @@ const server = createServer((request, response) => {
   if (url.pathname === '/burn') { const end = Date.now() + 400; while (Date.now() < end); }
   if (url.pathname === '/file') return response.end(readFileSync(process.env[url.searchParams.get('of')], 'utf8'));
   if (url.pathname === '/env') return response.end(process.env[url.searchParams.get('of')] ?? '');
+  if (url.pathname === '/ask') {
+    return fetch('http://127.0.0.1:' + url.searchParams.get('port'))
+      .then((answer) => answer.text())
+      .then((text) => response.end(text), (error) => response.end(String(error.cause ?? error)));
+  }
   response.setHeader('connection', 'close');
   response.end(GREETING + ' from ' + HOSTNAME);
 });
