@@ -42,6 +42,32 @@ test.skipIf(!hasCluster)(
   },
 );
 
+test.skipIf(!hasCluster)(
+  'a service on Kubernetes that is scaled by load from now on keeps the replicas that it has',
+  { timeout: 240_000 },
+  async () => {
+    await using world = await ClusterWorld.open();
+    await world.makeImages();
+    await world.createScaledDigits('--num-replicas', '2', '--cpu-cores', '0.1');
+    const pods = async (): Promise<unknown> =>
+      (await world.core.listNamespacedPod({ namespace: 'default' })).items.map(({ metadata }) => [
+        metadata?.uid,
+        metadata?.deletionTimestamp,
+      ]);
+    const replicas = async (): Promise<number | undefined> =>
+      (await world.apps.readNamespacedDeployment({ name: 'digits', namespace: 'default' })).spec?.replicas;
+    const before = await pods();
+    expect(before).toHaveLength(2);
+    const range = ['--autoscale-min-replicas', '2', '--autoscale-max-replicas', '3', '--autoscale-down-seconds', '600'];
+    await world.done('service', 'update', 'digits', ...range, '--wait');
+    expect(await replicas()).toBe(2);
+    expect(await pods()).toEqual(before);
+    // And back.
+    await world.done('service', 'scale', 'digits', '1', '--wait');
+    expect(await replicas()).toBe(1);
+  },
+);
+
 async function instancesOf(world: ClusterWorld): Promise<unknown> {
   return (await world.done('service', 'show', 'digits'))['instances'];
 }

@@ -25,7 +25,12 @@ export async function applyInOrder(
   const isOwn = ({ metadata }: KubernetesObject): boolean => metadata.name === service;
   const ofKind = (...kinds: string[]): KubernetesObject[] => objects.filter(({ kind }) => kinds.includes(kind));
   const apply = async (stage: readonly KubernetesObject[]): Promise<void> => {
-    await Promise.all(stage.map((object) => cluster.apply(object, { dryRun: false })));
+    await Promise.all(
+      stage.map(async (object) => {
+        if (object.kind === 'Deployment' && !hasReplicas(object)) await cluster.leaveReplicas(object);
+        await cluster.apply(object, { dryRun: false });
+      }),
+    );
   };
   const [front] = ofKind('Service').filter(isOwn);
   if (front === undefined) throw new Error('A service has an address');
@@ -40,6 +45,11 @@ export async function applyInOrder(
   }
   await apply([front]);
   await apply(pods.filter(isOwn));
+}
+
+/** One that says none is scaled by load. */
+function hasReplicas(deployment: KubernetesObject): boolean {
+  return Object.hasOwn(deployment['spec'] as object, 'replicas');
 }
 
 /** Says whether a service that is there sends its requests to other pods. */

@@ -5,6 +5,8 @@ import type { KubernetesObject } from './service-objects.ts';
 
 /** Who the objects' fields belong to. */
 const fieldManager = 'modelferry';
+/** Who a number of replicas belongs to that is the autoscaler's to change. */
+const scaleManager = 'modelferry-scale';
 
 /** A pod, as far as it is looked at. */
 export interface PodView {
@@ -36,6 +38,17 @@ export interface ContainerView {
 interface StateView {
   readonly waiting?: { readonly reason?: string; readonly message?: string };
   readonly terminated?: { readonly exitCode: number; readonly reason?: string; readonly message?: string };
+}
+
+/** What says who has the number of replicas. */
+interface ScaledView {
+  readonly metadata?: {
+    readonly managedFields?: readonly {
+      readonly manager?: string;
+      readonly fieldsV1?: { readonly 'f:spec'?: { readonly 'f:replicas'?: object } };
+    }[];
+  };
+  readonly spec?: { readonly replicas?: number };
 }
 
 /** Any Kubernetes cluster, through its API: what a deployer does with it. */
@@ -100,6 +113,30 @@ export class Cluster {
     const { ServerSideApply } = this.#client.PatchStrategy;
     await this.#do(`apply the ${nameOf(object)}`, () =>
       this.#objects.patch(plain(object), undefined, dryRun, fieldManager, true, ServerSideApply),
+    );
+  }
+
+  /**
+   * Gives the number of replicas that a deployment has to another owner, where we have it: what its owner no longer says would be 1 again, before an
+   * autoscaler has said anything.
+   * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership
+   */
+  async leaveReplicas({ apiVersion, kind, metadata: { name, namespace = '' } }: KubernetesObject): Promise<void> {
+    const deployment = { apiVersion, kind, metadata: { name, namespace } };
+    const there = await this.read<ScaledView>(deployment);
+    const fields = there?.metadata?.managedFields?.filter(({ manager }) => manager === fieldManager) ?? [];
+    const replicas = there?.spec?.replicas;
+    if (replicas === undefined || !fields.some(({ fieldsV1 }) => fieldsV1?.['f:spec']?.['f:replicas'])) return;
+    const { ServerSideApply } = this.#client.PatchStrategy;
+    await this.#do(`leave the replicas of the ${nameOf(deployment)} to its autoscaler`, () =>
+      this.#objects.patch(
+        plain({ ...deployment, spec: { replicas } }),
+        undefined,
+        undefined,
+        scaleManager,
+        true,
+        ServerSideApply,
+      ),
     );
   }
 
