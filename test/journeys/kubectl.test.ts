@@ -62,10 +62,7 @@ test.skipIf(!hasCluster || version < 27)(
   async () => {
     await using world = await ClusterWorld.open();
     await world.makeImages();
-    await world.done('compute', 'attach', 'sim', '--kubeconfig', world.kubeconfigFile);
-    const small = ['--num-replicas', '1', '--cpu-cores', '0.1', '--memory-gb', '0.25', '--no-auth'];
-    const create = ['service', 'create', 'digits', '--image', 'digits:1', '--target', 'aks/sim', '--wait', ...small];
-    const { scoringUri } = await world.done(...create);
+    const { scoringUri } = await world.createDigits('--no-auth');
     const imageOf = async (): Promise<string | undefined> => {
       const { spec } = await world.apps.readNamespacedDeployment({ name: 'digits', namespace: 'default' });
       return spec?.template.spec?.containers[0]?.image;

@@ -29,7 +29,7 @@ export function podTemplate(desired: DesiredService, place: ObjectPlace, version
   const { name, settings } = desired;
   const { acceleratorImage } = place;
   const scoringSeconds = Math.ceil(settings.scoringTimeoutMs / 1000);
-  const hasSecret = secretData(desired, place) !== undefined;
+  const secret = secretData(desired, place);
   const mark = startSecretMark(desired, place);
   return {
     metadata: {
@@ -48,7 +48,7 @@ export function podTemplate(desired: DesiredService, place: ObjectPlace, version
       securityContext: podSecurity,
       ...podPlace(desired),
       containers: [
-        container(desired, place, version),
+        container(desired, version, secret),
         ...(acceleratorImage === undefined
           ? []
           : [
@@ -63,7 +63,7 @@ export function podTemplate(desired: DesiredService, place: ObjectPlace, version
         { name: 'data', emptyDir: {} },
         { name: 'tmp', emptyDir: {} },
         ...(acceleratorImage === undefined ? [] : [{ name: 'accelerator-tmp', emptyDir: {} }]),
-        ...(hasSecret ? [secretVolume(name).volume] : []),
+        ...(secret === undefined ? [] : [secretVolume(name).volume]),
       ],
     },
   };
@@ -97,14 +97,16 @@ export function startSecondsOf({ settings }: DesiredService): number {
   return settings.acceleratorImage === undefined ? progressSeconds : compileSeconds;
 }
 
-function container(desired: DesiredService, place: ObjectPlace, version: PodVersion): object {
+/** Content of the service's secret, where it has one. */
+type Secret = ReturnType<typeof secretData>;
+
+function container(desired: DesiredService, version: PodVersion, secret: Secret): object {
   const { name, settings } = desired;
   const health = (path: string): object => ({ httpGet: { path, port: 'health' } });
-  const hasSecret = secretData(desired, place) !== undefined;
   return {
     name: 'scoring',
     image: version.image,
-    env: environmentOf(desired, place, version.name),
+    env: environmentOf(desired, version.name, secret),
     ports: [
       { name: 'http', containerPort: ports.http, protocol: 'TCP' },
       { name: 'health', containerPort: ports.health, protocol: 'TCP' },
@@ -136,19 +138,19 @@ function container(desired: DesiredService, place: ObjectPlace, version: PodVers
     volumeMounts: [
       { name: 'data', mountPath: dataFolder },
       { name: 'tmp', mountPath: '/tmp' },
-      ...(hasSecret ? [secretVolume(name).mount] : []),
+      ...(secret === undefined ? [] : [secretVolume(name).mount]),
     ],
   };
 }
 
-function environmentOf(desired: DesiredService, place: ObjectPlace, version: string): object[] {
+function environmentOf(desired: DesiredService, version: string, secret: Secret = {}): object[] {
   const own = {
     ...scoringEnvironment(desired),
     MODELFERRY_DATA_DIR: dataFolder,
     MODELFERRY_HEALTH_PORT: String(ports.health),
     ...(version === defaultVersion ? {} : { SERVICE_VERSION: version }),
   };
-  return [...Object.entries(own).map(([name, value]) => ({ name, value })), ...secretEnvironment(desired, place)];
+  return [...Object.entries(own).map(([name, value]) => ({ name, value })), ...secretEnvironment(secret)];
 }
 
 function resourcesOf({ settings }: DesiredService): object {

@@ -40,9 +40,9 @@ export function secretData(
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-/** Variables that name the files of the secret, as far as there are any; files that are renewed are read again. */
-export function secretEnvironment(desired: DesiredService, place: ObjectPlace): object[] {
-  return variablesOf(Object.keys(secretData(desired, place) ?? {}));
+/** Variables that name the files of the secret; files that are renewed are read again. @param data its content */
+export function secretEnvironment(data: Readonly<Record<string, string>>): object[] {
+  return variablesOf(Object.keys(data));
 }
 
 /** Variables of the TLS files alone. */
