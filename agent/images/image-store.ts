@@ -10,6 +10,7 @@ import type { Manifest, ManifestDocument } from '../../shared/oci/manifest.ts';
 import { formatReference, parseReference, type Reference } from '../../shared/oci/reference.ts';
 import { inParallel } from '../../shared/in-parallel.ts';
 import type { BandwidthLimit } from './bandwidth-limit.ts';
+import { BlobTurns } from './blob-turns.ts';
 import { downloadBlob } from './download-blob.ts';
 import type { RegistryClient } from '../../shared/oci/registry-client.ts';
 import type { RegistryCredential } from '../../shared/oci/registry-credentials.ts';
@@ -59,6 +60,7 @@ export class ImageStore {
   readonly #log: Logger;
   readonly #limit: BandwidthLimit | undefined;
   readonly #pulls = new Map<string, Pull>();
+  readonly #turns = new BlobTurns();
 
   private constructor(layout: LayoutStore, options: ImageStoreOptions) {
     this.#layout = layout;
@@ -160,15 +162,22 @@ export class ImageStore {
     };
     try {
       await inParallel(missing, { atOnce: parallelBlobs, signal }, (blob, blobSignal) =>
-        downloadBlob({
-          registry,
-          repository: reference.repository,
-          blob,
-          partialFolder: this.#partialFolder,
-          path: this.#layout.blobPath(blob.digest),
-          signal: blobSignal,
-          ...(this.#limit === undefined ? {} : { limit: this.#limit }),
-          onBytes,
+        this.#turns.run(blob.digest, blobSignal, async () => {
+          // Another image may have had it too.
+          if ((await this.#layout.blobSize(blob.digest)) === blob.size) {
+            onBytes(blob.size);
+            return;
+          }
+          await downloadBlob({
+            registry,
+            repository: reference.repository,
+            blob,
+            partialFolder: this.#partialFolder,
+            path: this.#layout.blobPath(blob.digest),
+            signal: blobSignal,
+            ...(this.#limit === undefined ? {} : { limit: this.#limit }),
+            onBytes,
+          });
         }),
       );
     } finally {

@@ -56,7 +56,7 @@ class BadRegistry implements AsyncDisposable {
   /** Puts an image of one layer, and gives its digest. */
   putImage(
     layer: Buffer,
-    platform: { os: string; architecture: string } = thisPlatform,
+    platform: { os: string; architecture: string; own?: number } = thisPlatform,
     size = layer.byteLength,
   ): Digest {
     const config = encodeJson({ ...platform, rootfs: { type: 'layers', diff_ids: [digestOf(layer)] } });
@@ -279,6 +279,38 @@ test('ImageStore.ensure() says what is wrong: no such image, no registry, not to
   });
   expect(await failure(`${registry.host}/app:1`, 'never')).toMatchObject({ code: 'IMAGE_NOT_FOUND' });
   expect(await failure('NOT:AN:IMAGE')).toMatchObject({ code: 'NAME_INVALID' });
+});
+
+test('ImageStore.ensure() gets what images have in common once where they are pulled at the same time', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const common = randomBytes(3_000_000);
+  const images = [1, 2, 3].map((own) => `${registry.host}/app@${registry.putImage(common, { ...thisPlatform, own })}`);
+  registry.faults.cutAfterBytes = 500_000;
+  const store = await openStore(folder.path);
+  await Promise.all(images.map((image) => store.ensure(image, options)));
+  expect(Buffer.compare(await readFile(store.layout.blobPath(digestOf(common))), common)).toBe(0);
+  // And what was on its way when the link was cut.
+  expect(registry.sentBytes).toBeLessThan(common.byteLength * 1.5);
+});
+
+test('ImageStore.ensure() that waits for what another one gets ends at once when it is told to, and the other one goes on', async () => {
+  await using folder = await temporaryFolder();
+  await using registry = await BadRegistry.open();
+  const common = randomBytes(500_000);
+  const images = [1, 2].map((own) => `${registry.host}/app@${registry.putImage(common, { ...thisPlatform, own })}`);
+  const limit = new BandwidthLimit(bytesPerSecondMin, systemClock);
+  const store = await ImageStore.open(join(folder.path, 'images'), { clock: systemClock, log, limit });
+  const [endingFirst, endingSecond] = [new AbortController(), new AbortController()];
+  const first = store.ensure(images[0] ?? '', { ...options, signal: endingFirst.signal });
+  await until(() => (store.pulls[0]?.gotBytes ?? 0) > 1_000);
+  const second = store.ensure(images[1] ?? '', { ...options, signal: endingSecond.signal });
+  await until(() => store.pulls.length === 2);
+  endingSecond.abort(new Error('enough of it'));
+  await expect(second).rejects.toThrow('enough of it');
+  expect(store.pulls).toHaveLength(1);
+  endingFirst.abort(new Error('enough'));
+  await expect(first).rejects.toThrow('enough');
 });
 
 test('ImageStore.ensure() ends at once when it is told to', async () => {
