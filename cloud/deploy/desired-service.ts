@@ -37,17 +37,22 @@ export interface ServiceChange {
   readonly labels?: LabelChange;
 }
 
+/** Says everything that is wrong with a request, before anything else is looked at. */
+export function requestProblems(request: Omit<ServiceRequest, 'image'>): string[] {
+  const { name, target, settings, description = '', tags = {}, properties = {}, keys } = request;
+  return [
+    ...settingProblems(name, target.kind, settings),
+    ...labelProblems({ tags, properties, description }),
+    ...keyProblems(keys),
+  ];
+}
+
 /**
  * Works out all that a new service is to be. Touches nothing.
  * @throws {FerryError} SERVICE_INVALID naming everything that is wrong with the request, IMAGE_NOT_FOUND
  */
 export async function desiredOf(workspace: Workspace, request: ServiceRequest): Promise<DesiredService> {
-  const { name, target, settings, description = '', tags = {}, properties = {} } = request;
-  refuseProblems(`create the service "${name}"`, [
-    ...settingProblems(name, target.kind, settings),
-    ...labelProblems({ tags, properties, description }),
-    ...keyProblems(request.keys),
-  ]);
+  refuseProblems(`create the service "${request.name}"`, requestProblems(request));
   return desiredWith(workspace, request, await secretsOf(workspace, request));
 }
 

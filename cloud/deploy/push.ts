@@ -7,10 +7,11 @@ import { findRegistered } from '../models/find-registered.ts';
 import { registerModel, type Registration } from '../models/register.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { openDeployer } from './deployers.ts';
-import { mergeSettings, type ServiceRequest } from './desired-service.ts';
+import { mergeSettings, requestProblems, type ServiceRequest } from './desired-service.ts';
 import { changedFiles } from './service-files.ts';
 import { findService, type ServiceRecord } from './service-records.ts';
 import { createService, observeService, type ServiceOptions, type ServiceOutcome, updateService } from './services.ts';
+import { refuseProblems } from './settings/service-settings.ts';
 import { targetText } from './target.ts';
 
 /** A service from its sources: what is registered, what is built of it, and how it is deployed. */
@@ -47,6 +48,11 @@ export async function pushService(
   const { name, target } = request;
   const current = findService(workspace.database, name);
   refuseOtherTarget(request, current);
+  const keepsOthers = current !== undefined && !request.isWhole;
+  const settings = keepsOthers ? mergeSettings(current.given, request.settings) : request.settings;
+  // Before a model is registered for it.
+  const doing = `${current === undefined ? 'create' : 'update'} the service "${name}"`;
+  refuseProblems(doing, requestProblems({ ...request, settings }));
   // A target's clients take long to load: that goes on while the model is read. What is wrong with the target is told below.
   const loading = openDeployer(workspace, target, options.signal).then(
     (deployer) => deployer[Symbol.asyncDispose](),
@@ -60,7 +66,6 @@ export async function pushService(
     const outcome = await createService(workspace, { ...request, image: imageId }, options);
     return { ...outcome, changed: true, image, registered };
   }
-  const settings = request.isWhole ? request.settings : mergeSettings(current.given, request.settings);
   const labels = labelsOf(request, current);
   const isSame =
     current.image.digest === image.digest &&

@@ -51,6 +51,8 @@ export class Replica {
   readonly #context: ReplicaContext;
   /** Questions that it failed to answer in a row. */
   failures = 0;
+  /** For how long it had been at requests, all together, when it was last asked. */
+  #busy: { readonly atMs: number; readonly seconds: number } | undefined;
 
   constructor(
     context: ReplicaContext,
@@ -148,13 +150,22 @@ export class Replica {
     await writeFile(join(this.#context.folder, 'data', this.name, provenFile), '');
   }
 
-  /** Asks how many requests it is at, where they do not come through here; what it does not tell stays as it was. */
+  /**
+   * Asks how many requests it is at, where they do not come through here: at most of now, and of the mean since it was asked before, for light ones
+   * come and go between two looks. What it does not tell stays as it was.
+   */
   async countRequests({ credential }: HostDesired, signal: AbortSignal): Promise<void> {
     const question = { path: '/metrics', method: 'GET', credential, signal } as const;
     const { text } = await ask(this.upstream.port, question).catch(() => ({ text: '' }));
     const [, open] = /^modelferry_open_requests (\d+)$/m.exec(text) ?? [];
+    if (open === undefined) return;
+    const sums = [...text.matchAll(/^modelferry_request_seconds_sum\{[^}]*\} (\S+)$/gm)].map(([, sum]) => Number(sum));
+    const now = { atMs: performance.now(), seconds: sums.reduce((all, sum) => all + sum, 0) };
+    const before = this.#busy ?? now;
+    this.#busy = now;
+    const mean = ((now.seconds - before.seconds) * 1000) / Math.max(1, now.atMs - before.atMs);
     // This one is none of them.
-    if (open !== undefined) this.upstream.outstanding = Math.max(0, Number(open) - 1);
+    this.upstream.outstanding = Math.max(0, Number(open) - 1, Math.round(mean));
   }
 
   /** Ends it and removes its container. */
