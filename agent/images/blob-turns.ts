@@ -14,15 +14,19 @@ export class BlobTurns {
     const { promise: done, resolve } = Promise.withResolvers<void>();
     const taken = Promise.all([before, done]);
     this.#taken.set(blob, taken);
-    void taken.then(() => {
-      if (this.#taken.get(blob) === taken) this.#taken.delete(blob);
-    });
+    void this.#forget(blob, taken);
     try {
       if (before !== undefined) await orAborted(before, signal);
       await work();
     } finally {
       resolve();
     }
+  }
+
+  /** Forgets a blob that nobody is at any more. */
+  async #forget(blob: Digest, taken: Promise<unknown>): Promise<void> {
+    await taken;
+    if (this.#taken.get(blob) === taken) this.#taken.delete(blob);
   }
 }
 
