@@ -59,22 +59,27 @@ export class Reporting {
     send(fitReport(this.#report));
   }
 
+  /** Reports what is told of the agent itself anew. */
+  noteFacts(): void {
+    if (this.#look !== undefined) this.noteLook(this.#look);
+  }
+
   /** Reports what the scoring servers of the modules have done. */
   noteScoring(figures: Readonly<Record<string, ScoringFigures>>): void {
     this.#scoring = figures;
-    if (this.#look !== undefined) this.noteLook(this.#look);
+    this.noteFacts();
   }
 
   /** Reports the ledger of a module's buffer. */
   noteLedger(module: string, ledger: Ledger): void {
     this.ledgers.note(module, ledger);
-    if (this.#look !== undefined) this.noteLook(this.#look);
+    this.noteFacts();
   }
 
   /** Reports the ledger of a module's buffer after it was drained. */
   async noteDrain(module: string, databasePath: string): Promise<void> {
     await this.ledgers.read(module, databasePath);
-    if (this.#look !== undefined) this.noteLook(this.#look);
+    this.noteFacts();
   }
 }
 

@@ -118,6 +118,7 @@ async function runAlone(options: RunOptions, state: AgentState, signal: AbortSig
     device,
     agentKey: (keySignal) => identities.agentKey(keySignal),
     knownToHub: generations.current !== undefined,
+    onClockSkew: () => reporting.noteFacts(),
     onDesired: (desired) => takeDesired(desired, { reconciler, generations, identities }),
     onMethod: methodHandler(methodContext({ device, state, engine, generations, reconciler, reporting }, signal), {
       figures,

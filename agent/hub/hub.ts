@@ -26,6 +26,8 @@ export interface HubOptions {
   readonly openSession?: OpenSession;
   /** Asks the hub how far this machine's clock is off. @default over HTTPS */
   readonly measureClockSkew?: typeof measureClockSkew;
+  /** Is called when it is news how far this machine's clock is off. */
+  readonly onClockSkew?: () => void;
   /** Gives a number from 0 to 1, by which waits are spread. @default Math.random */
   readonly random?: () => number;
   readonly clock: Clock;
@@ -44,6 +46,10 @@ export interface HubConnection {
 /** How often the twin is read although nothing was heard, in milliseconds (IoT Edge, ConfigRefreshFrequencySecs). */
 const refreshEveryMs = 3_600_000;
 
+/** How long what the hub was last asked about the time is good for, in milliseconds. */
+const skewGoodForMs = 1_800_000;
+/** How far two answers may be apart that say the same, in milliseconds: the hub tells its time to the second. */
+const skewErrorMs = 2_000;
 /** How far a clock may be off before tokens are made with that in mind, in milliseconds: the hub allows for 5 minutes. */
 const skewThatMattersMs = 60_000;
 
@@ -58,6 +64,8 @@ export class Hub {
   #connection: HubConnection;
   /** How far this machine's clock is ahead of the hub's, in milliseconds, as far as the hub has been asked. */
   #clockSkewMs: number | undefined;
+  /** When it was last asked for that, monotonic. */
+  #skewAskedMs = Number.NEGATIVE_INFINITY;
   #wanted: JsonObject | undefined;
   /** What the hub holds; nothing while there is no connection. */
   #held: JsonObject | undefined;
@@ -161,6 +169,7 @@ export class Hub {
             isRead = false;
             await this.#readTwin(session, signal);
             isRead = true;
+            void this.#askTimeUnlessKnown(signal);
           }
           await this.#sendReport(session, signal);
           throttled = 0;
@@ -187,20 +196,36 @@ export class Hub {
     this.#connection = { isUp, sinceMs, ...(lastError === undefined ? {} : { lastError }) };
   }
 
+  /** Asks the hub what time it is, unless it was asked lately. */
+  async #askTimeUnlessKnown(signal: AbortSignal): Promise<void> {
+    if (this.#options.clock.monotonicMs() - this.#skewAskedMs < skewGoodForMs) return;
+    // Nothing depends on it: a link that goes down in between is told of where it is used.
+    await this.#measureSkew(signal).catch(() => undefined);
+  }
+
   /** After a refusal: asks the hub what time it is, and says whether that is news which may make the next try go well. */
   async #clockWasWrong(signal: AbortSignal): Promise<boolean> {
-    const { device, log } = this.#options;
     const before = this.#clockSkewMs ?? 0;
-    const measure = this.#options.measureClockSkew ?? measureClockSkew;
-    const skewMs = await measure(device.gatewayHostName ?? device.hostName, signal);
-    if (skewMs === undefined) return false;
-    this.#clockSkewMs = skewMs;
-    if (Math.abs(skewMs - before) < skewThatMattersMs) return false;
-    log.warn(
+    const skewMs = await this.#measureSkew(signal);
+    if (skewMs === undefined || Math.abs(skewMs - before) < skewThatMattersMs) return false;
+    this.#options.log.warn(
       { clockSkewSeconds: Math.round(skewMs / 1000) },
       "this machine's clock is not the hub's: making up for it",
     );
     return true;
+  }
+
+  async #measureSkew(signal: AbortSignal): Promise<number | undefined> {
+    const { clock, device } = this.#options;
+    this.#skewAskedMs = clock.monotonicMs();
+    const measure = this.#options.measureClockSkew ?? measureClockSkew;
+    const skewMs = await measure(device.gatewayHostName ?? device.hostName, signal);
+    // Else each answer would be news for the hub, a second up and a second down.
+    const isSame = Math.abs((skewMs ?? Infinity) - (this.#clockSkewMs ?? Infinity)) < skewErrorMs;
+    if (skewMs === undefined || isSame) return skewMs;
+    this.#clockSkewMs = skewMs;
+    this.#options.onClockSkew?.();
+    return skewMs;
   }
 
   /** Waits until the hub may have room again, as after a failed connection; less long when the connection is lost. */

@@ -190,6 +190,7 @@ export class LightDevice {
       onMethod: this.#methods({ generations, reconciler, reporting }, signal),
       openSession: counted(this.#link.openSession, this.#traffic),
       measureClockSkew: this.#link.measureClockSkew,
+      onClockSkew: () => reporting.noteFacts(),
       random: () => this.#random.fraction(),
       clock,
       log,

@@ -2,8 +2,7 @@ import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { exitCodes, runProgram } from '../../shared/process-entry.ts';
 import { trustAlso } from '../../shared/tls-trust.ts';
-import { LightDevice } from './light-device.ts';
-import type { LightNetwork } from './light-network.ts';
+import { LightDevice, type LightDeviceOptions } from './light-device.ts';
 import type { Link } from './link.ts';
 import { askPlatformOnce } from './one-platform.ts';
 import { PipeHub } from './pipe-hub.ts';
@@ -99,7 +98,7 @@ async function live(
     import('../../shared/edge/connection-string.ts'),
   ]);
   const connecting = new Turns(connectingMax);
-  const linkOf = (profile: Profile, { network }: { readonly network: LightNetwork }): Link => ({
+  const linkOf = (profile: Profile, { network, nowMs }: Parameters<LightDeviceOptions['linkOf']>[0]): Link => ({
     openSession: async (identity, handlers, signal) => {
       if (!network.isUp) throw new Error('the network is down');
       const session = await connecting.run(() => HubSession.open(identity, handlers, signal));
@@ -107,7 +106,11 @@ async function live(
       return Object.assign(session, { [Symbol.asyncDispose]: disposeBoth(session, callOff) });
     },
     destination: new HubFileUpload(parseDeviceConnectionString(profile.connectionString)),
-    measureClockSkew,
+    // A device's clock may be wrong where this machine's is not.
+    measureClockSkew: async (address, skewSignal) => {
+      const machineMs = await measureClockSkew(address, skewSignal);
+      return machineMs === undefined ? undefined : machineMs + nowMs() - Date.now();
+    },
   });
   const timeline = fromNow(systemTimeline.monotonicMs());
   const devices = profiles.map(

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Hub } from '../../../agent/hub/hub.ts';
+import { Hub, type HubOptions } from '../../../agent/hub/hub.ts';
 import { hubError } from '../../../agent/hub/hub-error.ts';
 import { systemClock } from '../../../shared/clock.ts';
 import { parseDeviceConnectionString } from '../../../shared/edge/connection-string.ts';
@@ -24,15 +24,19 @@ interface Link extends AsyncDisposable {
 }
 
 /** A link to the rig's hub that keeps what comes. */
-function openLink(rig: Rig, changes: { knownToHub?: boolean; connectionString?: string } = {}): Link {
+function openLink(
+  rig: Rig,
+  { connectionString, ...changes }: Partial<HubOptions> & { readonly connectionString?: string } = {},
+): Link {
   const desired: Record<string, unknown>[] = [];
   const hub = new Hub({
-    device: parseDeviceConnectionString(changes.connectionString ?? rig.connectionString),
-    knownToHub: changes.knownToHub ?? false,
+    device: parseDeviceConnectionString(connectionString ?? rig.connectionString),
+    knownToHub: false,
     onDesired: async (properties) => void desired.push(properties as Record<string, unknown>),
     onMethod: (_, response) => void response.send(200, 'here'),
     clock: systemClock,
     log,
+    ...changes,
   });
   const ending = new AbortController();
   const ended = hub.run(ending.signal);
@@ -152,10 +156,24 @@ test.each([2 * 3_600_000, -2 * 3_600_000])(
     rig.hub.faults.change({ clockSkewMs });
     await using link = openLink(rig);
     await until(() => link.desired.length > 0, { timeoutMs: 15_000 });
-    if (clockSkewMs < 0) return;
+    await until(() => link.hub.connection.clockSkewMs !== undefined);
     expect(link.hub.connection).toMatchObject({ isUp: true, clockSkewMs: expect.closeTo(-clockSkewMs, -4) });
   },
 );
+
+test('Hub asks what time it is with the first connection, says so once, and does not ask again at each change', async () => {
+  await using rig = await Rig.open();
+  const told: (number | undefined)[] = [];
+  let asked = 0;
+  await using link = openLink(rig, {
+    onClockSkew: () => told.push(link.hub.connection.clockSkewMs),
+    measureClockSkew: async () => (asked += 1) * 500,
+  });
+  await until(() => told.length > 0);
+  await rig.setDesired({ changed: true });
+  await until(() => link.desired.at(-1)?.['changed'] === true);
+  expect({ asked, told }).toEqual({ asked: 1, told: [500] });
+});
 
 test.each([
   ['Connection refused: Not authorized', 'HUB_UNAUTHORIZED'],
