@@ -10,17 +10,9 @@ import type { CommandResult } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { addPlan } from './edge-plan.ts';
-import { type DeviceReport, deviceReportOf, deviceReportsOf } from '../deploy/iotedge/device-report.ts';
-import { imageNames } from '../fleet/image-names.ts';
-import {
-  appliedOf,
-  type DeviceDocument,
-  deviceTable,
-  documentOf,
-  generationText,
-  noDeviceText,
-  tagsText,
-} from './device-text.ts';
+import { deviceReportOf, deviceReportsOf } from '../deploy/iotedge/device-report.ts';
+import { knownImages } from '../fleet/known-images.ts';
+import { type DeviceDocument, deviceFields, deviceTable, documentOf, noDeviceText, tagsText } from './device-text.ts';
 import { addFleetVerbs, addImport } from './fleet.ts';
 import { addRolloutVerbs } from './rollout.ts';
 
@@ -31,6 +23,13 @@ interface SecretFlags {
 
 interface AddFlags extends SecretFlags {
   readonly tag?: Record<string, string>;
+}
+
+/** What is told of a device that was just added. */
+interface AddedDevice {
+  readonly deviceId: string;
+  readonly hub: string;
+  readonly tags: Readonly<Record<string, unknown>>;
 }
 
 /** Adds the verbs of `ferry edge`. */
@@ -65,8 +64,8 @@ function addDeviceVerbs(noun: Command): void {
     using hub = await HubClient.open(workspace, session.signal);
     const devices = await hub.findEdgeDevices(where);
     const reports = deviceReportsOf(await hub.listEdgeAgents());
-    const nameOf = imageNames(workspace.database);
-    const documents = devices.map((twin) => documentOf(twin, reports.get(twin.deviceId), nameOf));
+    const know = knownImages(workspace.database);
+    const documents = devices.map((twin) => documentOf(twin, reports.get(twin.deviceId), know));
     if (documents.length === 0) return { json: [], text: noDeviceText(hub.hostName, where) };
     return { json: documents, text: deviceTable(documents) };
   });
@@ -78,10 +77,10 @@ function addDeviceVerbs(noun: Command): void {
     const device = await hub.getDevice(id);
     const report =
       device.capabilities?.iotEdge === true ? deviceReportOf(await hub.getTwin(id, '$edgeAgent')) : undefined;
-    const nameOf = imageNames(workspace.database);
-    const document = { hub: hub.hostName, ...documentOf(await hub.getTwin(id), report, nameOf) };
+    const know = knownImages(workspace.database);
+    const document = { hub: hub.hostName, ...documentOf(await hub.getTwin(id), report, know) };
     const asked = session.json || flags.showConnectionString === true || flags.connectionStringFile !== undefined;
-    return describeDevice(asked ? await secretOf(hub, device, flags) : undefined, document, flags, report);
+    return describeDevice(asked ? await secretOf(hub, device, flags) : undefined, document, flags);
   });
 
   const remove = noun.command('remove').description('remove a device from the hub').argument('<id>', 'its id');
@@ -176,34 +175,16 @@ async function checkWritable(file: string): Promise<void> {
 
 function describeDevice(
   connectionString: string | undefined,
-  document: {
-    readonly deviceId: string;
-    readonly hub: string;
-    readonly tags: Readonly<Record<string, unknown>>;
-  } & Partial<DeviceDocument>,
+  document: AddedDevice | (AddedDevice & DeviceDocument),
   { showConnectionString, connectionStringFile }: SecretFlags,
-  report?: DeviceReport,
 ): CommandResult {
-  const modules = Object.entries(report?.modules ?? {});
   return {
     json: { ...document, ...(connectionString === undefined ? {} : { connectionString }) },
     text: fields({
       device: document.deviceId,
       hub: document.hub,
       tags: tagsText(document.tags) || undefined,
-      connected: document.connected === undefined ? undefined : document.connected ? 'yes' : 'no',
-      state: document.state,
-      versions:
-        Object.entries(document.versions ?? {})
-          .map(([module, version]) => `${module}: ${version}`)
-          .join('\n') || undefined,
-      'rows on the device': document.bufferedRows,
-      'last upload': document.lastUpload,
-      'clock ahead of the hub': document.clockSkewSeconds === undefined ? undefined : `${document.clockSkewSeconds} s`,
-      deployment: report && appliedOf(report.deployments),
-      generation: generationText(document.generation) || undefined,
-      outcome: report?.outcome && `${report.outcome.code} ${report.outcome.description}`.trim(),
-      modules: modules.map(([name, { runtimeStatus }]) => `${name}: ${runtimeStatus}`).join('\n') || undefined,
+      ...('state' in document ? deviceFields(document) : {}),
       'connection string': showConnectionString === true ? connectionString : undefined,
       'connection string file': connectionStringFile,
     }),

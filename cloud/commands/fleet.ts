@@ -9,7 +9,7 @@ import { addWork, positiveInteger } from '../cli/session.ts';
 import { readDeviceList } from '../fleet/device-list.ts';
 import { countFleet, deviceStates, type FleetStatus, readFleet } from '../fleet/fleet-status.ts';
 import { importDevices } from '../fleet/import-devices.ts';
-import { imageNames } from '../fleet/image-names.ts';
+import { knownImages } from '../fleet/known-images.ts';
 
 interface StatusFlags {
   readonly where: string;
@@ -55,9 +55,9 @@ export function addFleetVerbs(noun: Command): void {
   addWork<StatusFlags>(status, async (session, { where, ringTag, watch, every }) => {
     const workspace = await session.openWorkspace();
     using hub = await HubClient.open(workspace, session.signal);
-    const nameOf = imageNames(workspace.database);
+    const know = knownImages(workspace.database);
     const look = async (): Promise<CommandResult> => {
-      const counted = countFleet(await readFleet(hub, { condition: where, ringTag }), nameOf);
+      const counted = countFleet(await readFleet(hub, { condition: where, ringTag }), (image) => know(image).name);
       return { json: counted, text: describeFleet(counted) };
     };
     if (watch !== true) return look();
@@ -71,20 +71,26 @@ export function addFleetVerbs(noun: Command): void {
   });
 }
 
-function describeFleet({ devices, byState, byRing, byVersion }: FleetStatus): string {
-  const heads = ['', 'devices', ...deviceStates];
-  const rowOf = (name: string, counts: Readonly<Record<string, number>>) => [
-    name,
-    Object.values(counts).reduce((sum, count) => sum + count, 0),
-    ...deviceStates.map((state) => counts[state] ?? 0),
-  ];
-  const rowsOf = (some: FleetStatus['byRing']) => Object.entries(some).map(([name, counts]) => rowOf(name, counts));
+function describeFleet({ devices, byState, byRing, byVersion, wanted }: FleetStatus): string {
   if (devices === 0) return 'No device.';
+  const versions = [...new Set([...Object.keys(byVersion), ...Object.keys(wanted)])].toSorted();
   return [
-    table(heads.with(0, 'all'), [rowOf('', byState)]),
-    table(heads.with(0, 'ring'), rowsOf(byRing)),
-    table(heads.with(0, 'version'), rowsOf(byVersion)),
+    table(['all', 'devices', ...deviceStates], [['', ...countsIn(byState)]]),
+    table(
+      ['ring', 'devices', ...deviceStates],
+      Object.entries(byRing).map(([ring, counts]) => [ring, ...countsIn(counts)]),
+    ),
+    table(
+      ['version', 'wanted', 'devices', ...deviceStates],
+      versions.map((version) => [version, wanted[version] ?? 0, ...countsIn(byVersion[version] ?? {})]),
+    ),
   ].join('\n\n');
+}
+
+/** All, and how many are in each state. */
+function countsIn(counts: Readonly<Record<string, number>>): number[] {
+  const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  return [all, ...deviceStates.map((state) => counts[state] ?? 0)];
 }
 
 function someFailed(failed: number, all: number): FerryError {

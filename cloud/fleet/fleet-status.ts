@@ -14,8 +14,9 @@ export interface FleetDevice {
   readonly state: DeviceStateName;
   /** Value of the tag that rings are told apart by; undefined without it. */
   readonly ring: string | undefined;
-  /** Images that are desired, by module. */
-  readonly images: Readonly<Record<string, string>>;
+  /** Images that it says it runs, and that it is to run. */
+  readonly images: readonly string[];
+  readonly wanted: readonly string[];
 }
 
 /** Counts of devices. */
@@ -24,8 +25,10 @@ export interface FleetStatus {
   readonly byState: Readonly<Record<DeviceStateName, number>>;
   /** By ring, then state. */
   readonly byRing: Readonly<Record<string, Readonly<Record<DeviceStateName, number>>>>;
-  /** By image, then state. */
+  /** By image that devices say they run, then state. */
   readonly byVersion: Readonly<Record<string, Readonly<Record<DeviceStateName, number>>>>;
+  /** Devices that are to run each image. */
+  readonly wanted: Readonly<Record<string, number>>;
 }
 
 /** What the ring of devices without the tag, and the version of those without a module, is called. */
@@ -45,7 +48,8 @@ export async function readFleet(
       deviceId: twin.deviceId,
       state: stateOf(twin, report),
       ring: typeof ring === 'string' ? ring : undefined,
-      images: report?.desiredImages ?? {},
+      images: Object.values(runningImages(report)),
+      wanted: Object.values(report?.desiredImages ?? {}),
     };
   });
 }
@@ -57,15 +61,30 @@ export function countFleet(
 ): FleetStatus {
   const byRing: Record<string, Record<DeviceStateName, number>> = {};
   const byVersion: Record<string, Record<DeviceStateName, number>> = {};
+  const wantedBy: Record<string, number> = {};
   const byState = zeros();
-  for (const { state, ring = none, images } of devices) {
+  const versionsOf = (images: readonly string[]) => (images.length === 0 ? [none] : new Set(images.map(nameOf)));
+  for (const { state, ring = none, images, wanted } of devices) {
     byState[state] += 1;
     (byRing[ring] ??= zeros())[state] += 1;
-    const versions = Object.values(images).map(nameOf);
-    for (const version of versions.length === 0 ? [none] : new Set(versions))
-      (byVersion[version] ??= zeros())[state] += 1;
+    for (const version of versionsOf(images)) (byVersion[version] ??= zeros())[state] += 1;
+    for (const version of versionsOf(wanted)) wantedBy[version] = (wantedBy[version] ?? 0) + 1;
   }
-  return { devices: devices.length, byState, byRing: sorted(byRing), byVersion: sorted(byVersion) };
+  return {
+    devices: devices.length,
+    byState,
+    byRing: sorted(byRing),
+    byVersion: sorted(byVersion),
+    wanted: sorted(wantedBy),
+  };
+}
+
+/** Gives the images of the modules that a device says it has, by module. */
+export function runningImages(report: DeviceReport | undefined): Record<string, string> {
+  const entries = Object.entries(report?.modules ?? {}).flatMap(([name, { image }]): [string, string][] =>
+    image === undefined ? [] : [[name, image]],
+  );
+  return Object.fromEntries(entries);
 }
 
 /** What a device is counted as: what is wrong before what is under way, and that before what is well. */

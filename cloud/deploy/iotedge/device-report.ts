@@ -18,6 +18,8 @@ export interface ModuleReport {
 export interface DeviceReport {
   readonly deviceId: string;
   readonly connected: boolean;
+  /** When the hub last heard of its agent, ISO 8601; undefined when it never did. */
+  readonly lastActivity: string | undefined;
   readonly desiredVersion: number;
   /** The modules that are asked for, as they went over the wire. */
   readonly desiredModules: Readonly<Record<string, unknown>>;
@@ -78,6 +80,7 @@ export function deviceReportOf(twin: HubTwin): DeviceReport {
   return {
     deviceId: twin.deviceId,
     connected: twin.connectionState === 'Connected',
+    lastActivity: heardOf(twin.lastActivityTime),
     desiredVersion: desired.$version,
     desiredModules: modulesSchema.parse(twin.properties.desired['modules']),
     desiredImages: Object.fromEntries(entries) as Record<string, string>,
@@ -97,6 +100,11 @@ export function deviceReportOf(twin: HubTwin): DeviceReport {
 /** Reads the twins of many devices' `$edgeAgent`, by device id. */
 export function deviceReportsOf(twins: readonly HubTwin[]): Map<string, DeviceReport> {
   return new Map(twins.map((twin) => [twin.deviceId, deviceReportOf(twin)]));
+}
+
+/** A hub writes the year 1 for never. */
+function heardOf(time: string | null | undefined): string | undefined {
+  return time === undefined || time === null || time.startsWith('0001-') ? undefined : time;
 }
 
 function modulesOf(reported: Readonly<Record<string, unknown>>): Record<string, ModuleReport> {

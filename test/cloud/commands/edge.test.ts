@@ -1,8 +1,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { edgeManifest } from '../../../shared/edge/build-manifest.ts';
 import { runFerry } from '../../ferry.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
+import { until } from '../../until.ts';
 import { openEdgeRig } from '../edge-rig.ts';
 
 test('ferry edge device add writes the connection string where it is asked to, for its owner alone', async () => {
@@ -70,6 +72,68 @@ test('ferry edge device list says which generation of its desired properties a d
   );
 });
 
+test('ferry edge device list and show tell all that an operator asks of a device', async () => {
+  await using rig = await openEdgeRig();
+  const cwd = rig.folder;
+  const { database } = rig.workspace;
+  // The model itself is not needed to tell which one it is.
+  database.pragma('foreign_keys = OFF');
+  database.prepare("INSERT INTO image_models VALUES ('digits', 1, 'digits-mlp', 7)").run();
+  await rig.client.addEdgeDevice('gw-1', { site: 'lab' });
+  await rig.client.addDeployment({
+    id: 'digits-new',
+    content: { modulesContent: edgeManifest({ modules: { digits: { image: 'localhost/digits:2' } } }).modulesContent },
+    targetCondition: "deviceId = 'gw-1'",
+    priority: 3,
+    labels: {},
+  });
+  const { twins, registry } = rig.hub.parts;
+  const agent = { deviceId: 'gw-1', moduleId: '$edgeAgent' };
+  const stream = { service: 's', model: 'm', version: 1, designation: 'inputs', collected: 9, uploaded: 4 };
+  {
+    await using device = await rig.connectAgent('gw-1');
+    await device.report(
+      { code: 500, description: 'module digits: no room' },
+      { digits: { runtimeStatus: 'backoff', exitCode: 137, restartCount: 3, settings: { image: rig.image } } },
+    );
+    twins.report(agent, {
+      modelferry: { clockSkewSeconds: 90_000, lastUploadUtc: '2026-12-02T01:00:00.000Z' },
+      collection: { digits: { bufferedBytes: 10, streams: { 0: { ...stream, buffered: 5, quarantined: 0 } } } },
+    });
+    const listed = await runFerry(['edge', 'device', 'list', '--where', "deviceId = 'gw-1'"], { cwd });
+    const { version } = registry.at(agent).twin.desired;
+    expect(columnsOf(listed.stdout)).toEqual({
+      device: 'gw-1',
+      connected: 'yes',
+      state: 'failed',
+      tags: 'site=lab',
+      deployment: 'digits-new',
+      generation: String(version),
+      version: 'digits:1 (localhost/digits:2 wanted)',
+      model: 'digits-mlp:7',
+      modules: '1 backoff',
+      buffered: '5',
+      'last upload': '2026-12-01T00:00:00.000Z',
+      skew: '90000 s',
+    });
+  }
+  await until(async () => (await rig.client.getTwin('gw-1', '$edgeAgent')).connectionState === 'Disconnected');
+  const shown = await runFerry(['edge', 'device', 'show', 'gw-1'], { cwd });
+  for (const line of [
+    /^connected +no, last seen \d{4}-\d\d-\d\dT\S+Z$/m,
+    /^state +failed$/m,
+    /^models +digits: digits-mlp:7$/m,
+    /^deployment +digits-new$/m,
+    /^outcome +500 module digits: no room$/m,
+    /^modules +digits: backoff, exit code 137, restarted 3 times$/m,
+    /^rows on the device +5$/m,
+    /^last upload +2026-12-01T00:00:00.000Z$/m,
+    /^clock ahead of the hub +90000 s$/m,
+  ]) {
+    expect(shown.stdout).toMatch(line);
+  }
+});
+
 test('ferry edge deployment list, show and delete', async () => {
   await using rig = await openEdgeRig();
   const cwd = rig.folder;
@@ -99,3 +163,12 @@ test('ferry edge says that a workspace has no hub', async () => {
   expect(code).toBe(1);
   expect(stderr).toMatch(/^error ENDPOINT_MISSING: .* no IoT Hub\nnext: .*ferry up/);
 });
+
+/** The first row of a table, by its headings. */
+function columnsOf(text: string): Record<string, string> {
+  const [heads = '', row = ''] = text.split('\n');
+  const found = [...heads.matchAll(/LAST UPLOAD|\S+/g)];
+  return Object.fromEntries(
+    found.map(({ 0: head, index }, at) => [head.toLowerCase(), row.slice(index, found[at + 1]?.index).trim()]),
+  );
+}

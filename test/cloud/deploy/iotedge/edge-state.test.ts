@@ -13,6 +13,7 @@ const module: ModuleReport = {
 const report: DeviceReport = {
   deviceId: 'gw-1',
   connected: true,
+  lastActivity: undefined,
   desiredVersion: 4,
   desiredModules: { digits: { settings: { image } } },
   desiredImages: { digits: image },
