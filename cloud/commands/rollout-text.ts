@@ -1,14 +1,15 @@
 import { fields, table } from '../../shared/text-layout.ts';
 import type { CommandResult } from '../cli/result.ts';
+import type { KnowImage } from '../fleet/known-images.ts';
 import { describeProgress } from '../rollout/follow-rollout.ts';
 import type { Rollout } from '../rollout/rollout.ts';
 import type { PlannedDevice } from '../rollout/rollout-plan.ts';
 import { type RolloutRequest, stageName } from '../rollout/rollout-request.ts';
 import { isOver } from '../rollout/rollout-state.ts';
 
-/** Says which device gets what in which stage. */
-export function describePlan(request: RolloutRequest, plan: readonly PlannedDevice[]): CommandResult {
-  const devices = plan.map((device) => plannedDocument(request, device));
+/** Says which device gets what in which stage, and how many those are. */
+export function describePlan(request: RolloutRequest, plan: readonly PlannedDevice[], know: KnowImage): CommandResult {
+  const devices = plan.map((device) => plannedDocument(request, device, know));
   const rows = devices.map(({ deviceId, stage, connected, has, gets }) => [
     stage,
     deviceId,
@@ -18,32 +19,56 @@ export function describePlan(request: RolloutRequest, plan: readonly PlannedDevi
   ]);
   return {
     json: { service: request.service, image: request.image, scope: request.scope, devices },
-    text: table(['stage', 'device', 'connected', 'has', 'gets'], rows),
+    text: `${table(['stage', 'device', 'connected', 'has', 'gets'], rows)}\n\n${stageTable(request, devices)}`,
   };
 }
 
-/** Shows a rollout; with a plan also which device has what. */
-export function describeRollout(rollout: Rollout, plan?: readonly PlannedDevice[]): CommandResult {
+/** Shows a rollout. */
+export function describeRollout(rollout: Rollout): CommandResult {
   const { id, priority, request, state } = rollout;
-  const devices = plan?.map((device) => plannedDocument(request, device));
-  const lines = fields({
-    rollout: request.service,
-    image: request.image,
-    deployment: `${id}, priority ${priority}`,
-    scope: request.scope,
-    state: describeProgress(rollout),
-    failed: state.failed.join(', ') || undefined,
-    'devices touched': state.touched,
-    took: isOver(state) ? `${((state.phaseSinceMs - state.startedMs) / 1000).toFixed(1)} s` : undefined,
-  });
-  const rows = devices?.map(({ stage, deviceId, connected, has }) => [stage, deviceId, connected ? 'yes' : 'no', has]);
   return {
-    json: { ...documentOfRollout(rollout), ...(devices === undefined ? {} : { devices }) },
-    text:
-      rows === undefined || rows.length === 0
-        ? lines
-        : `${lines}\n\n${table(['stage', 'device', 'connected', 'has'], rows)}`,
+    json: documentOfRollout(rollout),
+    text: fields({
+      rollout: request.service,
+      image: request.image,
+      deployment: `${id}, priority ${priority}`,
+      scope: request.scope,
+      state: describeProgress(rollout),
+      failed: state.failed.join(', ') || undefined,
+      'devices touched': state.touched,
+      took: isOver(state) ? `${((state.phaseSinceMs - state.startedMs) / 1000).toFixed(1)} s` : undefined,
+    }),
   };
+}
+
+/** Shows a rollout, how many devices of each stage have it, and which device has what. */
+export function describeRolloutDevices(
+  rollout: Rollout,
+  plan: readonly PlannedDevice[],
+  {
+    know,
+    named,
+  }: { readonly know: KnowImage; /** Whether people want each device, not only counts. */ readonly named: boolean },
+): CommandResult {
+  const { request } = rollout;
+  const devices = plan.map((device) => plannedDocument(request, device, know));
+  const rows = devices.map(({ stage, deviceId, connected, has }) => [stage, deviceId, connected ? 'yes' : 'no', has]);
+  const parts = [
+    describeRollout(rollout).text,
+    ...(devices.length === 0 ? [] : [stageTable(request, devices)]),
+    ...(named && devices.length > 0 ? [table(['stage', 'device', 'connected', 'has'], rows)] : []),
+  ];
+  return { json: { ...documentOfRollout(rollout), devices }, text: parts.join('\n\n') };
+}
+
+/** Counts the devices of each stage, and those that have the rollout's image. */
+function stageTable(request: RolloutRequest, devices: readonly ReturnType<typeof plannedDocument>[]): string {
+  const rows = [...new Set(devices.map(({ stage }) => stage))].map((stage) => {
+    const those = devices.filter((device) => device.stage === stage);
+    const count = (is: (device: (typeof those)[number]) => boolean) => those.filter(is).length;
+    return [stage, those.length, count(({ connected }) => !connected), count(({ has }) => has === request.image)];
+  });
+  return table(['stage', 'devices', 'offline', 'have it'], rows);
 }
 
 /** Lists rollouts for people. */
@@ -73,13 +98,15 @@ export function documentOfRollout({ id, priority, request, state }: Rollout): Re
   };
 }
 
-function plannedDocument({ stages, reference, image }: RolloutRequest, device: PlannedDevice) {
+function plannedDocument({ stages, reference, image }: RolloutRequest, device: PlannedDevice, know: KnowImage) {
   const stage = device.stage === undefined ? undefined : stages[device.stage];
+  // A workspace that did not begin the rollout may not know its image.
+  const has = device.image === reference ? image : device.image && know(device.image).name;
   return {
     deviceId: device.deviceId,
     stage: stage === undefined ? 'at the end' : stageName(stage),
     connected: device.connected,
-    has: device.image === undefined ? 'nothing' : device.image === reference ? image : device.image,
+    has: has ?? 'nothing',
     gets: image,
   };
 }

@@ -5,6 +5,7 @@ import { HubClient } from '../azure/hub-client.ts';
 import type { CommandResult } from '../cli/result.ts';
 import { addWork, collectPair, positiveInteger, type Session } from '../cli/session.ts';
 import { tagCondition } from '../deploy/iotedge/edge-deployment.ts';
+import { knownImages } from '../fleet/known-images.ts';
 import { finishRollout } from '../rollout/finish-rollout.ts';
 import { describeProgress, followRollout } from '../rollout/follow-rollout.ts';
 import { advanced } from '../rollout/next-state.ts';
@@ -18,7 +19,13 @@ import { isOver, type RolloutState } from '../rollout/rollout-state.ts';
 import { startRollout } from '../rollout/start-rollout.ts';
 import { takeBack } from '../rollout/take-back.ts';
 import type { Workspace } from '../workspace/workspace.ts';
-import { describePlan, describeRollout, documentOfRollout, rolloutTable } from './rollout-text.ts';
+import {
+  describePlan,
+  describeRollout,
+  describeRolloutDevices,
+  documentOfRollout,
+  rolloutTable,
+} from './rollout-text.ts';
 
 interface StartFlags {
   readonly image?: string;
@@ -37,6 +44,10 @@ interface StartFlags {
   readonly plan?: boolean;
   readonly replace?: boolean;
   readonly wait: boolean;
+}
+
+interface ShowFlags {
+  readonly devices?: boolean;
 }
 
 /** Adds the verbs of `ferry edge rollout`. */
@@ -74,11 +85,17 @@ export function addRolloutVerbs(noun: Command): void {
     return { json: all.map(documentOfRollout), text: rolloutTable(all) };
   });
 
-  const show = noun.command('show').description('show the latest rollout of a service, and which device has what');
-  addWork(show.argument('<service>', 'the service'), async (session, _flags, [service = '']) => {
-    using hub = await openHub(await session.openWorkspace(), session);
+  const show = noun
+    .command('show')
+    .description('show the latest rollout of a service, and how many devices of each stage have it')
+    .option('--devices', 'also which device has what, as --json does');
+  addWork<ShowFlags>(show.argument('<service>', 'the service'), async (session, flags, [service = '']) => {
+    const workspace = await session.openWorkspace();
+    using hub = await openHub(workspace, session);
     const rollout = await findRollout(hub, service);
-    return describeRollout(rollout, await planRollout(hub, rollout.request));
+    const plan = await planRollout(hub, rollout.request);
+    const know = knownImages(workspace.database);
+    return describeRolloutDevices(rollout, plan, { know, named: flags.devices === true });
   });
 }
 
@@ -115,7 +132,7 @@ function addStart(noun: Command): void {
     if (flags.plan) {
       const plan = await planRollout(hub, request);
       checkPlan(request, plan);
-      return describePlan(request, plan);
+      return describePlan(request, plan, knownImages(workspace.database));
     }
     const options = { platform, replace: flags.replace === true, clock: systemClock, note: noteOf(session) };
     const rollout = await startRollout(hub, request, deployment, options);

@@ -1,4 +1,5 @@
 import type { ScoringFigures } from '../../shared/edge/reported-scoring.ts';
+import { devicesText } from './devices-text.ts';
 import type { Gate } from './rollout-request.ts';
 
 /** How one device has taken the new version. */
@@ -35,9 +36,6 @@ export interface Verdict {
   readonly culprits: readonly string[];
 }
 
-/** How many devices one sentence names. */
-const namedMax = 3;
-
 /** Holds what is seen against a gate. Devices that cannot be reached count neither way: they get what is right when they are back. */
 export function judge(gate: Gate, { devices, metrics }: Observation): Verdict {
   const of = (outcome: DeviceOutcome['outcome']) => devices.filter((device) => device.outcome === outcome);
@@ -68,11 +66,7 @@ interface Breach {
 
 function failures({ failuresMax }: Gate, failed: readonly DeviceOutcome[]): Breach | undefined {
   if (failed.length <= failuresMax) return undefined;
-  const examples = failed
-    .slice(0, namedMax)
-    .map(({ deviceId, reason }) => `${deviceId} (${reason ?? 'no reason given'})`);
-  const more = failed.length > namedMax ? ` and ${failed.length - namedMax} more` : '';
-  return { text: `${failed.length} failed, ${failuresMax} may: ${examples.join(', ')}${more}`, devices: failed };
+  return { text: `${failed.length} failed, ${failuresMax} may: ${devicesText(failed)}`, devices: failed };
 }
 
 function restarts({ restartsMax }: Gate, devices: readonly DeviceOutcome[]): Breach | undefined {

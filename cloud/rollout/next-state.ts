@@ -1,3 +1,4 @@
+import { devicesText } from './devices-text.ts';
 import { judge, type Observation } from './gate.ts';
 import type { RolloutRequest } from './rollout-request.ts';
 import { isOver, type RolloutState } from './rollout-state.ts';
@@ -25,9 +26,10 @@ export function nextState(
   if (state.phase === 'rolling') {
     if (verdict.reached) return { ...seen, phase: 'baking', phaseSinceMs: nowMs };
     if (verdict.pending === 0 || inPhaseMs < stage.timeoutMs) return seen;
-    const late = observation.devices.filter(({ outcome }) => outcome === 'pending').map(({ deviceId }) => deviceId);
-    const reason = `${verdict.pending} of ${observation.devices.length} devices have not taken it within ${stage.timeoutMs / 1000} s`;
-    return halted(seen, reason, { devices: late, nowMs });
+    const late = observation.devices.filter(({ outcome }) => outcome === 'pending');
+    const count = `${verdict.pending} of ${observation.devices.length} devices`;
+    const reason = `${count} have not taken it within ${stage.timeoutMs / 1000} s: ${devicesText(late)}`;
+    return halted(seen, reason, { devices: late.map(({ deviceId }) => deviceId), nowMs });
   }
   // A device that came back, or a new one, takes it now: the stage is not proven before it has.
   if (!verdict.reached) return { ...seen, phase: 'rolling', phaseSinceMs: nowMs };

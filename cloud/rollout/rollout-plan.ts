@@ -10,7 +10,7 @@ export interface PlannedDevice {
   readonly connected: boolean;
   /** Index of the stage in which it gets the new version; undefined when it is in none but gets it at the end. */
   readonly stage: number | undefined;
-  /** Image of the service's module that it is to run now; undefined when it has none. */
+  /** Image of the service's module that it says it runs; undefined when it says nothing of one. */
   readonly image: string | undefined;
 }
 
@@ -25,7 +25,7 @@ export async function planRollout(hub: HubClient, request: RolloutRequest): Prom
         deviceId,
         connected: connectionState === 'Connected' || report?.connected === true,
         stage: stageOf(request.stages, { deviceId, tags }),
-        image: report?.desiredImages[request.service],
+        image: report?.modules[request.service]?.image,
       };
     })
     .toSorted((a, b) => (a.stage ?? Infinity) - (b.stage ?? Infinity) || (a.deviceId < b.deviceId ? -1 : 1));

@@ -73,7 +73,7 @@ export const rolloutRequestSchema = z.strictObject({
   settings: z.record(z.string(), z.unknown()).default({}),
   /** Condition on devices in the hub's own words; all stages lie within it. */
   scope: z.string().min(1),
-  stages: z.array(stageSchema).min(1).max(stagesMax),
+  stages: z.array(stageSchema).min(1, 'none is given (--stage), one at least was wanted').max(stagesMax),
   gate: gateSchema.prefault({}),
 });
 

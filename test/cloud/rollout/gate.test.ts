@@ -58,3 +58,8 @@ test('judge() holds restarts, the error rate, latency and metrics against their 
   expect(judge(gate({ metrics }), { devices: calm, metrics: { hot: 2 } }).breach).toContain('"hot" gives 2');
   expect(judge(gate({ metrics }), { devices: calm, metrics: { hot: 1 } }).breach).toBeUndefined();
 });
+
+test('checkRolloutRequest() says which option is missing where no stage is given', () => {
+  const asked = { service: 'digits', image: 'digits:2', reference: 'r/digits@sha256:2', scope: '*', stages: [] };
+  expect(() => checkRolloutRequest(asked)).toThrow('stages: none is given (--stage), one at least was wanted');
+});

@@ -62,7 +62,7 @@ test('nextState() halts when devices that can be reached do not get there in tim
   const rolling = firstState(0);
   expect(nextState(request(), rolling, seen('succeeded', 'pending'), 10_000)).toMatchObject({
     phase: 'halted',
-    reason: '1 of 2 devices have not taken it within 10 s',
+    reason: '1 of 2 devices have not taken it within 10 s: gw-1 (no reason given)',
     failed: ['gw-1'],
   });
   expect(nextState(request(), rolling, seen('offline', 'offline'), 10_000_000).phase).toBe('rolling');

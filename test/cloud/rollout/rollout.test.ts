@@ -60,6 +60,24 @@ test('the first version of all is taken off the devices again when it fails', as
   await expect.poll(() => rig.running()).toEqual({});
 });
 
+test('ferry edge rollout show counts who has it by stage, and names what each device runs where that is wanted', async () => {
+  await using rig = await openRolloutRig();
+  await rig.connect(await addDevices(rig, { canary: 2, rest: 3 }), (image) =>
+    image === rig.reference(2) ? { code: 500, description: 'no' } : { code: 200 },
+  );
+  expect((await start(rig, 1)).code).toBe(0);
+  const show = async (...more: string[]) =>
+    (await runFerry(['edge', 'rollout', 'show', 'digits', ...more], { cwd: rig.folder })).stdout;
+  const shown = await show();
+  expect(shown).toMatch(/\ncanary +2 +0 +2\nall +3 +0 +3\n$/);
+  expect(shown).not.toContain('rest-0');
+  expect((await start(rig, 2)).code).toBe(1);
+  await expect.poll(() => new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(1)]));
+  // The devices are back at what they had, by the name that the workspace has for it.
+  await expect.poll(() => show('--devices'), { timeout: 20_000 }).toMatch(/\ncanary +canary-0 +yes +digits:1\n/);
+  expect(await show()).toMatch(/\ncanary +2 +0 +0\nall +3 +0 +0\n$/);
+});
+
 test('ferry edge rollout says with --plan who gets what, and changes nothing', async () => {
   await using rig = await openRolloutRig();
   await addDevices(rig, { canary: 1, rest: 2 });
