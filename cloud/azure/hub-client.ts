@@ -17,6 +17,7 @@ import {
   twinSchema,
 } from './hub-resources.ts';
 import { type HubTransport, openHubTransport } from './hub-transport.ts';
+import { whenThereIsRoom } from './when-there-is-room.ts';
 
 /** How long one call may take, in milliseconds. */
 const callTimeoutMs = 20_000;
@@ -56,7 +57,8 @@ interface Call<T> {
 
 /**
  * The service side of an IoT Hub: devices, twins and deployments. Every call has a deadline, and every failure is a
- * HUB_UNREACHABLE, HUB_UNAUTHORIZED or HUB_REFUSED that says which hub it was, where no other code is named.
+ * HUB_UNREACHABLE, HUB_UNAUTHORIZED or HUB_REFUSED that says which hub it was, where no other code is named. A hub that is throttling is asked
+ * again; OVERLOADED where it had no room for long.
  */
 export class HubClient implements Disposable {
   /** Host of the hub, with its port where that is not the standard one. */
@@ -300,7 +302,7 @@ export class HubClient implements Disposable {
 
   async #call<T>(call: Call<T>, work: (transport: HubTransport) => Promise<{ responseBody: unknown }>): Promise<T> {
     const { doing, schema, known = {}, reads = false } = call;
-    const ask = () => this.#answer(doing, known, work);
+    const ask = () => whenThereIsRoom(() => this.#answer(doing, known, work), this.#signal);
     const answer = await ask().catch((error: unknown) => {
       if (reads && isFerryError(error, 'HUB_UNREACHABLE') && error.message.includes('ECONNRESET')) return ask();
       throw error;

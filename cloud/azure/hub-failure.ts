@@ -36,6 +36,13 @@ export function hubFailure(thrown: unknown, attempt: HubAttempt): FerryError {
       next: "Check the policy's name and key in the workspace's hub connection string, and this machine's clock.",
     });
   }
+  if (statusCode === 429) {
+    return new FerryError('OVERLOADED', `Cannot ${doing}: ${said}`, {
+      next: 'Wait a minute, or give the hub more units: each lets so many calls through in a minute.',
+    });
+  }
+  // The hub's own trouble, which passes.
+  if (statusCode >= 500) return new FerryError('HUB_UNREACHABLE', `Cannot ${doing}: ${said}`);
   return new FerryError(known[statusCode] ?? 'HUB_REFUSED', `Cannot ${doing}: ${said}`);
 }
 

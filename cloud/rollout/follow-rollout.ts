@@ -1,5 +1,5 @@
 import type { Clock } from '../../shared/clock.ts';
-import { isFerryError } from '../../shared/errors.ts';
+import { type FerryError, isFerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
 import { judge, type Observation } from './gate.ts';
 import { nextState } from './next-state.ts';
@@ -29,7 +29,7 @@ export interface FollowOptions {
  * Goes on with a rollout until it is over, or waits for a person. All that it knows is in the hub, so it may be killed at any
  * moment and called again, here or elsewhere, or twice at the same time: one of two writers finds out that it was late, and looks again.
  * @returns the rollout as it is at the end
- * @throws {FerryError} HUB_UNREACHABLE when the hub is away for long; nothing is lost by that
+ * @throws {FerryError} HUB_UNREACHABLE or OVERLOADED when the hub is away for long; nothing is lost by that
  */
 export async function followRollout(id: string, options: FollowOptions): Promise<Rollout> {
   const { hub, clock, signal, note } = options;
@@ -51,12 +51,16 @@ export async function followRollout(id: string, options: FollowOptions): Promise
         return rollout;
       }
     } catch (error) {
-      if (!isFerryError(error, 'HUB_UNREACHABLE') || ++failures >= failuresMax) throw error;
+      if (!passes(error) || ++failures >= failuresMax) throw error;
       if (failures === 1) note(`${error.message}; trying again`);
     }
     await clock.sleep(pauseMs, signal);
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
   }
+}
+
+function passes(error: unknown): error is FerryError {
+  return isFerryError(error, 'HUB_UNREACHABLE') || isFerryError(error, 'OVERLOADED');
 }
 
 async function oneLook(

@@ -2,6 +2,8 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { HubClient } from '../../../cloud/azure/hub-client.ts';
+import { hubFailure } from '../../../cloud/azure/hub-failure.ts';
+import { until } from '../../until.ts';
 import { openEdgeRig } from '../edge-rig.ts';
 
 const wrongKey = Buffer.from('not the key of this hub').toString('base64');
@@ -29,6 +31,40 @@ test('HubClient reads all pages of a query', async () => {
   }
   const ids = new Set((await rig.client.findEdgeDevices('*')).map(({ deviceId }) => deviceId));
   expect(ids.size).toBe(1011);
+});
+
+test('HubClient asks again where the hub is throttling, and sets nothing up twice by that', async () => {
+  await using rig = await openEdgeRig();
+  rig.hub.faults.change({ throttleRequests: 2 });
+  await rig.client.addDeployment({ ...deployment, content: { modulesContent: { $edgeAgent: {} } }, id: 'one' });
+  expect(rig.hub.faults.settings.throttleRequests).toBe(0);
+  rig.hub.faults.change({ throttleRequests: 1 });
+  expect(await rig.client.listDeployments()).toMatchObject([{ id: 'one' }]);
+});
+
+test('HubClient gives up waiting for a hub that is throttling when it is told to', async () => {
+  await using rig = await openEdgeRig();
+  const ending = new AbortController();
+  using client = new HubClient(rig.hub.connectionStrings.iothubowner, ending.signal);
+  rig.hub.faults.change({ throttleRequests: 100 });
+  const asking = client.listDeployments();
+  asking.catch(() => undefined);
+  await until(() => rig.hub.faults.settings.throttleRequests < 100);
+  ending.abort(new Error('enough'));
+  await expect(asking).rejects.toThrow('enough');
+});
+
+test.each([
+  [429, 'OVERLOADED'],
+  [500, 'HUB_UNREACHABLE'],
+  [503, 'HUB_UNREACHABLE'],
+  [400, 'HUB_REFUSED'],
+])('hubFailure() makes of a %i a %s', (statusCode, code) => {
+  const attempt = { doing: 'list the deployments', hostName: 'hub.example' };
+  expect(hubFailure({ response: { statusCode } }, attempt)).toMatchObject({
+    code,
+    message: `Cannot list the deployments: the hub hub.example answered ${statusCode}`,
+  });
 });
 
 test('HubClient tells devices and deployments that are there, and that are not', async () => {

@@ -38,8 +38,8 @@ test('ferry simulate faults set, show and clear switch each fault of the hub whi
 test('ferry simulate faults set does to the next command what it says, and clears even when clocks are hours apart', async () => {
   await using rig = await openEdgeRig();
   const list = async () => await runFerry(['edge', 'device', 'list'], { cwd: rig.folder });
-  await ferry(rig, ['faults', 'set', '--throttle', '1']);
-  expect(await list()).toMatchObject({ code: 1, stderr: expect.stringContaining('429 ThrottlingException') });
+  await ferry(rig, ['faults', 'set', '--fail', '1']);
+  expect(await list()).toMatchObject({ code: 1, stderr: expect.stringContaining('500 ServerError') });
   expect(await list()).toMatchObject({ code: 0 });
   await ferry(rig, ['faults', 'set', '--clock-skew', '90000']);
   expect(await list()).toMatchObject({ code: 1, stderr: expect.stringContaining('HUB_UNAUTHORIZED') });

@@ -144,6 +144,18 @@ test('a rollout goes on from another machine, with another workspace', async () 
   expect(rig.running()).toEqual({ 'canary-0': rig.reference(1), 'rest-0': rig.reference(1) });
 });
 
+test('a rollout gets over an outage of the hub, and over one that is throttling', async () => {
+  await using rig = await openRolloutRig();
+  await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), good);
+  const run = start(rig, 1, '--json', '--stage', 'ring=canary bake=2s', '--stage', '100% bake=0s name=all');
+  const phase = async () => (await rig.client.listDeployments())[0]?.labels?.['phase'];
+  await expect.poll(phase, { timeout: 20_000 }).toBe('baking');
+  rig.hub.faults.change({ outageMs: 3_000, throttleRequests: 2 });
+  const { stdout, stderr } = await run;
+  expect(stderr).toMatch(/503 ServiceUnavailable.*; trying again/);
+  expect(JSON.parse(stdout)).toMatchObject({ phase: 'done' });
+});
+
 test('a device that was away gets what is right when it is back, in whatever stage the rollout is', async () => {
   await using rig = await openRolloutRig();
   const ids = await addDevices(rig, { canary: 2, rest: 2 });
