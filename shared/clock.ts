@@ -17,5 +17,12 @@ export interface Clock {
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
-  sleep: (ms, signal) => sleep(ms, undefined, signal === undefined ? {} : { signal }),
+  sleep: async (ms, signal) => {
+    if (signal === undefined) return sleep(ms);
+    // Node throws an error of its own instead of the reason.
+    return sleep(ms, undefined, { signal }).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error;
+    });
+  },
 };

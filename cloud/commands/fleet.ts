@@ -10,6 +10,7 @@ import { readDeviceList } from '../fleet/device-list.ts';
 import { countFleet, deviceStates, type FleetStatus, readFleet } from '../fleet/fleet-status.ts';
 import { importDevices } from '../fleet/import-devices.ts';
 import { knownImages } from '../fleet/known-images.ts';
+import { watchTable } from './watch-table.ts';
 
 interface StatusFlags {
   readonly where: string;
@@ -50,7 +51,10 @@ export function addFleetVerbs(noun: Command): void {
     .description('count the devices by state, ring and version')
     .option('--where <condition>', "only devices that this holds for, in the hub's own words", '*')
     .option('--ring-tag <tag>', 'the tag that rings are told apart by', 'ring')
-    .option('--watch', 'draw it again and again, until Ctrl-C; on a terminal in the same place')
+    .option(
+      '--watch',
+      'draw it again and again, until Ctrl-C; on a terminal in the same place, else one after the other',
+    )
     .option('--every <seconds>', 'how often, with --watch', positiveInteger, 5);
   addWork<StatusFlags>(status, async (session, { where, ringTag, watch, every }) => {
     const workspace = await session.openWorkspace();
@@ -61,13 +65,16 @@ export function addFleetVerbs(noun: Command): void {
       return { json: counted, text: describeFleet(counted) };
     };
     if (watch !== true) return look();
-    while (!session.signal.aborted) {
-      const { json, text } = await look();
-      const clear = process.stdout.isTTY ? '\u001b[H\u001b[2J' : '';
-      process.stdout.write(session.json ? `${JSON.stringify(json)}\n` : `${clear}${text}\n`);
-      await systemClock.sleep(every * 1000, session.signal).catch(() => undefined);
-    }
-    return undefined;
+    const { json, signal } = session;
+    const note = (line: string): void => session.note(line);
+    return watchTable(look, {
+      everyMs: every * 1000,
+      json,
+      stream: process.stdout,
+      clock: systemClock,
+      signal,
+      note,
+    });
   });
 }
 
