@@ -3,6 +3,7 @@ import type { CommandResult } from '../cli/result.ts';
 import type { KnowImage } from '../fleet/known-images.ts';
 import { describeProgress } from '../rollout/follow-rollout.ts';
 import type { Rollout } from '../rollout/rollout.ts';
+import type { PastRollout } from '../rollout/rollout-history.ts';
 import type { PlannedDevice } from '../rollout/rollout-plan.ts';
 import { type RolloutRequest, stageName } from '../rollout/rollout-request.ts';
 import { isOver } from '../rollout/rollout-state.ts';
@@ -37,6 +38,9 @@ export function describeRollout(rollout: Rollout): CommandResult {
       failed: state.failed.join(', ') || undefined,
       'devices touched': state.touched,
       took: isOver(state) ? `${((state.phaseSinceMs - state.startedMs) / 1000).toFixed(1)} s` : undefined,
+      before:
+        state.history.map((past) => `${past.image}, ${timeText(past.startedMs)}: ${pastText(past)}`).join('\n') ||
+        undefined,
     }),
   };
 }
@@ -71,20 +75,30 @@ function stageTable(request: RolloutRequest, devices: readonly ReturnType<typeof
   return table(['stage', 'devices', 'offline', 'have it'], rows);
 }
 
-/** Lists rollouts for people. */
+/** Lists rollouts for people, also those that only a later one remembers; the latest first. */
 export function rolloutTable(rollouts: readonly Rollout[]): string {
-  const rows = rollouts.map((rollout) => [
-    rollout.request.service,
-    rollout.request.image,
-    new Date(rollout.state.startedMs).toISOString(),
-    describeProgress(rollout),
-  ]);
-  return table(['service', 'image', 'started', 'state'], rows);
+  const rows = new Map<string, { readonly startedMs: number; readonly cells: readonly string[] }>();
+  const add = (service: string, image: string, startedMs: number, text: string): void => {
+    const key = `${service} ${image} ${startedMs}`;
+    // What the hub has itself comes before what is remembered of it.
+    if (!rows.has(key)) rows.set(key, { startedMs, cells: [service, image, timeText(startedMs), text] });
+  };
+  for (const rollout of rollouts) {
+    add(rollout.request.service, rollout.request.image, rollout.state.startedMs, describeProgress(rollout));
+  }
+  for (const { request, state } of rollouts) {
+    for (const past of state.history) add(request.service, past.image, past.startedMs, pastText(past));
+  }
+  const sorted = [...rows.values()].toSorted((a, b) => b.startedMs - a.startedMs);
+  return table(
+    ['service', 'image', 'started', 'state'],
+    sorted.map(({ cells }) => cells),
+  );
 }
 
 /** A rollout for programs. */
 export function documentOfRollout({ id, priority, request, state }: Rollout): Record<string, unknown> {
-  const { startedMs, phaseSinceMs, stage, ...rest } = state;
+  const { startedMs, phaseSinceMs, stage, history, ...rest } = state;
   const { settings: _manifest, ...asked } = request;
   const current = request.stages[stage];
   return {
@@ -93,9 +107,22 @@ export function documentOfRollout({ id, priority, request, state }: Rollout): Re
     ...asked,
     ...rest,
     stage: { number: stage + 1, of: request.stages.length, name: current && stageName(current) },
-    startedAt: new Date(startedMs).toISOString(),
-    phaseSince: new Date(phaseSinceMs).toISOString(),
+    startedAt: timeText(startedMs),
+    phaseSince: timeText(phaseSinceMs),
+    history: history.map(({ startedMs: beganMs, endedMs, ...past }) => ({
+      ...past,
+      startedAt: timeText(beganMs),
+      endedAt: timeText(endedMs),
+    })),
   };
+}
+
+function pastText({ phase, stage, reason }: PastRollout): string {
+  return `${phase} in stage "${stage}"${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 function plannedDocument({ stages, reference, image }: RolloutRequest, device: PlannedDevice, know: KnowImage) {

@@ -25,20 +25,12 @@ export interface LabelledRollout {
 
 /**
  * Writes a rollout into labels of its configuration, so that whoever reaches the hub can go on with it. Readable ones for people,
- * packed ones for programs.
+ * packed ones for programs. Where there is no room for all rollouts of before, the oldest are left out.
  * @throws {FerryError} DEPLOYMENT_INVALID when it is too large for labels
  */
 export function rolloutLabels({ request, state }: LabelledRollout): Record<string, string> {
-  const text = JSON.stringify({ formatVersion: 1, request, state });
-  const packed = deflateRawSync(text, { level: 9 }).toString('base64url');
+  const packed = packedWithin(labelsMax * labelCharsMax, { request, state });
   const parts = packed.match(new RegExp(`.{1,${labelCharsMax}}`, 'g')) ?? [];
-  if (parts.length > labelsMax) {
-    throw new FerryError(
-      'DEPLOYMENT_INVALID',
-      `Cannot roll out: what was asked takes ${packed.length} characters in the hub, ${labelsMax * labelCharsMax} at most was wanted`,
-      { next: 'Tell devices apart by a tag instead of naming them.' },
-    );
-  }
   return {
     createdBy: 'modelferry',
     service: request.service,
@@ -46,6 +38,21 @@ export function rolloutLabels({ request, state }: LabelledRollout): Record<strin
     stage: `${state.stage + 1}-of-${request.stages.length}`,
     ...Object.fromEntries(parts.map((part, index) => [`rollout-${String(index).padStart(2, '0')}`, part])),
   };
+}
+
+function packedWithin(charsMax: number, { request, state }: LabelledRollout): string {
+  for (let kept = state.history.length; ; kept -= 1) {
+    const history = state.history.slice(0, kept);
+    const text = JSON.stringify({ formatVersion: 1, request, state: { ...state, history } });
+    const packed = deflateRawSync(text, { level: 9 }).toString('base64url');
+    if (packed.length <= charsMax) return packed;
+    if (kept > 0) continue;
+    throw new FerryError(
+      'DEPLOYMENT_INVALID',
+      `Cannot roll out: what was asked takes ${packed.length} characters in the hub, ${charsMax} at most was wanted`,
+      { next: 'Tell devices apart by a tag instead of naming them.' },
+    );
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pastRolloutSchema } from './rollout-history.ts';
 
 /**
  * Where a rollout is.
@@ -27,6 +28,8 @@ export const rolloutStateSchema = z.strictObject({
   failed: z.array(z.string()).default([]),
   /** Devices that were given the new version. */
   touched: z.number().int().min(0).default(0),
+  /** Rollouts of the service before this one, the latest first. */
+  history: z.array(pastRolloutSchema).default([]),
 });
 
 /** What changes while a rollout runs. */
@@ -38,6 +41,7 @@ export function isOver({ phase }: RolloutState): boolean {
 }
 
 /** The state that a rollout begins in. */
-export function firstState(nowMs: number): RolloutState {
-  return { stage: 0, phase: 'rolling', paused: false, phaseSinceMs: nowMs, startedMs: nowMs, failed: [], touched: 0 };
+export function firstState(nowMs: number, history: RolloutState['history'] = []): RolloutState {
+  const nothing = { failed: [], touched: 0 };
+  return { stage: 0, phase: 'rolling', paused: false, phaseSinceMs: nowMs, startedMs: nowMs, ...nothing, history };
 }

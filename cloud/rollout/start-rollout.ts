@@ -5,7 +5,10 @@ import type { HubConfiguration } from '../azure/hub-resources.ts';
 import { checkDevices } from '../deploy/iotedge/edge-conflicts.ts';
 import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { bucketTag, deviceBucket } from './device-bucket.ts';
-import { listRollouts, readRollout, type Rollout } from './rollout.ts';
+import { pastOf } from './past-of.ts';
+import { retireRollouts } from './retire-rollouts.ts';
+import { changeRollout, listRollouts, readRollout, type Rollout } from './rollout.ts';
+import { rolloutHistory } from './rollout-history.ts';
 import { rolloutLabels } from './rollout-labels.ts';
 import { checkPlan, planRollout } from './rollout-plan.ts';
 import type { RolloutRequest } from './rollout-request.ts';
@@ -24,7 +27,7 @@ export interface StartOptions {
 
 /**
  * Begins a rollout: one deployment in the hub that means the devices of the first stage. All is checked before anything is touched.
- * Asked the same again, it gives the rollout that there is.
+ * Asked the same again, it gives the rollout that there is. What went wrong before is remembered by it, and gone from the hub otherwise.
  * @param deployment of the whole scope
  * @throws {FerryError} DEPLOYMENT_INVALID naming what stands in the way
  */
@@ -37,7 +40,10 @@ export async function startRollout(
   const { id } = deployment;
   const rollouts = await listRollouts(hub);
   const same = rollouts.find((rollout) => rollout.id === id);
-  if (same !== undefined && !isOver(same.state)) return same;
+  if (same !== undefined && !isOver(same.state)) {
+    await retireRollouts(hub, same);
+    return same;
+  }
   const under = rollouts.find(({ request: other, state }) => other.service === request.service && !isOver(state));
   if (under !== undefined) throw alreadyUnderWay(under);
   await checkConditions(hub, request);
@@ -45,17 +51,19 @@ export async function startRollout(
   await tagBuckets(hub, request);
   checkPlan(request, await planRollout(hub, request));
   const { platform, replace, note, clock } = options;
-  const modules = modulesIn(deployment);
-  await checkDevices(hub, deployment, { replace, note, platform, modules });
-  // One that was halted or has ended, and is asked for again.
-  if (same !== undefined) await hub.removeDeployment(id);
-  const state = firstState(clock.nowMs());
-  await hub.addDeployment({
-    ...deployment,
-    targetCondition: conditionUpTo(request, 0),
-    labels: rolloutLabels({ request, state }),
-  });
-  return readRollout(hub, id);
+  await checkDevices(hub, deployment, { replace, note, platform, modules: modulesIn(deployment) });
+  const past = rollouts.filter(({ request: other }) => other.service === request.service).flatMap(pastOf);
+  const state = firstState(clock.nowMs(), rolloutHistory(past));
+  if (same === undefined) {
+    const [targetCondition, labels] = [conditionUpTo(request, 0), rolloutLabels({ request, state })];
+    await hub.addDeployment({ ...deployment, targetCondition, labels });
+  } else {
+    // One that was halted or has ended, and is asked for again.
+    await changeRollout(hub, { ...same, request }, state);
+  }
+  const begun = await readRollout(hub, id);
+  await retireRollouts(hub, begun);
+  return begun;
 }
 
 /** The least priority that goes before every deployment of a hub, and that none has. */

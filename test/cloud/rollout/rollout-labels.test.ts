@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { readRolloutLabels, rolloutLabels } from '../../../cloud/rollout/rollout-labels.ts';
+import { type PastRollout, rolloutHistory } from '../../../cloud/rollout/rollout-history.ts';
 import { checkRolloutRequest } from '../../../cloud/rollout/rollout-request.ts';
 import { firstState } from '../../../cloud/rollout/rollout-state.ts';
 
@@ -38,6 +39,43 @@ test('rolloutLabels() refuses what does not fit', () => {
     stages: [...request.stages, ...checkRolloutRequest({ ...request, stages: many }).stages],
   };
   expect(() => rolloutLabels({ request: large, state })).toThrow('was wanted');
+});
+
+test('rolloutLabels() leaves the oldest of before out where there is no room for all, and never the rollout itself', () => {
+  const { request, state } = rollout(Array.from({ length: 50 }, () => `${crypto.randomUUID()}-${crypto.randomUUID()}`));
+  const past = (at: number) => ({
+    image: `digits:${at}`,
+    phase: 'halted' as const,
+    stage: 'canary',
+    startedMs: at,
+    endedMs: at + 1,
+    // Nothing that could be packed well.
+    reason: Array.from({ length: 30 }, () => crypto.randomUUID()).join(),
+    failed: [],
+    touched: 1,
+  });
+  const written = { request, state: { ...state, history: [past(5), past(4), past(3), past(2)] } };
+  const read = readRolloutLabels('x', rolloutLabels(written));
+  expect(read?.request).toEqual(request);
+  const kept = read?.state.history.map(({ image }) => image) ?? [];
+  expect(kept.length).toBeLessThan(4);
+  expect(['digits:5', 'digits:4', 'digits:3'].slice(0, kept.length)).toEqual(kept);
+});
+
+test('rolloutHistory() keeps each of before once, the latest five, and shortens what is long', () => {
+  const past = (at: number): PastRollout => ({
+    image: 'digits:1',
+    phase: 'halted',
+    stage: 'canary',
+    startedMs: at,
+    endedMs: at,
+    reason: 'x'.repeat(1000),
+    failed: ['a', 'b', 'c', 'd'],
+    touched: 4,
+  });
+  const kept = rolloutHistory([past(1), past(9), past(9), past(3), past(2), past(5), past(4)]);
+  expect(kept.map(({ startedMs }) => startedMs)).toEqual([9, 5, 4, 3, 2]);
+  expect(kept[0]).toMatchObject({ reason: `${'x'.repeat(299)}…`, failed: ['a', 'b', 'c'] });
 });
 
 test('readRolloutLabels() finds none in other labels, and says when one is damaged', () => {

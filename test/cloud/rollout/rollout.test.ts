@@ -53,6 +53,41 @@ test.each<[string, Behaviour, readonly string[]]>([
   expect(touched).toEqual(['canary-0', 'canary-1']);
 });
 
+test.each([
+  ['above all others', []],
+  ['of its own', ['--priority', '50']],
+])('rollouts that were halted, with a priority %s, make room for the next and are remembered', async (_what, more) => {
+  await using rig = await openRolloutRig();
+  await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), (image) =>
+    image === rig.reference(2) ? { code: 500, description: 'no' } : { code: 200 },
+  );
+  const by = async (verb: string, ...words: string[]) =>
+    (await runFerry(['edge', 'rollout', verb, ...words], { cwd: rig.folder })).stdout;
+  expect((await start(rig, 1)).code).toBe(0);
+  for (let time = 0; time < 3; time += 1) expect((await start(rig, 2, ...more)).code).toBe(1);
+  // The one in force, and the last that went wrong.
+  expect(await rig.client.listDeployments()).toHaveLength(2);
+  await expect.poll(() => new Set(Object.values(rig.running()))).toEqual(new Set([rig.reference(1)]));
+  expect((await start(rig, 3)).code).toBe(0);
+  expect(await rig.client.listDeployments()).toHaveLength(1);
+  const why = /halted in stage "canary": 1 failed, 0 may: canary-0 \(the module "digits" is failed\)/;
+  const lines = (await by('list')).trim().split('\n');
+  expect(lines.map((line) => /digits:\d/.exec(line)?.[0])).toEqual([
+    undefined,
+    'digits:3',
+    'digits:2',
+    'digits:2',
+    'digits:2',
+    'digits:1',
+  ]);
+  expect(lines[2]).toMatch(why);
+  expect(await by('show', 'digits')).toMatch(new RegExp(`before +digits:2, .*: ${why.source}`));
+  expect(JSON.parse(await by('show', 'digits', '--json'))).toMatchObject({
+    image: 'digits:3',
+    history: [{ phase: 'halted', failed: ['canary-0'], touched: 1 }, {}, {}, { image: 'digits:1', phase: 'done' }],
+  });
+});
+
 test('the first version of all is taken off the devices again when it fails', async () => {
   await using rig = await openRolloutRig();
   await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), () => ({ code: 500, description: 'no' }));
