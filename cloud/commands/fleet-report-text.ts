@@ -26,6 +26,9 @@ export const fleetReportSchema = z.object({
       devices: count,
       onRightVersion: count,
       seconds: z.object({ p50: count, p90: count, p99: count, max: count }).optional(),
+      /** Rows that their modules have answered, and collected. */
+      answered: count,
+      collected: count,
     })
     .optional(),
   /** Devices that are as the last deployment says at the end; others are named. */
@@ -73,9 +76,9 @@ export function fleetText(report: FleetReport): string {
     'right version': `${report.onRightVersion} of ${report.devices}${named(report.wrongVersion)}`,
     'real agents':
       realAgents &&
-      `${realAgents.onRightVersion} of ${realAgents.devices} on the right version, the last after ${secondsText(realAgents.seconds?.max ?? 0)}`,
+      `${realAgents.onRightVersion} of ${realAgents.devices} on the right version, the last after ${secondsText(realAgents.seconds?.max ?? 0)}; ${realAgents.answered} rows answered, ${realAgents.collected} collected`,
     rows: `${rows.collected} collected = ${rows.uploaded} uploaded + ${rows.buffered} buffered + ${rows.dropped} dropped; ${rows.lost} lost`,
-    ledgers: `${report.ledgers.equal} of ${lightOf(report)} equal${named(report.ledgers.unequal)}`,
+    ledgers: `${report.ledgers.equal} of ${report.devices} equal${named(report.ledgers.unequal)}`,
     troubles: `${troubles.crashes} crashes, ${troubles.powerCuts} power cuts`,
     retries: `${retries.connections} connections, ${retries.pulls} pulls, ${retries.uploads} uploads, ${retries.messages} messages, ${retries.throttled} throttled`,
     bytes: `${bytesText(bytes.pulled)} pulled, ${bytesText(bytes.uploaded)} uploaded, ${bytesText(bytes.received)} from and ${bytesText(bytes.sent)} to the hub`,
@@ -91,15 +94,10 @@ export function failureOf(report: FleetReport): FerryError | undefined {
   const wrong = [
     ...(onRightVersion === devices ? [] : [`${devices - onRightVersion} devices are not as deployed`]),
     ...(rows.lost === 0 ? [] : [`${rows.lost} rows are lost`]),
-    ...(ledgers.unequal.length === 0 ? [] : [`ledgers of ${lightOf(report) - ledgers.equal} devices are not equal`]),
+    ...(ledgers.unequal.length === 0 ? [] : [`ledgers of ${devices - ledgers.equal} devices are not equal`]),
   ];
   if (wrong.length === 0) return undefined;
   return new FerryError('CHECK_FAILED', `Cannot call the fleet well: ${wrong.join(', ')}; none was wanted`);
-}
-
-/** Counts the light devices: they alone collect rows. */
-function lightOf({ devices, realAgents }: FleetReport): number {
-  return devices - (realAgents?.devices ?? 0);
 }
 
 function named(ids: readonly string[]): string {

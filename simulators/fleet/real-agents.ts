@@ -37,12 +37,17 @@ export class RealAgents implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends them: they end their modules, send what those have collected, and tell the hub what became of it. */
+  async end(): Promise<void> {
     const ending = [...this.#children.values()].map((child) => once(child, 'close'));
     this.#tell('SIGTERM');
     const late = setTimeout(() => this.#tell('SIGKILL'), endTimeoutMs);
     await Promise.all(ending);
     clearTimeout(late);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
     process.off('exit', this.#onExit);
   }
 

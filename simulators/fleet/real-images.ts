@@ -6,6 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { pack, type Pack } from 'tar-stream';
 import { type Digest, digestOf } from '../../shared/digest.ts';
 import { FerryError } from '../../shared/errors.ts';
+import { programCommand } from '../../shared/programs.ts';
 
 const mediaTypes = {
   manifest: 'application/vnd.oci.image.manifest.v1+json',
@@ -19,18 +20,35 @@ const repository = 'fleet/model';
 const shell = '/bin/sh';
 const scriptPath = '/opt/run.sh';
 
-/** A scoring server as small as one can be: it is ready, and gives every row the version of its image. */
-const serverOf = (version: number): string => `
-const { createServer } = require('node:http');
-const { MODELFERRY_HOST, MODELFERRY_PORT } = process.env;
-createServer((request, response) => response.end(JSON.stringify({ version: ${version} })))
-  .listen(Number(MODELFERRY_PORT ?? 5001), MODELFERRY_HOST ?? '0.0.0.0');
-process.on('SIGTERM', () => process.exit(0));
+/**
+ * What an image serves: no model, but a script that gives the version of its image, and has the row that it was given collected.
+ * @see agent/scoring/README.md, "Scripts"
+ */
+const serviceConfig = JSON.stringify({ schemaVersion: 1, models: [] });
+const scoreScript = (version: number): string => `
+export function run({ row }, { collect }) {
+  collect('inputs', { row: { type: 'float64', shape: [1], data: Float64Array.of(row) } });
+  return { version: ${version} };
+}
 `;
 
+/** One process scores, and what it is told to collect is kept for the agent. @see agent/scoring/README.md, "Settings" */
+const environment = [
+  'WORKER_COUNT=1',
+  'AML_MODEL_DC_STORAGE_ENABLED=true',
+  'SERVICE_NAME=fleet',
+  'MODELFERRY_WORKSPACE=fleet/simulated/fleet',
+];
+
+/** Starts the project's scoring server, as this machine has it, on what is in the image, wherever that was unpacked to. */
+const startScript = (): string => {
+  const command = programCommand('scoring').map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`);
+  return `MODELFERRY_ROOT="\${0%${scriptPath}}" exec ${command.join(' ')}\n`;
+};
+
 /**
- * Pushes the images that real agents run, and gives their names by digest: this machine's shell, which starts this machine's Node with
- * {@link serverOf}. So they are a few megabytes, and run as processes of this machine alone.
+ * Pushes the images that real agents run, and gives their names by digest: this machine's shell, which starts the scoring server of this machine with
+ * a script of its own. So they are a few megabytes, and run as processes of this machine alone.
  * @throws {FerryError} WORLD_FAILED when the registry does not take them
  */
 export async function pushImages(registryHost: string, versions: number): Promise<string[]> {
@@ -39,8 +57,11 @@ export async function pushImages(registryHost: string, versions: number): Promis
   });
   const names: string[] = [];
   for (let version = 1; version <= versions; version += 1) {
-    const script = `exec '${process.execPath}' -e "$SERVER"\n`;
-    const own = await tar(async (into) => void into.entry({ name: scriptPath.slice(1), mode: 0o755 }, script));
+    const own = await tar(async (into) => {
+      into.entry({ name: scriptPath.slice(1), mode: 0o755 }, startScript());
+      into.entry({ name: 'app/service.json' }, serviceConfig);
+      into.entry({ name: 'app/score.mjs' }, scoreScript(version));
+    });
     const layers = await Promise.all([base, own].map((content) => pushBlob(registryHost, content, mediaTypes.layer)));
     const config = Buffer.from(
       JSON.stringify({
@@ -48,7 +69,7 @@ export async function pushImages(registryHost: string, versions: number): Promis
         os: 'linux',
         config: {
           Entrypoint: [shell, scriptPath],
-          Env: [`SERVER=${serverOf(version)}`],
+          Env: environment,
           ExposedPorts: { '5001/tcp': {} },
         },
         rootfs: { type: 'layers', diff_ids: layers.map(({ digest }) => digest) },

@@ -7,7 +7,9 @@ import { Observer } from './observer.ts';
 import type { FleetOptions } from './options.ts';
 import { type DeviceProfile, makeProfiles } from './profiles.ts';
 import { RealAgents } from './real-agents.ts';
+import { RealCallers } from './real-callers.ts';
 import { pushImages } from './real-images.ts';
+import { realLedgers } from './real-ledgers.ts';
 import { openRegistry, openWorld, readStored } from './real-world.ts';
 import { type FleetReport, fleetReport } from './report.ts';
 
@@ -54,9 +56,10 @@ export async function runReally(
     { mode: 'real', images: plan.images, caFile: certificates.caFile },
     profiles.map((profile, index) => ({ ...profile, connectionString: light[index]?.connectionString ?? '' })),
   );
-  await using _agents = new RealAgents(real, { folder, caFile: certificates.caFile, uploadEveryMs });
+  await using agents = new RealAgents(real, { folder, caFile: certificates.caFile, uploadEveryMs });
   const free = await freePorts(real.length);
   const ports = new Map(real.map(({ deviceId }, index) => [deviceId, free[index] ?? 0]));
+  await using callers = new RealCallers(ports);
   const until = async (isDone: () => boolean, endMs: number, what: () => string): Promise<void> => {
     for (; !isDone() && nowMs() < endMs; await sleep(lookEveryMs, undefined, { signal })) onProgress(what());
   };
@@ -86,14 +89,20 @@ export async function runReally(
   );
   const tookMs = nowMs();
   const unconverged = observer.unconverged();
+  await callers[Symbol.asyncDispose]();
+  const [summaries] = await Promise.all([Promise.all(lights.processes.map(end)), agents.end()]);
+  await hub.settled();
   return fleetReport({
     options,
     observer,
     unconverged,
-    summaries: (await Promise.all(lights.processes.map(end))).flat(),
+    summaries: summaries.flat(),
     stored: await readStored(storage),
     throttled: hub.parts.throttles.refused,
-    real: real.map(({ deviceId }) => deviceId),
+    real: realLedgers(
+      hub,
+      real.map(({ deviceId }) => deviceId),
+    ).map((ledger) => ({ ...ledger, answered: callers.answered.get(ledger.deviceId) ?? 0 })),
     tookMs,
   });
 }

@@ -53,16 +53,39 @@ export async function readStored(of: {
   const { ContainerClient, StorageSharedKeyCredential } = await import('@azure/storage-blob');
   const credential = new StorageSharedKeyCredential(of.accountName, of.accountKey);
   const container = new ContainerClient(`${of.blobEndpoint}/modeldata`, credential);
-  const ranges = new Map<string, (readonly [number, number])[]>();
-  for await (const { name } of container.listBlobsFlat()) {
+  const blobs = new Map<string, StoredBlob[]>();
+  for await (const { name, metadata } of container.listBlobsFlat({ includeMetadata: true })) {
     const [deviceId = ''] = name.split('/');
-    ranges.set(deviceId, [...(ranges.get(deviceId) ?? []), rangeInName(name)]);
+    blobs.set(deviceId, [...(blobs.get(deviceId) ?? []), storedBlob(metadata)]);
   }
-  return new Map([...ranges].map(([deviceId, all]) => [deviceId, countRows(all)]));
+  return new Map([...blobs].map(([deviceId, all]) => [deviceId, countStored(all)]));
 }
 
-/** Gives the first and last row of a blob, as its name says. */
-function rangeInName(name: string): readonly [number, number] {
-  const [, first = '0', last = '0'] = /(\d+)-(\d+)\.jsonl$/.exec(name) ?? [];
-  return [Number(first), Number(last)];
+/** What a blob says of its rows. */
+interface StoredBlob {
+  /** Of the buffer that the rows are from; light devices have one alone. */
+  readonly buffer: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** Rows that are in it: less than the range where some were dropped. */
+  readonly rows: number;
+}
+
+function storedBlob({ bufferid: buffer = '', ...given }: Record<string, string> = {}): StoredBlob {
+  const [firstSeq, lastSeq] = [Number(given['firstseq'] ?? 0), Number(given['lastseq'] ?? 0)];
+  return { buffer, firstSeq, lastSeq, rows: Number(given['rows'] ?? lastSeq - firstSeq + 1) };
+}
+
+/** Counts the rows of a device, each buffer by itself. */
+function countStored(blobs: readonly StoredBlob[]): { readonly rows: number; readonly gaps: number } {
+  const buffers = Map.groupBy(blobs, ({ buffer }) => buffer);
+  const counted = [...buffers.values()].map((some) => {
+    const { rows, gaps } = countRows(some.map(({ firstSeq, lastSeq }) => [firstSeq, lastSeq]));
+    const dropped = some.reduce((all, blob) => all + blob.lastSeq - blob.firstSeq + 1 - blob.rows, 0);
+    return { rows: rows - dropped, gaps };
+  });
+  return {
+    rows: counted.reduce((all, { rows }) => all + rows, 0),
+    gaps: counted.reduce((all, { gaps }) => all + gaps, 0),
+  };
 }

@@ -1,6 +1,7 @@
 import type { DeviceSummary } from './light-process.ts';
 import type { Observer } from './observer.ts';
 import type { FleetOptions } from './options.ts';
+import type { DeviceLedger } from './real-ledgers.ts';
 
 /** Rows of each device that storage holds, each counted once, and whether any sequence number is missing or twice. */
 export type StoredRows = ReadonlyMap<string, { readonly rows: number; readonly gaps: number }>;
@@ -17,23 +18,25 @@ export function fleetReport(of: {
   readonly summaries: readonly DeviceSummary[];
   readonly stored: StoredRows;
   readonly throttled: ReadonlyMap<string, number>;
-  /** Devices that are real agents, where there are any. */
-  readonly real?: readonly string[] | undefined;
+  /** What real agents say of their rows, where there are any, and how many rows they have answered. */
+  readonly real?: readonly RealLedger[] | undefined;
   /** How long it took by the clock of the fleet, in milliseconds. */
   readonly tookMs: number;
 }) {
   const { options, observer, unconverged: wrong, summaries, stored, throttled, tookMs, real = [] } = of;
   const { seed } = options;
   const devices = options.devices + real.length;
+  const ledgers: readonly DeviceLedger[] = [...summaries, ...real];
+  const sumRows = (name: keyof DeviceLedger['rows']): number => ledgers.reduce((all, { rows }) => all + rows[name], 0);
   const sum = (pick: (summary: DeviceSummary) => number): number => summaries.reduce((all, one) => all + pick(one), 0);
   const rows = {
-    collected: sum(({ rows }) => rows.collected),
-    uploaded: sum(({ rows }) => rows.uploaded),
-    buffered: sum(({ rows }) => rows.buffered),
-    dropped: sum(({ rows }) => rows.dropped),
+    collected: sumRows('collected'),
+    uploaded: sumRows('uploaded'),
+    buffered: sumRows('buffered'),
+    dropped: sumRows('dropped'),
     stored: [...stored.values()].reduce((all, { rows }) => all + rows, 0),
   };
-  const unequal = summaries.filter((summary) => !isEqual(summary, stored)).map(({ deviceId }) => deviceId);
+  const unequal = ledgers.filter((ledger) => !isEqual(ledger, stored)).map(({ deviceId }) => deviceId);
   return {
     mode: options.virtual ? 'virtual' : 'real',
     devices,
@@ -65,8 +68,17 @@ export function fleetReport(of: {
       pulled: sum(({ bytes }) => bytes.pulled),
       uploaded: sum(({ bytes }) => bytes.uploaded),
     },
-    rows: { ...rows, lost: rows.collected - rows.uploaded - rows.buffered - rows.dropped + missing(summaries, stored) },
-    ledgers: { equal: summaries.length - unequal.length, unequal: unequal.slice(0, namedMax) },
+    rows: {
+      ...rows,
+      lost:
+        rows.collected -
+        rows.uploaded -
+        rows.buffered -
+        rows.dropped +
+        missing(ledgers, stored) +
+        real.reduce((all, { answered, rows: { collected } }) => all + Math.max(0, answered - collected), 0),
+    },
+    ledgers: { equal: ledgers.length - unequal.length, unequal: unequal.slice(0, namedMax) },
     hub: {
       connections: observer.connections.count,
       connectionsPerSecondMax: observer.connections.mostPerSecond,
@@ -77,15 +89,24 @@ export function fleetReport(of: {
   };
 }
 
-/** Says how real agents did with the last deployment. */
-function ofReal(real: readonly string[], { progress }: Observer, wrong: readonly string[]) {
+/** What a real agent says of its rows, and how many rows its modules have answered. */
+type RealLedger = DeviceLedger & { readonly answered: number };
+
+/** Says how real agents did with the last deployment, and with what their modules were asked. */
+function ofReal(real: readonly RealLedger[], { progress }: Observer, wrong: readonly string[]) {
   const { beganMs = 0, convergedMs } = progress.at(-1) ?? {};
-  const seconds = real.flatMap((deviceId) => {
+  const seconds = real.flatMap(({ deviceId }) => {
     const atMs = convergedMs?.get(deviceId);
     return atMs === undefined ? [] : [(atMs - beganMs) / 1000];
   });
-  const onRightVersion = real.filter((deviceId) => !wrong.includes(deviceId)).length;
-  return { devices: real.length, onRightVersion, seconds: percentiles(seconds) };
+  const onRightVersion = real.filter(({ deviceId }) => !wrong.includes(deviceId)).length;
+  return {
+    devices: real.length,
+    onRightVersion,
+    seconds: percentiles(seconds),
+    answered: real.reduce((all, { answered }) => all + answered, 0),
+    collected: real.reduce((all, { rows }) => all + rows.collected, 0),
+  };
 }
 
 /** What a run came to. */
@@ -95,15 +116,15 @@ export type FleetReport = ReturnType<typeof fleetReport>;
  * Says whether all rows of a device are accounted for: collected = uploaded + buffered + dropped, and storage holds what was uploaded, without a
  * gap. It may hold one blob more, whose receipt a device has not seen.
  */
-function isEqual({ deviceId, rows }: DeviceSummary, stored: StoredRows): boolean {
+function isEqual({ deviceId, rows }: DeviceLedger, stored: StoredRows): boolean {
   const held = stored.get(deviceId) ?? { rows: 0, gaps: 0 };
   const isBalanced = rows.collected === rows.uploaded + rows.buffered + rows.dropped;
   return isBalanced && held.gaps === 0 && held.rows >= rows.uploaded && held.rows <= rows.uploaded + rows.buffered;
 }
 
 /** Rows that devices take for uploaded and storage does not hold. */
-function missing(summaries: readonly DeviceSummary[], stored: StoredRows): number {
-  return summaries.reduce(
+function missing(ledgers: readonly DeviceLedger[], stored: StoredRows): number {
+  return ledgers.reduce(
     (all, { deviceId, rows }) => all + Math.max(0, rows.uploaded - (stored.get(deviceId)?.rows ?? 0)),
     0,
   );

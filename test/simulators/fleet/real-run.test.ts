@@ -37,8 +37,15 @@ test(
       devices: 4,
       onRightVersion: 4,
       realAgents: { devices: 2, onRightVersion: 2 },
-      ledgers: { equal: 2, unequal: [] },
+      ledgers: { equal: 4, unequal: [] },
+      rows: { lost: 0 },
     });
+    // Their modules were asked over both versions, and what they have collected is in storage, or told of.
+    const { answered = 0, collected = 0 } = report.realAgents ?? {};
+    expect(answered).toBeGreaterThan(20);
+    expect(collected).toBeGreaterThanOrEqual(answered);
+    expect(report.rows.collected).toBe(report.rows.uploaded + report.rows.buffered + report.rows.dropped);
+    expect(report.rows.uploaded).toBeGreaterThanOrEqual(collected);
     expect(report.deployments).toMatchObject([{ converged: 4 }, { converged: 4 }]);
     expect(agents()).toEqual([]);
   },
