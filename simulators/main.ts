@@ -30,6 +30,7 @@ const fleetSchema = z.object({
   seed: z.coerce.number().int().nonnegative(),
   real: z.coerce.number().int().nonnegative().default(0),
   virtual: z.boolean().default(false),
+  slowLinks: z.boolean().default(false),
   minutes: z.coerce.number().positive(),
   deployments: z.coerce.number().int().positive(),
   failing: z.coerce.number().min(0).max(100),
@@ -74,21 +75,18 @@ async function main(args: readonly string[]): Promise<number> {
     .requiredOption('--failing <percent>', 'devices with which something is wrong at any time')
     .option('--real <count>', 'real agents beside them (default: none)')
     .option('--virtual', 'time is only counted')
+    .option('--slow-links', 'where time is real, links are slow and come and go')
     .option('--outage <minutes>', 'the hub is out in the middle, for so long')
     .option('--s1-units <units>', 'throttles as of so many units of tier S1 (default: none)')
     .action(async (given: unknown) => {
-      const { devices, seed, real, virtual, minutes, deployments, failing, outage, s1Units } = fleetSchema.parse(given);
+      const { real, minutes, failing, outage, ...asked } = fleetSchema.parse(given);
       const { runFleet } = await import('./fleet/run.ts');
       const durationMs = Math.round(minutes * 60_000);
       await runFleet({
-        devices,
-        seed,
+        ...asked,
         realAgents: real,
-        virtual,
         durationMs,
-        deployments,
         failingShare: failing / 100,
-        s1Units,
         outage:
           outage === undefined ? undefined : { atMs: Math.floor(durationMs / 2), forMs: Math.round(outage * 60_000) },
       });

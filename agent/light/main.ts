@@ -7,6 +7,7 @@ import type { Link } from './link.ts';
 import { askPlatformOnce } from './one-platform.ts';
 import { PipeHub } from './pipe-hub.ts';
 import { type Images, imageSchema, type Profile, profileSchema } from './profile.ts';
+import { slowed } from './slow-link.ts';
 import { systemTimeline, VirtualTimeline } from './timeline.ts';
 import { Turns } from './turns.ts';
 
@@ -14,6 +15,8 @@ import { Turns } from './turns.ts';
 const startSchema = z.object({
   mode: z.enum(['real', 'virtual']),
   images: z.record(z.string(), imageSchema),
+  /** Whether links to a real hub are as slow as the profiles say. */
+  slowLinks: z.boolean().default(false),
   /** The hub's CA; of a real one. */
   caFile: z.string().optional(),
   /** When virtual time begins, in milliseconds since 1970; when it ends; and when the hub wants a turn of its own. */
@@ -98,7 +101,7 @@ async function live(
     import('../../shared/edge/connection-string.ts'),
   ]);
   const connecting = new Turns(connectingMax);
-  const linkOf = (profile: Profile, { network, nowMs }: Parameters<LightDeviceOptions['linkOf']>[0]): Link => ({
+  const fastLinkOf = (profile: Profile, { network, nowMs }: Parameters<LightDeviceOptions['linkOf']>[0]): Link => ({
     openSession: async (identity, handlers, signal) => {
       if (!network.isUp) throw new Error('the network is down');
       const session = await connecting.run(() => HubSession.open(identity, handlers, signal));
@@ -112,6 +115,10 @@ async function live(
       return machineMs === undefined ? undefined : machineMs + nowMs() - Date.now();
     },
   });
+  const linkOf = (profile: Profile, of: Parameters<LightDeviceOptions['linkOf']>[0]): Link => {
+    const link = fastLinkOf(profile, of);
+    return start.slowLinks ? slowed(link, of.network) : link;
+  };
   const timeline = fromNow(systemTimeline.monotonicMs());
   const devices = profiles.map(
     (profile) => new LightDevice({ profile, images: imagesOf(start), timeline, linkOf: (of) => linkOf(profile, of) }),

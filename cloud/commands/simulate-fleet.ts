@@ -12,6 +12,7 @@ interface FleetFlags {
   readonly seed: number;
   readonly real?: number;
   readonly virtual?: boolean;
+  readonly slowLinks?: boolean;
   readonly days?: number;
   readonly minutes?: number;
   readonly deployments: number;
@@ -39,6 +40,7 @@ export function addFleet(noun: Command): void {
       1,
     )
     .option('--virtual', 'count time instead of waiting for it, with a hub that lives in the same time')
+    .option('--slow-links', 'links of light ones come and go, or have 600 or 100 ms, a third each, as with --virtual')
     .option('--real <count>', 'real agents beside them, as processes of this machine', positiveInteger)
     .option('--days <days>', 'how long, by the clock of the fleet (default with --virtual: 1)', positiveNumber)
     .option('--minutes <minutes>', 'the same; without --virtual it is the longest (default: 5)', positiveNumber)
@@ -55,12 +57,26 @@ export function addFleet(noun: Command): void {
 }
 
 function argumentsOf(flags: FleetFlags): string[] {
-  const { devices, seed, real, virtual = false, days, deployments, failing, outage, s1Units } = flags;
+  const {
+    devices,
+    seed,
+    real,
+    virtual = false,
+    slowLinks = false,
+    days,
+    deployments,
+    failing,
+    outage,
+    s1Units,
+  } = flags;
   if (days !== undefined && flags.minutes !== undefined) {
     throw new FerryError('USAGE', 'Cannot take --days and --minutes: one of them was wanted');
   }
   if (real !== undefined && virtual) {
     throw new FerryError('USAGE', 'Cannot take --real with --virtual: real agents live in real time');
+  }
+  if (slowLinks && virtual) {
+    throw new FerryError('USAGE', 'Cannot take --slow-links with --virtual: there links are so by themselves');
   }
   if (outage !== undefined && !virtual) {
     throw new FerryError('USAGE', 'Cannot take --outage without --virtual: a fleet in virtual time was wanted', {
@@ -82,6 +98,7 @@ function argumentsOf(flags: FleetFlags): string[] {
     String(failing),
     ...(real === undefined ? [] : ['--real', String(real)]),
     ...(virtual ? ['--virtual'] : []),
+    ...(slowLinks ? ['--slow-links'] : []),
     ...(outage === undefined ? [] : ['--outage', String(outage)]),
     ...(s1Units === undefined ? [] : ['--s1-units', String(s1Units)]),
   ];

@@ -45,6 +45,7 @@ export interface LightStart {
   readonly mode: 'real' | 'virtual';
   readonly images: Readonly<Record<string, unknown>>;
   readonly caFile?: string;
+  readonly slowLinks?: boolean;
   readonly epochMs?: number;
   readonly endMs?: number;
   readonly turnsMs?: readonly number[];

@@ -7,6 +7,8 @@ export interface FleetOptions {
   readonly realAgents?: number | undefined;
   /** Whether time is only counted, and the hub lives in it; else devices connect to a hub by MQTT. */
   readonly virtual: boolean;
+  /** Whether links are slow and come and go where time is real; in virtual time they do. @default good ones */
+  readonly slowLinks?: boolean | undefined;
   /** How long it takes by the fleet's clock, in milliseconds; a run in real time ends as soon as all devices are as deployed. */
   readonly durationMs: number;
   readonly deployments: number;

@@ -35,7 +35,7 @@ export async function runReally(
   onProgress: (text: string) => void,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<FleetReport> {
-  const { durationMs, realAgents = 0 } = options;
+  const { durationMs, realAgents = 0, slowLinks = false } = options;
   await using world = await openWorld(options);
   const { hub, storage, certificates, folder } = world;
   const beganMs = performance.now();
@@ -53,7 +53,7 @@ export async function runReally(
   const names = registry && (await pushImages(registry.host, options.deployments));
   const plan = makeDeployments({ count: options.deployments, firstMs: 0, endMs: durationMs, images: names });
   await using lights = await startLights(
-    { mode: 'real', images: plan.images, caFile: certificates.caFile },
+    { mode: 'real', images: plan.images, caFile: certificates.caFile, slowLinks },
     profiles.map((profile, index) => ({ ...profile, connectionString: light[index]?.connectionString ?? '' })),
   );
   await using agents = new RealAgents(real, { folder, caFile: certificates.caFile, uploadEveryMs });
@@ -119,7 +119,7 @@ async function startLights(start: LightStart, devices: Parameters<typeof LightPr
 }
 
 function profilesOf(
-  { devices, seed, durationMs, failingShare }: FleetOptions,
+  { devices, seed, durationMs, failingShare, slowLinks = false }: FleetOptions,
   { startWithinMs, uploadEveryMs }: { readonly startWithinMs: number; readonly uploadEveryMs: number },
 ): DeviceProfile[] {
   return makeProfiles({
@@ -130,7 +130,7 @@ function profilesOf(
     startWithinMs,
     uploadEveryMs,
     rowsPerHour: { min: 1_200, max: 7_200 },
-    hasNetworks: false,
+    hasNetworks: slowLinks,
   });
 }
 

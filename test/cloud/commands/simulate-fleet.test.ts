@@ -30,6 +30,7 @@ test('ferry simulate fleet lays out its report, real agents among it', { timeout
 
 test.each([
   [['--virtual', '--real', '1'], 'Cannot take --real with --virtual: real agents live in real time'],
+  [['--virtual', '--slow-links'], 'Cannot take --slow-links with --virtual: there links are so by themselves'],
   [['--outage', '5'], 'Cannot take --outage without --virtual'],
   [['--days', '1', '--minutes', '5'], 'Cannot take --days and --minutes: one of them was wanted'],
   [['--failing', '101'], 'It is "101", a number from 0 to 100 was wanted.'],
