@@ -46,8 +46,17 @@ export function unprovenBecause(labels: Readonly<Record<string, string>>): strin
   return labels[unprovenLabel];
 }
 
+/** What was read off labels before, as long as there are the labels. */
+const readBefore = new WeakMap<Readonly<Record<string, string>>, MadeFrom>();
+
 /** Reads off a container's labels what it was made from. */
 export function madeFrom(labels: Readonly<Record<string, string>>): MadeFrom {
+  const made = readBefore.get(labels) ?? readMadeFrom(labels);
+  readBefore.set(labels, made);
+  return made;
+}
+
+function readMadeFrom(labels: Readonly<Record<string, string>>): MadeFrom {
   return {
     image: labels[imageLabel] ?? '',
     imageDigest: labels[imageDigestLabel] ?? '',

@@ -295,7 +295,7 @@ export class Reconciler {
     try {
       await Promise.race([this.#wake.promise, this.#options.clock.sleep(everyMs, over.signal)]);
     } finally {
-      over.abort();
+      over.abort(new Error('no longer waited for'));
     }
   }
 }

@@ -1,4 +1,3 @@
-import type { Agent } from 'node:https';
 import type { Clock } from '../../shared/clock.ts';
 import { withDeadline } from '../../shared/deadline.ts';
 import { formatDeviceConnectionString, type DeviceConnectionString } from '../../shared/edge/connection-string.ts';
@@ -60,6 +59,8 @@ const flushTimeoutMs = 2_000;
 export class Hub {
   readonly #options: HubOptions;
   readonly #address: string;
+  /** Then the link goes over HTTPS, or what looks like it: a proxy lets nothing else through. */
+  readonly #isProxied: boolean;
   #known: boolean;
   #connection: HubConnection;
   /** How far this machine's clock is ahead of the hub's, in milliseconds, as far as the hub has been asked. */
@@ -75,7 +76,8 @@ export class Hub {
   constructor(options: HubOptions) {
     this.#options = options;
     this.#known = options.knownToHub;
-    this.#address = addressOf(options.device);
+    this.#isProxied = isBehindProxy(options.device);
+    this.#address = addressOf(options.device, this.#isProxied);
     this.#connection = { isUp: false, sinceMs: options.clock.nowMs() };
   }
 
@@ -152,7 +154,7 @@ export class Hub {
     const clockBehindMs = -(this.#clockSkewMs ?? 0);
     const { openSession = (...args) => HubSession.open(...args) } = this.#options;
     await using session = await openSession(
-      { connectionString: identity, clockBehindMs, webSocket: webSocketOf(device) },
+      { connectionString: identity, clockBehindMs, webSocket: this.#isProxied ? proxiedAgent() : undefined },
       handlers,
       signal,
     );
@@ -239,7 +241,7 @@ export class Hub {
         this.#wake.promise,
         clock.sleep(untilMs - clock.monotonicMs(), over.signal).catch(() => undefined),
       ]);
-      over.abort();
+      over.abort(new Error('no longer waited for'));
       this.#wake = Promise.withResolvers();
     }
   }
@@ -268,7 +270,7 @@ export class Hub {
         this.#options.clock.sleep(refreshEveryMs, over.signal).then(() => true),
       ]);
     } finally {
-      over.abort();
+      over.abort(new Error('no longer waited for'));
     }
   }
 }
@@ -278,13 +280,11 @@ function isBug(thrown: unknown): boolean {
   return thrown instanceof TypeError || thrown instanceof ReferenceError || thrown instanceof RangeError;
 }
 
-function addressOf(device: DeviceConnectionString): string {
+function addressOf(device: DeviceConnectionString, isProxiedHub: boolean): string {
   const host = device.gatewayHostName ?? device.hostName;
-  return /:\d+$/.test(host) ? host : `${host}:${webSocketOf(device) === undefined ? 8883 : 443}`;
+  return /:\d+$/.test(host) ? host : `${host}:${isProxiedHub ? 443 : 8883}`;
 }
 
-/** Gives what the link goes over where the hub is behind a proxy; those let only HTTPS and what looks like it through. */
-function webSocketOf({ hostName, gatewayHostName }: DeviceConnectionString): Agent | undefined {
-  const { hostname } = new URL(`https://${gatewayHostName ?? hostName}`);
-  return isProxied(hostname) ? proxiedAgent() : undefined;
+function isBehindProxy({ hostName, gatewayHostName }: DeviceConnectionString): boolean {
+  return isProxied(new URL(`https://${gatewayHostName ?? hostName}`).hostname);
 }

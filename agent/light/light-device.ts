@@ -4,7 +4,7 @@ import type { AgentFacts } from '../../shared/edge/reported-agent.ts';
 import { createLogger } from '../../shared/log.ts';
 import { Random } from '../../shared/random.ts';
 import { productVersion } from '../../shared/version.ts';
-import { readDesired } from '../desired-state.ts';
+import { type DesiredReading, readDesired } from '../desired-state.ts';
 import { Generations } from '../generations.ts';
 import { Hub } from '../hub/hub.ts';
 import { answerMethod } from '../methods/answer-method.ts';
@@ -56,6 +56,7 @@ export class LightDevice {
   #life: { readonly ending: AbortController; readonly ended: Promise<void>; readonly lookClock: LookClock } | undefined;
   #powerCuts = 0;
   #lastUploadMs: number | undefined;
+  #reading: { readonly version: number | undefined; readonly read: DesiredReading } | undefined;
 
   constructor(options: LightDeviceOptions) {
     const { profile, images, timeline } = options;
@@ -185,7 +186,7 @@ export class LightDevice {
       knownToHub: true,
       onDesired: (desired) => {
         lookClock.isQuiet = false;
-        return reconciler.setDesired(readDesired(desired), desired);
+        return reconciler.setDesired(this.#readDesired(desired), desired);
       },
       onMethod: this.#methods({ generations, reconciler, reporting }, signal),
       openSession: counted(this.#link.openSession, this.#traffic),
@@ -197,6 +198,19 @@ export class LightDevice {
     });
     reconciler.resume();
     await Promise.all([reconciler.run(signal), hub.run(signal), this.#uploadUntil(reporting, signal)]);
+  }
+
+  /** Reads what is desired, once of each version: a link that comes and goes brings the same again and again. */
+  #readDesired(desired: unknown): DesiredReading {
+    const version = isVersioned(desired) ? desired.$version : undefined;
+    const before = this.#reading;
+    if (before === undefined || before.version !== version) {
+      const read = readDesired(desired);
+      this.#reading = { version, read };
+      return read;
+    }
+    const { read } = before;
+    return read.code === 200 ? { ...read, state: { ...read.state } } : read;
   }
 
   #facts(hub: Hub): AgentFacts {
@@ -274,6 +288,10 @@ export class LightDevice {
 function isQuiet({ status, observed }: Look): boolean {
   if (status.code === 500) return false;
   return [...observed.values()].every(({ status, restartCount }) => status === 'running' && restartCount === 0);
+}
+
+function isVersioned(desired: unknown): desired is { readonly $version: number } {
+  return typeof desired === 'object' && desired !== null && '$version' in desired;
 }
 
 function bound(timeline: Timeline): Clock {

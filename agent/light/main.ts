@@ -27,6 +27,9 @@ const startSchema = z.object({
 
 type Start = z.infer<typeof startSchema>;
 
+/** Made once: each of hundreds of thousands of lines is read by it. */
+const lineSchema = z.record(z.string(), z.unknown());
+
 /** How long virtual time goes on after the devices are told to end, in milliseconds. */
 const endingMs = 60_000;
 /** Devices that connect at the same time: where the machine is slow, more of them would only run into their deadlines. */
@@ -45,7 +48,7 @@ async function main(): Promise<number> {
   const read = async (): Promise<Record<string, unknown>> => {
     const { done, value } = await lines.next();
     if (done === true) process.exit(exitCodes.failed);
-    return z.record(z.string(), z.unknown()).parse(JSON.parse(value));
+    return lineSchema.parse(JSON.parse(value));
   };
   const start = startSchema.parse((await read())['start']);
   const profiles: Profile[] = [];

@@ -47,6 +47,8 @@ export class PipeHub {
   readonly #timeline: Timeline;
   readonly #ask: AskPipe;
   #waiting: { readonly request: Request; readonly answer: (answer: Answer) => void }[] = [];
+  /** Whether the hub is to take what waits. */
+  #isTakeDue = false;
   /** The sessions that are open, by device. */
   readonly #sessions = new Map<string, PipeSession>();
 
@@ -90,13 +92,15 @@ export class PipeHub {
   close(session: PipeSession): void {
     if (this.#sessions.get(session.deviceId) !== session) return;
     this.#sessions.delete(session.deviceId);
-    this.#enqueue({ deviceId: session.deviceId, op: 'close' }, () => undefined);
+    // It goes with what comes next: nobody waits for it.
+    this.#waiting.push({ request: { deviceId: session.deviceId, op: 'close' }, answer: () => undefined });
   }
 
   /** Gives the hub its turn: what has arrived, if anything. */
   async take(): Promise<void> {
     const batch = this.#waiting;
     this.#waiting = [];
+    this.#isTakeDue = false;
     const requests = batch.map(({ request }) => request);
     const { answers, changed, dropped } = answerSchema.parse(
       await this.#ask({ atMs: this.#timeline.monotonicMs(), requests }),
@@ -119,7 +123,8 @@ export class PipeHub {
   }
 
   #enqueue(request: Request, answer: (answer: Answer) => void): void {
-    if (this.#waiting.length === 0) {
+    if (!this.#isTakeDue) {
+      this.#isTakeDue = true;
       const nowMs = this.#timeline.monotonicMs();
       this.#timeline.at((Math.floor(nowMs / takeEveryMs) + 1) * takeEveryMs, () => this.take());
     }
