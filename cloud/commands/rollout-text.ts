@@ -81,7 +81,8 @@ export function rolloutTable(rollouts: readonly Rollout[]): string {
   const add = (service: string, image: string, startedMs: number, text: string): void => {
     const key = `${service} ${image} ${startedMs}`;
     // What the hub has itself comes before what is remembered of it.
-    if (!rows.has(key)) rows.set(key, { startedMs, cells: [service, image, timeText(startedMs), text] });
+    const line = text.replaceAll(/\s+/g, ' ');
+    if (!rows.has(key)) rows.set(key, { startedMs, cells: [service, image, timeText(startedMs), line] });
   };
   for (const rollout of rollouts) {
     add(rollout.request.service, rollout.request.image, rollout.state.startedMs, describeProgress(rollout));

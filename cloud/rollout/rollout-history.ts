@@ -37,6 +37,8 @@ export function rolloutHistory(past: readonly PastRollout[]): PastRollout[] {
     }));
 }
 
-function shortened(text: string): string {
+/** In one line: what a module said last may have several. */
+function shortened(reason: string): string {
+  const text = reason.replaceAll(/\s+/g, ' ');
   return text.length <= reasonCharsMax ? text : `${text.slice(0, reasonCharsMax - 1)}…`;
 }

@@ -69,13 +69,13 @@ test('rolloutHistory() keeps each of before once, the latest five, and shortens 
     stage: 'canary',
     startedMs: at,
     endedMs: at,
-    reason: 'x'.repeat(1000),
+    reason: `one\n  two ${'x'.repeat(1000)}`,
     failed: ['a', 'b', 'c', 'd'],
     touched: 4,
   });
   const kept = rolloutHistory([past(1), past(9), past(9), past(3), past(2), past(5), past(4)]);
   expect(kept.map(({ startedMs }) => startedMs)).toEqual([9, 5, 4, 3, 2]);
-  expect(kept[0]).toMatchObject({ reason: `${'x'.repeat(299)}…`, failed: ['a', 'b', 'c'] });
+  expect(kept[0]).toMatchObject({ reason: `one two ${'x'.repeat(291)}…`, failed: ['a', 'b', 'c'] });
 });
 
 test('readRolloutLabels() finds none in other labels, and says when one is damaged', () => {
