@@ -22,7 +22,7 @@ export async function openBench(): Promise<Bench> {
       sample: async () => bench.directLoad(service, rows),
     },
     bar: { atLeast },
-    rounds: 3,
+    rounds: 5,
   });
   return {
     measures: [
