@@ -47,9 +47,14 @@ export function toPayload(given: unknown): z.infer<typeof payloadValue> {
   );
 }
 
+const badCorrelationId = `the correlation id is no text of 1 to ${correlationIdLengthMax} characters`;
 const collectCall = z.object({
-  designation: z.enum(designations),
-  correlationId: z.string().min(1).max(correlationIdLengthMax).optional(),
+  designation: z.enum(designations, `the designation is none of ${designations.join(', ')}`),
+  correlationId: z
+    .string(badCorrelationId)
+    .min(1, badCorrelationId)
+    .max(correlationIdLengthMax, badCorrelationId)
+    .optional(),
 });
 
 /**
@@ -58,7 +63,9 @@ const collectCall = z.object({
  */
 export function checkCollectCall(given: z.input<typeof collectCall>): void {
   const parsed = collectCall.safeParse(given);
-  if (!parsed.success) throw new FerryError('SCORING_FAILED', `Cannot collect rows: ${z.prettifyError(parsed.error)}`);
+  if (parsed.success) return;
+  const problems = parsed.error.issues.map(({ message }) => message).join('; ');
+  throw new FerryError('SCORING_FAILED', `Cannot collect rows: ${problems}`);
 }
 
 /** Gives tensors by name, as scripts have them. */
