@@ -32,10 +32,10 @@ interface ListenerSettings {
 }
 
 /**
- * Requests of one connection that came by a shared socket: it ends with the last, and its client's next one goes to whoever has time for it.
- * Connections would else stay where they began.
+ * After so long a connection that came by a shared socket ends with the next answer, and its client's next one goes to whoever has time for it:
+ * who was awake first accepts all that come at once, and those would else stay there.
  */
-const requestsPerSharedConnectionMax = 1_000;
+const sharedConnectionMs = 250;
 
 /** A span has a name that people read. */
 const pathLengthMax = 200;
@@ -144,11 +144,10 @@ export class Listener implements AsyncDisposable {
   }
 
   #connect(socket: Socket, limits: RequestLimits): void {
-    let requests = 0;
-    const isLast = this.#isShared ? () => (requests += 1) >= requestsPerSharedConnectionMax : () => false;
+    const endsMs = this.#isShared ? performance.now() + sharedConnectionMs : Infinity;
     const connection = new Connection(socket, {
       limits,
-      isLast: () => isLast() || this.#isDraining,
+      isLast: () => this.#isDraining || (this.#isShared && performance.now() > endsMs),
       events: {
         onRequest: (exchange) => this.#begin(exchange),
         onEnd: (exchange) => this.#end(exchange),
