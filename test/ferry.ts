@@ -27,3 +27,9 @@ export async function runFerry(args: readonly string[], options: RunFerryOptions
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), closed]);
   return { code, stdout, stderr };
 }
+
+/** Gives the document that a run with `--json` printed. @throws what it said, where it did not go well */
+export function documentOf({ code, stdout, stderr }: FerryRun, args: readonly string[]): unknown {
+  if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as unknown;
+}

@@ -46,6 +46,11 @@ export function hubFailure(thrown: unknown, attempt: HubAttempt): FerryError {
   return new FerryError(known[statusCode] ?? 'HUB_REFUSED', `Cannot ${doing}: ${said}`);
 }
 
+/** Says whether a failure is one of a hub that is away, or has no room, for a while. */
+export function passesByItself(failure: unknown): failure is FerryError {
+  return isFerryError(failure, 'HUB_UNREACHABLE') || isFerryError(failure, 'OVERLOADED');
+}
+
 /** Gives the JSON body of a refusal with this status, where that is an answer; undefined where it is another failure. */
 export function refusedAnswer(thrown: unknown, status: number | undefined): unknown {
   const refusal = refusalSchema.safeParse(thrown).data;

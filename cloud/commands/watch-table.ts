@@ -1,5 +1,6 @@
 import type { Clock } from '../../shared/clock.ts';
-import { isFerryError, messageOf } from '../../shared/errors.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { passesByItself } from '../azure/hub-failure.ts';
 import type { CommandResult } from '../cli/result.ts';
 
 /** The settings of {@link watchTable}. */
@@ -41,7 +42,7 @@ export async function watchTable(look: () => Promise<CommandResult>, options: Wa
       shown = json ? JSON.stringify(seen.json) : seen.text;
     } catch (error) {
       signal.throwIfAborted();
-      if (isFirst || !passes(error)) throw error;
+      if (isFirst || !passesByItself(error)) throw error;
       trouble = `trying again: ${messageOf(error)}`;
     }
     if (isDrawn) {
@@ -62,8 +63,4 @@ function screen(lines: readonly string[], { rows, columns }: ReturnType<typeof s
 /** A terminal may say that it is of no size. */
 function sizeOf({ rows = 0, columns = 0 }: WatchOptions['stream']) {
   return { rows: rows > 0 ? rows : rowsDefault, columns: columns > 0 ? columns : columnsDefault };
-}
-
-function passes(error: unknown): boolean {
-  return isFerryError(error, 'HUB_UNREACHABLE') || isFerryError(error, 'OVERLOADED');
 }

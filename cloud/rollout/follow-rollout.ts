@@ -1,6 +1,7 @@
 import type { Clock } from '../../shared/clock.ts';
-import { type FerryError, isFerryError } from '../../shared/errors.ts';
+import { isFerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
+import { passesByItself } from '../azure/hub-failure.ts';
 import { judge, type Observation } from './gate.ts';
 import { nextState } from './next-state.ts';
 import { RolloutWatch } from './observe-rollout.ts';
@@ -51,16 +52,12 @@ export async function followRollout(id: string, options: FollowOptions): Promise
         return rollout;
       }
     } catch (error) {
-      if (!passes(error) || ++failures >= failuresMax) throw error;
+      if (!passesByItself(error) || ++failures >= failuresMax) throw error;
       if (failures === 1) note(`${error.message}; trying again`);
     }
     await clock.sleep(pauseMs, signal);
     pauseMs = Math.min(pauseMs * pauseGrowth, pauseMsMax);
   }
-}
-
-function passes(error: unknown): error is FerryError {
-  return isFerryError(error, 'HUB_UNREACHABLE') || isFerryError(error, 'OVERLOADED');
 }
 
 async function oneLook(

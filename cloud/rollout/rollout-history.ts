@@ -7,10 +7,13 @@ const reasonCharsMax = 300;
 /** Devices that are kept by name. */
 const failedNamedMax = 3;
 
+/** Phases after which nothing more happens by itself. */
+export const overPhases = ['done', 'halted', 'aborted'] as const;
+
 /** What is kept of a rollout that is no longer in the hub by itself. */
 export const pastRolloutSchema = z.strictObject({
   image: z.string(),
-  phase: z.enum(['done', 'halted', 'aborted']),
+  phase: z.enum(overPhases),
   /** Name of the stage that it ended in. */
   stage: z.string(),
   /** In milliseconds since 1970. */

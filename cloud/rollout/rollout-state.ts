@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pastRolloutSchema } from './rollout-history.ts';
+import { overPhases, type PastRollout, pastRolloutSchema } from './rollout-history.ts';
 
 /**
  * Where a rollout is.
@@ -10,7 +10,7 @@ import { pastRolloutSchema } from './rollout-history.ts';
  * - `done`: all devices of the scope are meant, for good
  * - `halted`, `aborted`: no device is meant any more; each has what it had before
  */
-export const phases = ['rolling', 'baking', 'waiting', 'done', 'halted', 'aborted'] as const;
+export const phases = ['rolling', 'baking', 'waiting', ...overPhases] as const;
 
 /** What changes while a rollout runs. */
 export const rolloutStateSchema = z.strictObject({
@@ -36,8 +36,8 @@ export const rolloutStateSchema = z.strictObject({
 export type RolloutState = z.infer<typeof rolloutStateSchema>;
 
 /** Whether nothing more happens by itself. */
-export function isOver({ phase }: RolloutState): boolean {
-  return phase === 'done' || phase === 'halted' || phase === 'aborted';
+export function isOver(state: RolloutState): state is RolloutState & Pick<PastRollout, 'phase'> {
+  return overPhases.some((phase) => phase === state.phase);
 }
 
 /** The state that a rollout begins in. */

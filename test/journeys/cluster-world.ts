@@ -3,7 +3,7 @@ import { chmod } from 'node:fs/promises';
 import { expect } from 'vitest';
 import { digitsFile, logisticFile } from '../cloud/workspace-rig.ts';
 import heldOut from '../../simulators/quickstart/digits/digits-heldout.json' with { type: 'json' };
-import { type FerryRun, runFerry } from '../ferry.ts';
+import { documentOf, type FerryRun, runFerry } from '../ferry.ts';
 import { startLocalWorld, type UpDocument } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
@@ -92,9 +92,7 @@ export class ClusterWorld implements AsyncDisposable {
 
   /** Runs what has to work, and gives its document. */
   async done(...args: string[]): Promise<Record<string, unknown>> {
-    const { code, stdout, stderr } = await this.ferry(...args, '--json');
-    if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
-    return JSON.parse(stdout) as Record<string, unknown>;
+    return documentOf(await this.ferry(...args, '--json'), args) as Record<string, unknown>;
   }
 
   /** Gives the key of a service. */

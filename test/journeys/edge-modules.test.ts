@@ -5,7 +5,7 @@ import { freePort } from '../../cloud/deploy/local/free-port.ts';
 import { AgentProcess } from '../agent/agent-process.ts';
 import { wholeManifest } from '../cloud/deploy/iotedge/manifests.ts';
 import { digitsFile, logisticFile } from '../cloud/workspace-rig.ts';
-import { type FerryRun, runFerry } from '../ferry.ts';
+import { documentOf, type FerryRun, runFerry } from '../ferry.ts';
 import { startLocalWorld } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
@@ -23,10 +23,9 @@ test.skipIf(!canRun)(
     await using world = await startLocalWorld(cwd, ['--only', 'registry,hub']);
     const ferry = (...args: string[]): Promise<FerryRun> => runFerry(args, { cwd });
     const done = async (...args: string[]): Promise<Record<string, unknown>> => {
-      const { code, stdout, stderr } = await ferry(...args, '--json');
-      if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
-      expect(stdout + stderr).not.toContain('a-password-of-the-registry');
-      return JSON.parse(stdout) as Record<string, unknown>;
+      const run = await ferry(...args, '--json');
+      expect(run.stdout + run.stderr).not.toContain('a-password-of-the-registry');
+      return documentOf(run, args) as Record<string, unknown>;
     };
     for (const file of [digitsFile, logisticFile]) await done('model', 'register', file, '--name', 'digits');
     for (const version of [1, 2]) await done('image', 'create', '--name', 'digits', '--model', `digits:${version}`);

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { runFerry } from '../ferry.ts';
+import { documentOf, runFerry } from '../ferry.ts';
 
 /** By what a service is to be found. */
 interface FindServiceMarks {
@@ -17,9 +17,8 @@ interface FindServiceMarks {
 /** Looks for the one service of a workspace by each of its marks, and by others that it does not have. It has to be Healthy. */
 export async function findService(cwd: string, name: string, marks: FindServiceMarks): Promise<void> {
   const find = async (...filter: string[]): Promise<unknown> => {
-    const { code, stdout, stderr } = await runFerry(['service', 'list', ...filter, '--json'], { cwd });
-    if (code !== 0) throw new Error(`ferry service list ${filter.join(' ')} ended with ${code}: ${stderr}`);
-    return { filter, found: JSON.parse(stdout) as unknown };
+    const args = ['service', 'list', ...filter, '--json'];
+    return { filter, found: documentOf(await runFerry(args, { cwd }), args) };
   };
   const { model, image, digest, target, tag, property } = marks;
   const nameOf = (versioned: string): string => versioned.split(':')[0] ?? '';

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { digitsFile } from '../cloud/workspace-rig.ts';
-import { runFerry } from '../ferry.ts';
+import { documentOf, runFerry } from '../ferry.ts';
 import { startLocalWorld } from '../local-world.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
@@ -17,11 +17,8 @@ if (!canRun) console.warn('no Linux: journeys to services of this machine are sk
 
 /** Runs what has to work in a folder, and gives its document. */
 function doneIn(cwd: string) {
-  return async (...args: string[]): Promise<Record<string, unknown>> => {
-    const { code, stdout, stderr } = await runFerry([...args, '--json'], { cwd });
-    if (code !== 0) throw new Error(`ferry ${args.join(' ')} ended with ${code}: ${stderr}`);
-    return JSON.parse(stdout) as Record<string, unknown>;
-  };
+  return async (...args: string[]): Promise<Record<string, unknown>> =>
+    documentOf(await runFerry([...args, '--json'], { cwd }), args) as Record<string, unknown>;
 }
 
 test.skipIf(!canRun)(

@@ -144,10 +144,10 @@ export class Listener implements AsyncDisposable {
   }
 
   #connect(socket: Socket, limits: RequestLimits): void {
-    const endsMs = this.#isShared ? performance.now() + sharedConnectionMs : Infinity;
+    const endsMs = this.#isShared ? performance.now() + sharedConnectionMs : undefined;
     const connection = new Connection(socket, {
       limits,
-      isLast: () => this.#isDraining || (this.#isShared && performance.now() > endsMs),
+      isLast: () => this.#isDraining || (endsMs !== undefined && performance.now() > endsMs),
       events: {
         onRequest: (exchange) => this.#begin(exchange),
         onEnd: (exchange) => this.#end(exchange),

@@ -1,5 +1,6 @@
 import type { ContainerGroup, ImageRegistryCredential } from '@azure/arm-containerinstance';
 import { createHash, createHmac } from 'node:crypto';
+import { appInsightsVariable } from '../app-insights.ts';
 import type { DesiredService } from '../deployer.ts';
 import { scoringEnvironment } from '../scoring-environment.ts';
 import { callersFile } from '../service-keys.ts';
@@ -160,7 +161,7 @@ function environmentOf(
   };
   return [
     ...Object.entries(own).map(([name, value]) => ({ name, value })),
-    ...(appInsights === undefined ? [] : [{ name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', secureValue: appInsights }]),
+    ...(appInsights === undefined ? [] : [{ name: appInsightsVariable, secureValue: appInsights }]),
   ];
 }
 

@@ -19,7 +19,7 @@ import type {
   DesiredService,
   ServiceLogOptions,
 } from '../deployer.ts';
-import { appInsightsOf } from '../app-insights.ts';
+import { appInsightsOf, appInsightsVariable } from '../app-insights.ts';
 import { credentialFor } from '../service-call.ts';
 import { callersFile } from '../service-keys.ts';
 import type { ServiceRecord } from '../service-records.ts';
@@ -51,8 +51,6 @@ const gigabyte = 1_073_741_824;
 const followMs = 300;
 /** Lines of a replica that are remembered, to tell new ones from those of the look before. */
 const rememberedMax = 2_000;
-/** By which a replica is told where traces and logs go: a secret. */
-const appInsightsVariable = 'APPLICATIONINSIGHTS_CONNECTION_STRING';
 /** For how many days a service may write to the storage; each update signs anew. */
 const uploadDays = 365;
 
