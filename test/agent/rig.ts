@@ -1,9 +1,11 @@
 import { createHmac } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { runAgent } from '../../agent/run.ts';
+import { ProcessEngine } from '../../shared/containers/process/process-engine.ts';
 import { edgeManifest, type ModuleToDeploy } from '../../shared/edge/build-manifest.ts';
 import { parseDeviceConnectionString, parseServiceConnectionString } from '../../shared/edge/connection-string.ts';
 import { createLogger } from '../../shared/log.ts';
@@ -280,8 +282,21 @@ export class Rig implements AsyncDisposable {
     return { ended, stop, [Symbol.asyncDispose]: () => stop().catch(() => undefined) };
   }
 
+  /** Ends everything, also modules that outlive their agent: those of one that was killed, or left them running. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack.disposeAsync();
+    try {
+      await this.#endModules();
+    } finally {
+      await this.#stack.disposeAsync();
+    }
+  }
+
+  async #endModules(): Promise<void> {
+    const log = createLogger('engine', { level: 'silent' });
+    const folder = join(this.stateFolder, 'processes');
+    if (!existsSync(folder)) return;
+    await using engine = await ProcessEngine.open({ folder, layout: this.#layout, log });
+    for (const { name } of await engine.list()) await engine.stop(name, { graceMs: 0 });
   }
 }
 

@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerGroup } from '@azure/arm-containerinstance';
 import { expect, test } from 'vitest';
+import { processesOf } from '../processes-of.ts';
 import { until } from '../until.ts';
 import { groupOf, openArmRig, stayingScript } from './arm-rig.ts';
 
@@ -104,6 +106,24 @@ test('a group that is transitioning is not changed by anybody else', async () =>
   await expect(containerGroups.stop('local', 'digits')).rejects.toMatchObject({ code: 'ContainerGroupTransitioning' });
   await containerGroups.beginDeleteAndWait('local', 'digits', quick);
 });
+
+test(
+  'a group that is removed while a change of it is under way is gone, with all that it ran',
+  { timeout: 60_000 },
+  async () => {
+    await using rig = await openArmRig();
+    const { containerGroups } = rig.containers;
+    const group = groupOf(await rig.image(stayingScript));
+    // While it ends what ran, and while it starts what is to run.
+    for (const pauseMs of [0, 50, 100, 150]) {
+      await containerGroups.beginCreateOrUpdateAndWait('local', 'digits', group, quick);
+      await containerGroups.beginCreateOrUpdate('local', 'digits', { ...group, tags: { stage: 'test' } }, quick);
+      await sleep(pauseMs);
+      await containerGroups.beginDeleteAndWait('local', 'digits', quick);
+      expect(await processesOf(rig.folder)).toEqual([]);
+    }
+  },
+);
 
 test('an image that the registry does not give is refused before anything is made', async () => {
   await using rig = await openArmRig();

@@ -78,12 +78,13 @@ export class Container {
     return await this.#untilEnded(signal);
   }
 
-  /** Ends it; its output stays until {@link remove}. */
+  /** Ends it, once the signal that it was started with is aborted; its output stays until {@link remove}. */
   async stop(): Promise<void> {
     const { pulling } = this.#surroundings;
+    // It may be starting the container again at this moment.
+    await this.#supervision;
     if (this.current.state === 'Running') this.events.add('Killing', `Stopping container ${this.name}`);
     if (this.#run > 0) await pulling.engine.stop(this.#engineName, { graceMs });
-    await this.#supervision;
     const ended = (await pulling.engine.list()).find(({ name }) => name === this.#engineName);
     this.current = {
       ...this.current,

@@ -37,7 +37,7 @@ const pullAgainMs = 500;
 /** How long a group may take until its containers run; the service gives up after 30 minutes. */
 const provisioningTimeoutMs = 30 * 60_000;
 
-/** A container group: its containers, and how far it is. One operation at a time; who calls sees to that. */
+/** A container group: its containers, and how far it is. What is asked last is what it comes to. */
 export class ContainerGroup {
   kept: KeptGroup;
   provisioningState: ProvisioningState = 'Pending';
@@ -70,20 +70,21 @@ export class ContainerGroup {
   }
 
   /**
-   * Pulls the images, runs the init containers and starts the others.
-   * @throws {ArmError} when that cannot be; the group stays, and can be started again
+   * Ends what ran before, pulls the images, runs the init containers and starts the others.
+   * @throws {ArmError} when that cannot be, or it was stopped meanwhile; the group stays, and can be started again
    */
   async provision(): Promise<void> {
-    const work = this.#provision();
+    const ended = this.#end();
+    const running = new AbortController();
+    this.#running = running;
+    const work = this.#provision(ended, running.signal);
     this.#provisioning = work.catch(() => undefined);
     await work;
   }
 
-  /** Ends all containers; their output stays until the group is provisioned again. */
+  /** Ends all containers, and provisioning that is under way; their output stays until the group is provisioned again. */
   async stop(): Promise<void> {
-    this.#running.abort(new Error('The container group was stopped'));
-    await this.#provisioning;
-    await Promise.all([...this.containers, ...this.initContainers].map((container) => container.stop()));
+    await this.#end();
   }
 
   /** Removes what the engine has of it, once it is stopped. */
@@ -97,14 +98,22 @@ export class ContainerGroup {
     await this.#volumes.remove();
   }
 
-  async #provision(): Promise<void> {
+  async #end(): Promise<void> {
+    this.#running.abort(new Error('The container group was stopped'));
+    await this.#provisioning;
+    await Promise.all([...this.containers, ...this.initContainers].map((container) => container.stop()));
+  }
+
+  async #provision(ended: Promise<void>, running: AbortSignal): Promise<void> {
     const { clock, faults } = this.#parts;
-    this.#running = new AbortController();
-    const signal = AbortSignal.any([this.#running.signal, AbortSignal.timeout(provisioningTimeoutMs)]);
+    const signal = AbortSignal.any([running, AbortSignal.timeout(provisioningTimeoutMs)]);
     this.provisioningState = 'Pending';
     this.failure = undefined;
-    this.#makeContainers();
     try {
+      await ended;
+      await this.clear();
+      signal.throwIfAborted();
+      this.#makeContainers();
       await clock.sleep(faults.settings.provisioningDelayMs, signal);
       this.provisioningState = 'Creating';
       const { containers, initContainers, volumes } = this.kept.definition.properties;
@@ -123,7 +132,7 @@ export class ContainerGroup {
         const restartPolicy = this.kept.definition.properties.restartPolicy ?? 'Always';
         const mounts = await mountsOf(definition);
         // The group's signal, not the one with the time for provisioning: it runs on.
-        await container.start(imageOf(images, container), { mounts, restartPolicy, signal: this.#running.signal });
+        await container.start(imageOf(images, container), { mounts, restartPolicy, signal: running });
       }
       this.provisioningState = 'Succeeded';
     } catch (error) {

@@ -127,11 +127,7 @@ export class ContainerGroups {
       await this.#save();
       return { group, isNew: true, operation };
     }
-    const operation = this.#begin(before, async () => {
-      await before.stop();
-      await before.clear();
-      await before.provision();
-    });
+    const operation = this.#begin(before, () => before.provision());
     // Who asks sees what was accepted, as soon as it is.
     before.kept = kept;
     before.provisioningState = 'Pending';
@@ -158,11 +154,7 @@ export class ContainerGroups {
   /** Starts a group, again where it runs. @throws {ArmError} ContainerGroupTransitioning */
   async start(group: ContainerGroup): Promise<string> {
     this.#checkFree(group);
-    const operation = this.#begin(group, async () => {
-      await group.stop();
-      await group.clear();
-      await group.provision();
-    });
+    const operation = this.#begin(group, () => group.provision());
     group.kept = { ...group.kept, isStopped: false };
     await this.#save();
     return operation;
