@@ -31,6 +31,8 @@ export const fleetReportSchema = z.object({
       collected: count,
     })
     .optional(),
+  /** Devices that had taken the last deployment back, and got it once more. */
+  deployedAgain: count,
   /** Devices that are as the last deployment says at the end; others are named. */
   onRightVersion: count,
   wrongVersion: z.array(z.string()),
@@ -77,6 +79,8 @@ export function fleetText(report: FleetReport): string {
     'real agents':
       realAgents &&
       `${realAgents.onRightVersion} of ${realAgents.devices} on the right version, the last after ${secondsText(realAgents.seconds?.max ?? 0)}; ${realAgents.answered} rows answered, ${realAgents.collected} collected`,
+    'deployed again':
+      report.deployedAgain === 0 ? undefined : `${report.deployedAgain}, which had taken the last deployment back`,
     rows: `${rows.collected} collected = ${rows.uploaded} uploaded + ${rows.buffered} buffered + ${rows.dropped} dropped; ${rows.lost} lost`,
     ledgers: `${report.ledgers.equal} of ${report.devices} equal${named(report.ledgers.unequal)}`,
     troubles: `${troubles.crashes} crashes, ${troubles.powerCuts} power cuts`,

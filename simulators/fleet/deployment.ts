@@ -48,6 +48,8 @@ interface Place {
   readonly targetCondition: string;
   readonly priority: number;
   readonly port: number;
+  /** What the module's own field `version` says: all that another try differs by. @default no such field */
+  readonly version?: string;
 }
 
 /** The port that a scoring image exposes, and on a device of its own listens on. */
@@ -72,7 +74,17 @@ export function configurationsOf(
   return [...own, configurationOf(deployment, { targetCondition: '*', priority: 2 * order + 1, port: scoringPort })];
 }
 
-function configurationOf({ id, image }: Deployment, { targetCondition, priority, port }: Place) {
+/**
+ * Gives the content of a deployment once more, for devices that have taken it back: a device does not try the same again until it changes.
+ * @param order as that of the deployment
+ */
+export function againOf(deployment: Deployment, order: number, deviceIds: readonly string[]) {
+  const targetCondition = `deviceId IN [${deviceIds.map((deviceId) => `'${deviceId}'`).join(', ')}]`;
+  const place = { targetCondition, priority: 2 * order + 2, port: scoringPort, version: 'again' };
+  return { ...configurationOf(deployment, place), id: `${deployment.id}-again` };
+}
+
+function configurationOf({ id, image }: Deployment, { targetCondition, priority, port, version }: Place) {
   const createOptions = JSON.stringify({
     ExposedPorts: { [`${scoringPort}/tcp`]: {} },
     HostConfig: { PortBindings: { [`${scoringPort}/tcp`]: [{ HostPort: String(port) }] } },
@@ -89,7 +101,13 @@ function configurationOf({ id, image }: Deployment, { targetCondition, priority,
       edgeHub: { ...system('hub'), status: 'running', restartPolicy: 'always' },
     },
     modules: {
-      [moduleName]: { type: 'docker', status: 'running', restartPolicy: 'always', settings: { image, createOptions } },
+      [moduleName]: {
+        ...(version === undefined ? {} : { version }),
+        type: 'docker',
+        status: 'running',
+        restartPolicy: 'always',
+        settings: { image, createOptions },
+      },
     },
   };
   return {

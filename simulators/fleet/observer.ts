@@ -20,6 +20,8 @@ export class Observer {
   readonly progress: Progress[] = [];
   readonly connections = new Rate();
   readonly patches = new Rate();
+  /** Devices to which the last deployment was given once more. */
+  deployedAgain = 0;
 
   /** @param options.nowMs milliseconds from the begin */
   constructor(parts: Parts, options: { readonly nowMs: () => number }) {
@@ -46,6 +48,15 @@ export class Observer {
     );
   }
 
+  /** Gives the devices that have reported that they tried what they are to be, and do not go on with it. */
+  failed(): string[] {
+    return this.unconverged().filter((deviceId) => {
+      const twin = this.#twin(deviceId);
+      const { lastDesiredVersion, lastDesiredStatus } = twin?.reported.value ?? {};
+      return lastDesiredVersion === twin?.desired.version && at(lastDesiredStatus)['code'] === 500;
+    });
+  }
+
   #look(deviceId: string): void {
     const last = this.progress.at(-1);
     if (last === undefined || last.convergedMs.has(deviceId) || !this.#runs(deviceId, last.deployment.image)) return;
@@ -54,7 +65,7 @@ export class Observer {
 
   /** Says whether a device reports that it has carried out what is desired, and that the module of that image runs. */
   #runs(deviceId: string, image: string): boolean {
-    const twin = this.#parts.registry.devices.get(deviceId)?.modules.get(agentModule)?.twin;
+    const twin = this.#twin(deviceId);
     if (twin === undefined) return false;
     const { lastDesiredVersion, lastDesiredStatus, modules } = twin.reported.value;
     const module = at(at(modules, moduleName));
@@ -64,6 +75,10 @@ export class Observer {
       module['runtimeStatus'] === 'running' &&
       at(module['settings'])['image'] === image
     );
+  }
+
+  #twin(deviceId: string) {
+    return this.#parts.registry.devices.get(deviceId)?.modules.get(agentModule)?.twin;
   }
 }
 

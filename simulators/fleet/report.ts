@@ -49,6 +49,7 @@ export function fleetReport(of: {
       seconds: percentiles([...convergedMs.values()].map((ms) => (ms - beganMs) / 1000)),
     })),
     ...(real.length === 0 ? {} : { realAgents: ofReal(real, observer, wrong) }),
+    deployedAgain: observer.deployedAgain,
     onRightVersion: devices - wrong.length,
     wrongVersion: wrong.slice(0, namedMax),
     troubles: {

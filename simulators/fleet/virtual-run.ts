@@ -1,4 +1,4 @@
-import { configurationsOf, type Deployment, makeDeployments } from './deployment.ts';
+import { againOf, configurationsOf, type Deployment, makeDeployments } from './deployment.ts';
 import { type DeviceSummary, LightProcess } from './light-process.ts';
 import { Observer } from './observer.ts';
 import type { FleetOptions } from './options.ts';
@@ -14,6 +14,8 @@ const startWithinMs = 60_000;
 const uploadEveryMs = 37 * 60_000;
 /** The hub looks at its own time so often while it is out, in milliseconds. */
 const turnEveryMs = 1_000;
+/** When the operator looks, as a share of the run: a while after the last trouble. */
+const operatorLooksAt = 0.93;
 /** The same key for all: nobody signs in by it. */
 const key = Buffer.alloc(32).toString('base64');
 
@@ -105,6 +107,19 @@ function turnsOf(
       await hub.parts.evaluator.settled();
     },
   }));
+  const [last, order] = [deployments.at(-1), deployments.length - 1];
+  if (last !== undefined && options.failingShare > 0) {
+    turns.push({
+      atMs: operatorLooksAt * options.durationMs,
+      // As an operator does who sees at the end that devices have given up.
+      work: async () => {
+        const failed = observer.failed();
+        if (failed.length > 0) hub.parts.configurations.create(againOf(last, order, failed));
+        observer.deployedAgain = failed.length;
+        await hub.parts.evaluator.settled();
+      },
+    });
+  }
   const { outage } = options;
   if (outage !== undefined) {
     turns.push({ atMs: outage.atMs, work: () => hub.parts.faults.change({ outageMs: outage.forMs }) });

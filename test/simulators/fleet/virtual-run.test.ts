@@ -45,6 +45,14 @@ test(
   },
 );
 
+test('runVirtually() deploys again to devices whose modules crashed while they proved it', { timeout }, async () => {
+  const crashing = { devices: 9, seed: 2, deployments: 3, failingShare: 0.3 };
+  const report = await run(crashing);
+  expect(report.deployedAgain).toBe(2);
+  expect(report).toMatchObject({ onRightVersion: 9, wrongVersion: [], ledgers: { equal: 9 } });
+  expect(report.deployments.at(-1)).toMatchObject({ id: 'fleet-3', converged: 9 });
+});
+
 test.each([
   ['a long outage of the hub', 5 * 60_000, 15],
   ['a cut of a moment', 1, 110],
