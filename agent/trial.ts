@@ -79,8 +79,11 @@ export class Trial {
   /** Takes a look at the modules of the desired state in force, and acts on what that says of it. */
   async look(desired: DesiredState, observed: ReadonlyMap<string, ObservedModule>): Promise<TrialOutcome> {
     const { generations, clock } = this.#options;
-    if (this.#probation !== undefined) await this.#countBefore(observed);
-    const verdict = await this.#probation?.look(desired.modules, observed, clock.monotonicMs());
+    const probation = this.#probation;
+    // The trial is that of a newer one, which modules of this one prove nothing for.
+    if (generations.current !== desired) return { kind: 'superseded' };
+    if (probation !== undefined) await this.#countBefore(observed);
+    const verdict = await probation?.look(desired.modules, observed, clock.monotonicMs());
     if (generations.current !== desired) return { kind: 'superseded' };
     if (verdict?.kind === 'starting') return { kind: 'starting' };
     this.#startingUntilMs = 0;

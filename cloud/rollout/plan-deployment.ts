@@ -12,6 +12,7 @@ import type { GivenSettings } from '../deploy/settings/definitions.ts';
 import { completeSettings, refuseProblems, settingProblems } from '../deploy/settings/service-settings.ts';
 import { findImage } from '../images/image.ts';
 import type { Workspace } from '../workspace/workspace.ts';
+import { attemptOf } from './attempt-of.ts';
 import type { RolloutFile } from './rollout-file.ts';
 import { checkRolloutRequest, type RolloutRequest } from './rollout-request.ts';
 import { freePriority } from './start-rollout.ts';
@@ -71,6 +72,7 @@ export async function planDeployment(
       name: service,
       image: reference,
       acceleratorImage: runtime && (await findAcceleratorImage(workspace, runtime, signal)),
+      version: await attemptOf(hub, service, request.image),
       carried: modules === undefined ? undefined : parseCarriedModules(modulesFile ?? '', modules),
       scope: workspace.scope,
       settings: completeSettings('iotedge', settings),

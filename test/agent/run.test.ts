@@ -202,6 +202,23 @@ test('pain 3, a bad image is not rolled back: runAgent() brings back what ran be
   });
 });
 
+test('runAgent() tries a deployment that it took back again when only the version of its module has changed', async () => {
+  await using rig = await Rig.open();
+  await using _agent = rig.startAgent();
+  await rig.reported(await rig.deploy({ digits: { image: await rig.putImage() } }), 200);
+  const image = await rig.putImage(`[ -f "$MODELFERRY_DATA_DIR/fixed" ] || exit 3\n${waitingScript}`);
+  await rig.reported(await rig.deploy({ digits: { image } }), 500, 25_000);
+  await writeFile(join(rig.dataFolder('digits'), 'fixed'), '');
+  const { lastDesiredStatus } = await rig.reported(await rig.deploy({ digits: { image } }), 500);
+  expect(lastDesiredStatus?.description).toMatch(/^Taken back/);
+  const { modules } = await rig.reported(await rig.deploy({ digits: { image, version: '2' } }), 200, 25_000);
+  expect(modules).toMatchObject({ digits: { runtimeStatus: 'running', settings: { image } } });
+  // And what runs goes on where nothing else changes.
+  const pid = await until(() => pidOf(rig, 'digits'));
+  await rig.reported(await rig.deploy({ digits: { image, version: '3' } }), 200, 25_000);
+  expect(await pidOf(rig, 'digits')).toBe(pid);
+});
+
 async function ownerOf(rig: Rig): Promise<string> {
   const text = await readFile(join(rig.stateFolder, 'agent.json'), 'utf8');
   return (JSON.parse(text) as { owner: string }).owner;

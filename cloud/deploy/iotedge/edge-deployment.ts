@@ -24,6 +24,8 @@ export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scop
   readonly acceleratorImage?: string | undefined;
   /** Other modules that come with the service. @default none */
   readonly carried?: CarriedModules | undefined;
+  /** What the module's own field `version` says: by that alone a deployment can differ. @default no such field */
+  readonly version?: string | undefined;
 }
 
 /**
@@ -32,12 +34,13 @@ export interface EdgeDeploymentParts extends Pick<DesiredService, 'name' | 'scop
  * @throws {FerryError} DEPLOYMENT_INVALID when IoT Edge's schema refuses it, or modules are in each other's way
  */
 export function edgeDeployment(parts: EdgeDeploymentParts): NewDeployment {
-  const { name, image, acceleratorImage, carried, scope, settings } = parts;
+  const { name, image, acceleratorImage, carried, version, scope, settings } = parts;
   const { hostAddress, memoryMb, layered } = settings;
   const priority = priorityOf(settings);
   const targetCondition = conditionOf(settings);
   const own = {
     [name]: {
+      ...(version === undefined ? {} : { version }),
       image,
       createOptions: {
         ExposedPorts: { [exposedPort]: {} },

@@ -88,6 +88,30 @@ test.each([
   });
 });
 
+test('an image whose rollout was halted is another deployment when it is rolled out again, the same as long as that goes on', async () => {
+  await using rig = await openRolloutRig();
+  let isFixed = false;
+  await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), (image) =>
+    image === rig.reference(2) && !isFixed ? { code: 500, description: 'no' } : { code: 200 },
+  );
+  const versions = async (): Promise<unknown[]> =>
+    (await rig.client.listDeployments())
+      .map(({ content }) => content?.modulesContent?.['$edgeAgent'] as never)
+      .map(
+        (agent: { 'properties.desired': { modules: { digits: { version?: string } } } }) =>
+          agent['properties.desired'].modules.digits.version,
+      );
+  expect((await start(rig, 1)).code).toBe(0);
+  expect((await start(rig, 2)).code).toBe(1);
+  expect(await versions()).toEqual([undefined, undefined]);
+  isFixed = true;
+  expect((await start(rig, 2, '--no-wait')).code).toBe(0);
+  const tries = await versions();
+  expect(tries).toHaveLength(2);
+  expect(tries).toContain(undefined);
+  expect(tries).toContainEqual(expect.stringMatching(/^again after \d{4}-\d\d-\d\dT/));
+});
+
 test('the first version of all is taken off the devices again when it fails', async () => {
   await using rig = await openRolloutRig();
   await rig.connect(await addDevices(rig, { canary: 1, rest: 1 }), () => ({ code: 500, description: 'no' }));
