@@ -1,8 +1,14 @@
 import type { Bench } from './measure.ts';
-import { LocalServices } from './services/local-services.ts';
+import { LocalServices, type Pair } from './services/local-services.ts';
 import { SimulatedServices } from './services/simulated-services.ts';
 
 const requestsPerSecond = 200;
+/** How the port of a service with two replicas hands them what there is to do. */
+const told: Readonly<Record<Pair, string>> = {
+  limited: 'requests, to a quarter of a processor each',
+  connections: 'connections',
+  requests: 'requests',
+};
 
 /**
  * Services: how soon one is there on each target, what an update costs its callers, and what the port before the replicas of this machine
@@ -13,8 +19,8 @@ export async function openBench(): Promise<Bench> {
   const bench = stack.use(await LocalServices.open());
   const simulated = stack.use(await SimulatedServices.open());
   const keep = stack.move();
-  const balanced = (service: 'requests' | 'connections', rows: number, atLeast: number) => ({
-    figure: `two replicas behind one port that balances ${service}, ${rows} rows a request`,
+  const balanced = (service: Pair, rows: number, atLeast: number) => ({
+    figure: `two replicas behind one port (${told[service]}), ${rows} rows a request`,
     unit: 'req/s',
     sample: async () => bench.balancedLoad(service, rows),
     reference: {
@@ -54,6 +60,8 @@ export async function openBench(): Promise<Bench> {
           bar: { atMost: 2 },
         },
       ]),
+      balanced('limited', 1, 0.9),
+      balanced('limited', 32, 0.9),
       balanced('connections', 1, 0.9),
       balanced('connections', 32, 0.9),
       // Each request goes through one process more, on two cores that are busy already.

@@ -6,10 +6,17 @@ import { SteadyLoad } from './steady-load.ts';
 
 const loadSeconds = 3;
 
-/** What the port of a service with two replicas hands them, which is the service's name here. */
-type Balanced = 'requests' | 'connections';
+/** Services with two replicas, and how each is made. */
+const pairs = {
+  requests: ['--balance', 'requests'],
+  connections: ['--balance', 'connections'],
+  limited: ['--balance', 'requests', '--cpu-cores-limit', '0.25'],
+} as const;
 
-/** Services of this machine: `fresh`, which is pushed again and again, and one with two replicas for each way of balancing. */
+/** A service with two replicas behind one port. */
+export type Pair = keyof typeof pairs;
+
+/** Services of this machine: `fresh`, which is pushed again and again, and the {@link pairs}. */
 export class LocalServices implements AsyncDisposable {
   readonly #pusher: Pusher;
   readonly #opened: AsyncDisposableStack;
@@ -27,17 +34,17 @@ export class LocalServices implements AsyncDisposable {
     await pusher.ferry(['workspace', 'init']);
     await pusher.writeRows();
     const pair = ['--num-replicas', '2', '--env', 'WORKER_COUNT=1', '--replica-max-concurrent-requests', '64'];
+    const names = Object.keys(pairs) as Pair[];
     for (const [name, settings] of [
-      ['fresh', []],
-      ['requests', [...pair, '--balance', 'requests']],
-      ['connections', [...pair, '--balance', 'connections']],
-    ] as const) {
+      ['fresh', []] as const,
+      ...names.map((name) => [name, [...pair, ...pairs[name]]] as const),
+    ]) {
       stack.defer(async () => void (await pusher.ferry(['service', 'delete', name])));
       await pusher.pushNew(name, 'local', settings);
     }
     const services = new LocalServices(pusher, stack.move());
     // What compiles while it runs has done so before it is measured.
-    for (const balanced of ['requests', 'connections'] as const) await services.balancedLoad(balanced, 1);
+    for (const name of names) await services.balancedLoad(name, 1);
     return services;
   }
 
@@ -62,7 +69,7 @@ export class LocalServices implements AsyncDisposable {
   }
 
   /** Puts load on the port by as many clients as there are replicas, and gives requests a second. */
-  async balancedLoad(service: Balanced, rows: number): Promise<number> {
+  async balancedLoad(service: Pair, rows: number): Promise<number> {
     const { address, ports } = await this.#show(service);
     return this.#load(
       ports.map(() => address),
@@ -71,7 +78,7 @@ export class LocalServices implements AsyncDisposable {
   }
 
   /** Puts load on both replicas at once, past the port. */
-  async directLoad(service: Balanced, rows: number): Promise<number> {
+  async directLoad(service: Pair, rows: number): Promise<number> {
     const { ports } = await this.#show(service);
     return this.#load(
       ports.map((port) => `http://127.0.0.1:${port}`),
