@@ -265,7 +265,7 @@ export class Reconciler {
     if (messages.length > 0) {
       this.#lastDesiredVersion = desired.version;
       this.#status = { code: 500, description: messages.join('; ') };
-    } else if (outcome.kind !== 'starting' && plan(desired.modules, this.#current(desired, device)).length === 0) {
+    } else if (outcome.kind !== 'starting' && this.#isDone(desired, device)) {
       if (this.#lastDesiredVersion !== desired.version || this.#status.code !== 200) {
         log.info({ version: desired.version }, 'the device is as desired');
       }
@@ -273,6 +273,11 @@ export class Reconciler {
       this.#lastDesiredVersion = desired.version;
       this.#status = kept === undefined ? { code: 200, description: '' } : { code: 500, description: kept };
     }
+  }
+
+  /** Says whether there is nothing to do, and nothing under way. */
+  #isDone(desired: DesiredState, device: Device): boolean {
+    return this.#stager.staging.size === 0 && plan(desired.modules, this.#current(desired, device)).length === 0;
   }
 
   #tell({ containers, observed }: Device): void {
