@@ -1,5 +1,6 @@
 import { sampleRequestId, type ServiceModel } from '../../shared/model/service-config.ts';
 import type { Collector } from '../collect/collector.ts';
+import type { Designation } from '../collect/stream.ts';
 import type { Tensor } from '../collect/tensor.ts';
 import { newId } from './new-id.ts';
 import { parseInferBody } from './protocol/infer-body.ts';
@@ -30,8 +31,10 @@ export function collectScored(
   const { name, version } = model;
   // A client may send one id with many requests; one that was made here names this request alone.
   const correlationId = idIsOwn ? requestId : newId();
-  const scored = { model: name, version, requestId, correlationId, scoredAtMs: Date.now() };
-  collector.collect({ ...scored, designation: 'inputs', tensors: inputs });
-  collector.collect({ ...scored, designation: 'predictions', tensors: outputs });
+  const scoredAtMs = Date.now();
+  const collect = (designation: Designation, tensors: readonly Tensor[]): boolean =>
+    collector.collect({ model: name, version, requestId, correlationId, scoredAtMs, designation, tensors });
+  collect('inputs', inputs);
+  collect('predictions', outputs);
   return correlationId;
 }
