@@ -120,7 +120,7 @@ test(
       await containerGroups.beginCreateOrUpdate('local', 'digits', { ...group, tags: { stage: 'test' } }, quick);
       await sleep(pauseMs);
       await containerGroups.beginDeleteAndWait('local', 'digits', quick);
-      expect(await processesOf(rig.folder)).toEqual([]);
+      await expect.poll(() => processesOf(rig.folder)).toEqual([]);
     }
   },
 );
