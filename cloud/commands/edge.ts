@@ -10,6 +10,7 @@ import type { CommandResult } from '../cli/result.ts';
 import { fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { addPlan } from './edge-plan.ts';
+import { withoutPasswords } from '../deploy/iotedge/deployment-content.ts';
 import { deviceReportOf, deviceReportsOf } from '../deploy/iotedge/device-report.ts';
 import { knownImages } from '../fleet/known-images.ts';
 import { type DeviceDocument, deviceFields, deviceTable, documentOf, noDeviceText, tagsText } from './device-text.ts';
@@ -109,13 +110,13 @@ function addDeploymentVerbs(noun: Command): void {
 
   const show = noun
     .command('show')
-    .description('show a deployment, its manifest and its metrics')
+    .description('show a deployment, its manifest without the passwords of registries, and its metrics')
     .argument('<id>', 'its id');
   addWork(show, async (session, _flags, [id = '']) => {
     using hub = await openHub(session);
     const found = await hub.getDeployment(id);
     const { targetCondition, priority, systemMetrics, created } = deploymentOf(found);
-    const manifest = { modulesContent: found.content?.modulesContent ?? {} };
+    const manifest = withoutPasswords({ modulesContent: found.content?.modulesContent ?? {} });
     return {
       json: { ...deploymentOf(found), manifest },
       text: fields({

@@ -64,14 +64,12 @@ export function deploymentContent(parts: DeploymentModules): DeploymentContent {
   };
 }
 
-/** The content as it may be shown: without the passwords of registries. */
+/** The content as it may be shown: without the passwords, which registries have and a module's own properties may have. */
 export function withoutPasswords({ modulesContent }: DeploymentContent): DeploymentContent {
-  const copy = structuredClone(modulesContent);
-  const agent = copy['$edgeAgent']?.['properties.desired'] as
-    | { runtime?: { settings?: { registryCredentials?: Record<string, { password?: string }> } } }
-    | undefined;
-  for (const one of Object.values(agent?.runtime?.settings?.registryCredentials ?? {})) one.password = '(secret)';
-  return { modulesContent: copy };
+  const shown = JSON.stringify(modulesContent, (name, value: unknown) =>
+    name === 'password' && typeof value === 'string' ? '(secret)' : value,
+  );
+  return { modulesContent: JSON.parse(shown) as DeploymentContent['modulesContent'] };
 }
 
 function conflicts({ service, own, isLayer, binding }: DeploymentModules, carried: CarriedModules): string[] {

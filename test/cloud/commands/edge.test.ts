@@ -139,7 +139,9 @@ test('ferry edge deployment list, show and delete', async () => {
   const cwd = rig.folder;
   const common = { content: { modulesContent: { $edgeAgent: {} } }, targetCondition: '*', labels: {} };
   await rig.client.addDeployment({ ...common, id: 'low', priority: 1 });
-  await rig.client.addDeployment({ ...common, id: 'high', priority: 2 });
+  const registryCredentials = { own: { address: 'registry', username: 'puller', password: 'a-password' } };
+  const $edgeAgent = { 'properties.desired': { runtime: { settings: { registryCredentials } } } };
+  await rig.client.addDeployment({ ...common, content: { modulesContent: { $edgeAgent } }, id: 'high', priority: 2 });
   const listed = await runFerry(['edge', 'deployment', 'list', '--json'], { cwd });
   expect(JSON.parse(listed.stdout)).toMatchObject([
     { id: 'high', priority: 2 },
@@ -148,9 +150,11 @@ test('ferry edge deployment list, show and delete', async () => {
   const shown = await runFerry(['edge', 'deployment', 'show', 'high', '--json'], { cwd });
   expect(JSON.parse(shown.stdout)).toMatchObject({
     id: 'high',
-    systemMetrics: { targetedCount: 1, appliedCount: 0, reportedSuccessfulCount: 0, reportedFailedCount: 0 },
-    manifest: { modulesContent: { $edgeAgent: {} } },
+    systemMetrics: { targetedCount: 1, appliedCount: 1, reportedSuccessfulCount: 0, reportedFailedCount: 0 },
+    manifest: { modulesContent: { $edgeAgent: { 'properties.desired': { runtime: expect.anything() as unknown } } } },
   });
+  expect(shown.stdout).toContain('"password": "(secret)"');
+  expect(shown.stdout + listed.stdout).not.toContain('a-password');
   await runFerry(['edge', 'deployment', 'delete', 'high'], { cwd });
   const gone = await runFerry(['edge', 'deployment', 'show', 'high'], { cwd });
   expect(gone.stderr).toMatch(/^error DEPLOYMENT_NOT_FOUND: /);
