@@ -6,7 +6,7 @@ import { checkDevices } from '../deploy/iotedge/edge-conflicts.ts';
 import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { bucketTag, deviceBucket } from './device-bucket.ts';
 import { pastOf } from './past-of.ts';
-import { retireRollouts } from './retire-rollouts.ts';
+import { isRetiredBy, retireRollouts } from './retire-rollouts.ts';
 import { changeRollout, listRollouts, readRollout, type Rollout } from './rollout.ts';
 import { rolloutHistory } from './rollout-history.ts';
 import { rolloutLabels } from './rollout-labels.ts';
@@ -47,7 +47,11 @@ export async function startRollout(
   const under = rollouts.find(({ request: other, state }) => other.service === request.service && !isOver(state));
   if (under !== undefined) throw alreadyUnderWay(under);
   await checkConditions(hub, request);
-  checkPriority(deployment, await hub.listDeployments());
+  const leaving = new Set(rollouts.filter((rollout) => isRetiredBy(request, rollout)).map((rollout) => rollout.id));
+  checkPriority(
+    deployment,
+    (await hub.listDeployments()).filter((other) => !leaving.has(other.id)),
+  );
   await tagBuckets(hub, request);
   checkPlan(request, await planRollout(hub, request));
   const { platform, replace, note, clock } = options;
