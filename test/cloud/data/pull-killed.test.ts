@@ -93,10 +93,13 @@ test('a second pull into the same file is refused while the first one runs', asy
   const closed = once(first, 'close');
   const stage = join(rig.folder, 'rows.csv.pull-wal');
   while (!existsSync(stage)) await sleep(2);
+  // However long the second takes to start, the first is still there.
+  first.kill('SIGSTOP');
   const second = spawn(process.execPath, [program, rig.folder, join(rig.folder, 'rows.csv')], { stdio: 'pipe' });
   let said = '';
   second.stderr.on('data', (piece: Buffer) => (said += piece.toString()));
   await once(second, 'close');
+  first.kill('SIGCONT');
   await closed;
   expect(said).toContain('IN_USE');
 });
