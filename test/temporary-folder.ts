@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { processesOf } from './processes-of.ts';
+import { until } from './until.ts';
 
 /** How long processes may take to end that were told to, in milliseconds. */
 const endTimeoutMs = 5_000;
@@ -17,11 +17,13 @@ export async function temporaryFolder(parent = tmpdir()): Promise<{ readonly pat
   return {
     path,
     [Symbol.asyncDispose]: async () => {
-      const endMs = performance.now() + endTimeoutMs;
-      let left = await processesOf(path);
-      for (; left.length > 0 && performance.now() < endMs; left = await processesOf(path)) await sleep(50);
-      await rm(path, { recursive: true, force: true });
-      if (left.length > 0) throw new Error(`still running: ${left.join(', ')}`);
+      try {
+        await until(async () => (await processesOf(path)).length === 0, { timeoutMs: endTimeoutMs });
+      } catch (cause) {
+        throw new Error(`still running: ${(await processesOf(path)).join(', ')}`, { cause });
+      } finally {
+        await rm(path, { recursive: true, force: true });
+      }
     },
   };
 }

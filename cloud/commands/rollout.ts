@@ -15,7 +15,7 @@ import { changeRollout, findRollout, listRollouts, type Rollout } from '../rollo
 import { readRolloutFile, type RolloutFile } from '../rollout/rollout-file.ts';
 import { checkPlan, planRollout } from '../rollout/rollout-plan.ts';
 import type { RolloutInput } from '../rollout/rollout-request.ts';
-import { isOver, type RolloutState } from '../rollout/rollout-state.ts';
+import { isGivenUp, isOver, type RolloutState } from '../rollout/rollout-state.ts';
 import { startRollout } from '../rollout/start-rollout.ts';
 import { takeBack } from '../rollout/take-back.ts';
 import type { Workspace } from '../workspace/workspace.ts';
@@ -169,7 +169,7 @@ async function follow(
   await finishRollout(workspace, hub, ended);
   const result = describeRollout(ended);
   if (ended.state.phase === 'waiting') session.note(`Go on with: ferry edge rollout next ${ended.request.service}`);
-  if (ended.state.phase !== 'halted' && ended.state.phase !== 'aborted') return result;
+  if (!isGivenUp(ended.state)) return result;
   return {
     ...result,
     failure: new FerryError(

@@ -13,6 +13,7 @@ import { completeSettings, refuseProblems, settingProblems } from '../deploy/set
 import { findImage } from '../images/image.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { attemptOf } from './attempt-of.ts';
+import { rolloutsAmong } from './rollout.ts';
 import type { RolloutFile } from './rollout-file.ts';
 import { checkRolloutRequest, type RolloutRequest } from './rollout-request.ts';
 import { freePriority } from './start-rollout.ts';
@@ -40,8 +41,8 @@ export async function planDeployment(
   const image = findImage(workspace.database, parseVersionedName(asked.image));
   const before = recordBefore(workspace, service);
   const scope = asked.scope ?? (before && conditionOf(before.settings)) ?? '*';
-  const priority =
-    asked.priority ?? freePriority(await hub.listDeployments(), before?.settings.priority ?? leastPriority);
+  const deployments = await hub.listDeployments();
+  const priority = asked.priority ?? freePriority(deployments, before?.settings.priority ?? leastPriority);
   if (asked.settings?.['modulesFile'] !== undefined) {
     throw new FerryError(
       'SERVICE_INVALID',
@@ -72,7 +73,7 @@ export async function planDeployment(
       name: service,
       image: reference,
       acceleratorImage: runtime && (await findAcceleratorImage(workspace, runtime, signal)),
-      version: await attemptOf(hub, service, request.image),
+      version: attemptOf(rolloutsAmong(deployments), service, request.image),
       carried: modules === undefined ? undefined : parseCarriedModules(modulesFile ?? '', modules),
       scope: workspace.scope,
       settings: completeSettings('iotedge', settings),

@@ -2,11 +2,12 @@ import { isFerryError } from '../../shared/errors.ts';
 import type { HubClient } from '../azure/hub-client.ts';
 import { listRollouts, type Rollout } from './rollout.ts';
 import type { RolloutRequest } from './rollout-request.ts';
+import { isGivenUp } from './rollout-state.ts';
 import { takeBack } from './take-back.ts';
 
 /** Whether a rollout means no device any more, and goes when another of its service begins. */
 export function isRetiredBy({ service }: Pick<RolloutRequest, 'service'>, { request, state }: Rollout): boolean {
-  return request.service === service && (state.phase === 'halted' || state.phase === 'aborted');
+  return request.service === service && isGivenUp(state);
 }
 
 /**

@@ -40,6 +40,11 @@ export function isOver(state: RolloutState): state is RolloutState & Pick<PastRo
   return overPhases.some((phase) => phase === state.phase);
 }
 
+/** Whether it was given up: it means no device any more. */
+export function isGivenUp({ phase }: Pick<RolloutState, 'phase'>): boolean {
+  return phase === 'halted' || phase === 'aborted';
+}
+
 /** The state that a rollout begins in. */
 export function firstState(nowMs: number, history: RolloutState['history'] = []): RolloutState {
   const nothing = { failed: [], touched: 0 };

@@ -3,7 +3,7 @@ import type { HubClient } from '../azure/hub-client.ts';
 import type { HubConfiguration } from '../azure/hub-resources.ts';
 import { type LabelledRollout, readRolloutLabels, rolloutLabels } from './rollout-labels.ts';
 import { conditionUpTo } from './stage-condition.ts';
-import type { RolloutState } from './rollout-state.ts';
+import { isGivenUp, type RolloutState } from './rollout-state.ts';
 
 /** A rollout as the hub has it: one deployment, whose labels hold what was asked and where it is. */
 export interface Rollout extends LabelledRollout {
@@ -16,7 +16,12 @@ export interface Rollout extends LabelledRollout {
 
 /** Gives all rollouts of a hub, the latest first. */
 export async function listRollouts(hub: HubClient): Promise<Rollout[]> {
-  const all = (await hub.listDeployments()).map(rolloutOf).filter((rollout) => rollout !== undefined);
+  return rolloutsAmong(await hub.listDeployments());
+}
+
+/** Gives those of a hub's deployments that are rollouts, the latest first. */
+export function rolloutsAmong(deployments: readonly HubConfiguration[]): Rollout[] {
+  const all = deployments.map(rolloutOf).filter((rollout) => rollout !== undefined);
   return all.toSorted((a, b) => b.state.startedMs - a.state.startedMs);
 }
 
@@ -60,7 +65,7 @@ export async function readRollout(hub: HubClient, id: string): Promise<Rollout> 
 
 /** The target condition of a rollout's deployment. */
 export function conditionIn({ request, state }: LabelledRollout): string {
-  if (state.phase === 'halted' || state.phase === 'aborted') return '';
+  if (isGivenUp(state)) return '';
   return state.phase === 'done' ? request.scope : conditionUpTo(request, state.stage);
 }
 

@@ -7,7 +7,7 @@ import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { bucketTag, deviceBucket } from './device-bucket.ts';
 import { pastOf } from './past-of.ts';
 import { isRetiredBy, retireRollouts } from './retire-rollouts.ts';
-import { changeRollout, listRollouts, readRollout, type Rollout } from './rollout.ts';
+import { changeRollout, readRollout, type Rollout, rolloutsAmong } from './rollout.ts';
 import { rolloutHistory } from './rollout-history.ts';
 import { rolloutLabels } from './rollout-labels.ts';
 import { checkPlan, planRollout } from './rollout-plan.ts';
@@ -38,7 +38,8 @@ export async function startRollout(
   options: StartOptions,
 ): Promise<Rollout> {
   const { id } = deployment;
-  const rollouts = await listRollouts(hub);
+  const deployments = await hub.listDeployments();
+  const rollouts = rolloutsAmong(deployments);
   const same = rollouts.find((rollout) => rollout.id === id);
   if (same !== undefined && !isOver(same.state)) {
     await retireRollouts(hub, same);
@@ -48,10 +49,8 @@ export async function startRollout(
   if (under !== undefined) throw alreadyUnderWay(under);
   await checkConditions(hub, request);
   const leaving = new Set(rollouts.filter((rollout) => isRetiredBy(request, rollout)).map((rollout) => rollout.id));
-  checkPriority(
-    deployment,
-    (await hub.listDeployments()).filter((other) => !leaving.has(other.id)),
-  );
+  const staying = deployments.filter((other) => !leaving.has(other.id));
+  checkPriority(deployment, staying);
   await tagBuckets(hub, request);
   checkPlan(request, await planRollout(hub, request));
   const { platform, replace, note, clock } = options;
@@ -62,7 +61,7 @@ export async function startRollout(
     const [targetCondition, labels] = [conditionUpTo(request, 0), rolloutLabels({ request, state })];
     await hub.addDeployment({ ...deployment, targetCondition, labels });
   } else {
-    // One that was halted or has ended, and is asked for again.
+    // One that is done, and is asked for again.
     await changeRollout(hub, { ...same, request }, state);
   }
   const begun = await readRollout(hub, id);

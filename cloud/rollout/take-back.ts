@@ -5,6 +5,7 @@ import { acceleratorModule } from '../deploy/iotedge/edge-deployment.ts';
 import { modulesIn } from '../deploy/iotedge/edge-plan.ts';
 import { withoutModules } from '../deploy/iotedge/without-modules.ts';
 import type { Rollout } from './rollout.ts';
+import { isGivenUp } from './rollout-state.ts';
 
 /**
  * Takes the new version off the devices that have nothing to go back to. A hub gives devices that a deployment no longer means the next one that
@@ -12,7 +13,7 @@ import type { Rollout } from './rollout.ts';
  * @returns the devices that it was taken from
  */
 export async function takeBack(hub: HubClient, { id, request, state }: Rollout): Promise<string[]> {
-  if (state.phase !== 'halted' && state.phase !== 'aborted') return [];
+  if (!isGivenUp(state)) return [];
   const { service } = request;
   const deployment = (await hub.listDeployments()).find((one) => one.id === id);
   const names = deployment === undefined ? [service, acceleratorModule(service)] : modulesIn(deployment);

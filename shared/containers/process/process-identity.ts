@@ -30,12 +30,18 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
 
 /** Gives the ids of all processes that carry the variable with that value in their environment, as far as this user may look. */
 export async function processesWith(variable: string, value: string): Promise<number[]> {
-  const wanted = `${variable}=${value}`;
+  return (await markedProcesses(variable)).filter((marked) => marked.value === value).map(({ pid }) => pid);
+}
+
+/** Gives all processes that carry the variable in their environment, with its value, as far as this user may look. */
+export async function markedProcesses(variable: string): Promise<{ readonly pid: number; readonly value: string }[]> {
+  const start = `${variable}=`;
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const found: number[] = [];
+  const found: { readonly pid: number; readonly value: string }[] = [];
   for (const pid of pids) {
     const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
-    if (environment.split('\0').includes(wanted)) found.push(Number(pid));
+    const mark = environment.split('\0').find((entry) => entry.startsWith(start));
+    if (mark !== undefined) found.push({ pid: Number(pid), value: mark.slice(start.length) });
   }
   return found;
 }

@@ -74,7 +74,7 @@ export class ContainerGroup {
    * @throws {ArmError} when that cannot be, or it was stopped meanwhile; the group stays, and can be started again
    */
   async provision(): Promise<void> {
-    const ended = this.#end();
+    const ended = this.stop();
     const running = new AbortController();
     this.#running = running;
     const work = this.#provision(ended, running.signal);
@@ -84,7 +84,9 @@ export class ContainerGroup {
 
   /** Ends all containers, and provisioning that is under way; their output stays until the group is provisioned again. */
   async stop(): Promise<void> {
-    await this.#end();
+    this.#running.abort(new Error('The container group was stopped'));
+    await this.#provisioning;
+    await Promise.all([...this.containers, ...this.initContainers].map((container) => container.stop()));
   }
 
   /** Removes what the engine has of it, once it is stopped. */
@@ -96,12 +98,6 @@ export class ContainerGroup {
   async remove(): Promise<void> {
     await this.clear();
     await this.#volumes.remove();
-  }
-
-  async #end(): Promise<void> {
-    this.#running.abort(new Error('The container group was stopped'));
-    await this.#provisioning;
-    await Promise.all([...this.containers, ...this.initContainers].map((container) => container.stop()));
   }
 
   async #provision(ended: Promise<void>, running: AbortSignal): Promise<void> {
