@@ -18,6 +18,12 @@ const leastExact = 1e-14;
 /** More than a few roundings of doubles change a value by. */
 const offBy = 2 ** -48;
 
+/** A float32 and its bits (IEEE 754): the exponent of two is what the exponent of ten is told from, several times faster than by a logarithm. */
+const floats = new Float32Array(1);
+const floatBits = new Int32Array(floats.buffer);
+/** log10(2) in 4096ths. */
+const decimalsOfTwo = 1233;
+
 /** Below this float32 gives up digits, down to one (IEEE 754, subnormal numbers). */
 const leastOfFullPrecision = 1.17549435e-38;
 
@@ -121,9 +127,10 @@ export class TextBuffer {
    * The digits and the powers of ten are exact doubles here, so the division is what a reader of the text computes.
    */
   #shortest(size: number): void {
-    let magnitude = Math.floor(Math.log10(size));
-    if (size < power(magnitude)) magnitude -= 1;
-    else if (size >= power(magnitude + 1)) magnitude += 1;
+    floats[0] = size;
+    let magnitude = ((((floatBits[0] ?? 0) >> 23) - 127) * decimalsOfTwo) >> 12;
+    // A power of two may have a power of ten below its double.
+    if (size >= power(magnitude + 1)) magnitude += 1;
     for (let precision = 6; precision <= 9; precision += 1) {
       const exponent = magnitude - precision + 1;
       const digits = exponent < 0 ? Math.round(size * power(-exponent)) : Math.round(size / power(exponent));

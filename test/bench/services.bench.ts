@@ -6,6 +6,7 @@ const requestsPerSecond = 200;
 /** How the port of a service with two replicas hands them what there is to do. */
 const told: Readonly<Record<Pair, string>> = {
   limited: 'requests, to a quarter of a processor each',
+  heavy: 'requests, a model of milliseconds',
   connections: 'connections',
   requests: 'requests',
 };
@@ -62,6 +63,7 @@ export async function openBench(): Promise<Bench> {
       ]),
       balanced('limited', 1, 0.9),
       balanced('limited', 32, 0.9),
+      balanced('heavy', 1, 0.9),
       balanced('connections', 1, 0.9),
       balanced('connections', 32, 0.9),
       // Each request goes through one process more, on two cores that are busy already.

@@ -17,23 +17,32 @@ export interface LoadRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly connections: number;
   readonly seconds: number;
+  /** The core that the generator stays on. @default any */
+  readonly core?: number;
 }
 
+const execute = promisify(execFile);
 const microsecondsOf = { us: 1, ms: 1000, s: 1_000_000 } as const;
+
+/** Generators that run at once have a script each. */
+let scripts = 0;
 
 /**
  * Puts load on a server by `wrk`, a process in C of one thread: on a machine of two cores a generator in Node would be what is measured.
  * @throws where an answer was no 200, or `wrk` is not installed
  */
-export async function putLoad({ url, bodyFile, headers, connections, seconds }: LoadRequest): Promise<Load> {
-  const script = `${bodyFile}.lua`;
+export async function putLoad({ url, bodyFile, headers, connections, seconds, core }: LoadRequest): Promise<Load> {
+  scripts += 1;
+  const script = `${bodyFile}.${scripts}.lua`;
   const lines = Object.entries(headers).map(([name, value]) => `wrk.headers["${name}"] = "${value}"`);
   await writeFile(
     script,
     `wrk.method = "POST"\nwrk.body = io.open("${bodyFile}", "rb"):read("*a")\n${lines.join('\n')}\n`,
   );
   const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '--latency', '-s', script, url];
-  const { stdout } = await promisify(execFile)('wrk', args);
+  const { stdout } = await (core === undefined
+    ? execute('wrk', args)
+    : execute('taskset', ['--cpu-list', String(core), 'wrk', ...args]));
   if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`not every request was answered with 200:\n${stdout}`);
   return {
     requestsPerSecond: Number(found(stdout, /Requests\/sec:\s+([\d.]+)/)[0]),

@@ -20,9 +20,9 @@ export class Pusher {
     for (const rows of [1, 32]) await writeFile(join(this.folder, `rows-${rows}.json`), rowsText(rows));
   }
 
-  /** Pushes a model that was never there. @returns seconds */
-  async pushNew(name: string, target: string, settings: readonly string[] = []): Promise<number> {
-    const model = squareModel(size);
+  /** Pushes a model that was never there, of so many layers. @returns seconds */
+  async pushNew(name: string, target: string, settings: readonly string[] = [], layers = 1): Promise<number> {
+    const model = squareModel(size, layers);
     // Another weight makes another model.
     new DataView(model.buffer, model.byteOffset).setFloat32(model.byteLength - 4096, (this.#model += 1), true);
     await writeFile(join(this.folder, `${name}.onnx`), model);

@@ -111,7 +111,7 @@ export class ClientConnection {
         if (!mayGoOn || head.closes || this.#isEnding) this.#socket.end();
         else if (this.#pending.byteLength > 0) this.#next();
         if (this.#hasEnded && this.#exchange === undefined) this.#socket.end();
-        if (!this.#socket.destroyed) this.#socket.resume();
+        if (!this.#socket.destroyed && this.#socket.isPaused()) this.#socket.resume();
       },
     });
     this.#exchange = exchange;

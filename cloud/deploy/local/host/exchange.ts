@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { answerText } from './answer-text.ts';
 import { BodyReader } from './body-reader.ts';
 import { readResponseHead, type RequestHead } from './message-head.ts';
+import type { AnswerTaker, ReplicaConnection } from './replica-connection.ts';
 import type { RequestQueue } from './request-queue.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -28,13 +29,13 @@ export interface ExchangeOptions {
  *   one, once, as long as all of it is still here.
  * - A side that does not read stops the other from being read.
  */
-export class Exchange {
+export class Exchange implements AnswerTaker {
   readonly #options: ExchangeOptions;
   readonly #requestBody: BodyReader;
   #kept: Buffer[] | undefined = [];
   #keptBytes = 0;
   #upstream: Upstream | undefined;
-  #socket: Socket | undefined;
+  #replica: ReplicaConnection | undefined;
   #stopWaiting: () => void = () => {};
   #answerHead: Buffer | undefined;
   #answerBody: BodyReader | undefined;
@@ -76,16 +77,20 @@ export class Exchange {
       return piece.byteLength;
     }
     const body = taken === piece.byteLength ? piece : piece.subarray(0, taken);
-    const socket = this.#socket;
+    const replica = this.#replica;
     this.#keep(body);
-    if (socket === undefined) {
+    if (replica === undefined) {
       if (this.#keptBytes > keptBytesMax) this.#options.client.pause();
-    } else if (!socket.write(body)) this.#options.client.pause();
+    } else if (!replica.write(body)) this.#options.client.pause();
     return taken;
   }
 
   clientDrained(): void {
-    this.#socket?.resume();
+    this.#replica?.resume();
+  }
+
+  replicaDrained(): void {
+    this.#options.client.resume();
   }
 
   /** The client has gone: what was begun for it ends. */
@@ -106,22 +111,16 @@ export class Exchange {
       return;
     }
     this.#upstream = upstream;
-    const socket = upstream.open();
-    this.#socket = socket;
+    const replica = upstream.open(this);
+    this.#replica = replica;
     const { client } = this.#options;
-    socket.on('data', (piece: Buffer) => this.#takeAnswer(piece));
-    socket.on('error', () => {});
-    socket.on('close', () => this.#lost());
-    socket.on('end', () => this.#lost());
-    socket.on('drain', () => client.resume());
     let isOpen = true;
-    for (const piece of this.#kept ?? []) isOpen = socket.write(piece);
+    for (const piece of this.#kept ?? []) isOpen = replica.write(piece);
     if (this.#keptBytes > keptBytesMax) this.#kept = undefined;
-    if (isOpen) client.resume();
-    socket.resume();
+    if (isOpen && client.isPaused()) client.resume();
   }
 
-  #takeAnswer(piece: Buffer): void {
+  takeAnswer(piece: Buffer): void {
     if (this.#isOver) return;
     if (this.#answerBody !== undefined) {
       this.#forward(piece, 0);
@@ -145,7 +144,7 @@ export class Exchange {
       // "100 Continue" and the like come before the answer.
       this.#options.client.write(all.subarray(0, bodyAt));
       this.#answerHead = undefined;
-      if (bodyAt < all.byteLength) this.#takeAnswer(all.subarray(bodyAt));
+      if (bodyAt < all.byteLength) this.takeAnswer(all.subarray(bodyAt));
       return;
     }
     this.#status = head.status;
@@ -165,11 +164,11 @@ export class Exchange {
       this.#cutOff();
     } else if (body.isDone) {
       this.#done(end === piece.byteLength && !this.#answerCloses);
-    } else if (!isOpen) this.#socket?.pause();
+    } else if (!isOpen) this.#replica?.pause();
   }
 
   /** The replica's connection is gone. */
-  #lost(): void {
+  lose(): void {
     if (this.#isOver) return;
     if (this.#answerBody?.endsWithConnection === true) {
       this.#done(false);
@@ -216,22 +215,18 @@ export class Exchange {
   }
 
   #letGo(isReusable: boolean): void {
-    const [socket, upstream] = [this.#socket, this.#upstream];
-    this.#socket = undefined;
-    if (socket === undefined || upstream === undefined) return;
-    if (isReusable) upstream.keep(socket);
-    else {
-      socket.removeAllListeners();
-      socket.on('error', () => {});
-      socket.destroy();
-    }
+    const [replica, upstream] = [this.#replica, this.#upstream];
+    this.#replica = undefined;
+    if (replica === undefined || upstream === undefined) return;
+    if (isReusable) upstream.keep(replica);
+    else replica.destroy();
     upstream.release();
     this.#options.queue.serve();
   }
 
   #keep(piece: Buffer): void {
     this.#keptBytes += piece.byteLength;
-    if (this.#socket !== undefined && this.#keptBytes > keptBytesMax) this.#kept = undefined;
+    if (this.#replica !== undefined && this.#keptBytes > keptBytesMax) this.#kept = undefined;
     this.#kept?.push(piece);
   }
 }

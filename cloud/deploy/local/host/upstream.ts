@@ -1,9 +1,7 @@
-import { connect, type Socket } from 'node:net';
+import { type AnswerTaker, ReplicaConnection } from './replica-connection.ts';
 
 /** Idle connections that are kept to a replica. */
 const idleMax = 256;
-/** How long a replica may take to accept a connection. */
-const connectTimeoutMs = 2_000;
 
 /** A replica that requests are given to. */
 export class Upstream {
@@ -13,7 +11,7 @@ export class Upstream {
   outstanding = 0;
   /** Whether it gets new requests. */
   isReady = true;
-  readonly #idle: Socket[] = [];
+  readonly #idle: ReplicaConnection[] = [];
   #onIdle: (() => void) | undefined;
 
   constructor(name: string, port: number) {
@@ -21,32 +19,27 @@ export class Upstream {
     this.port = port;
   }
 
-  /** Gives a connection that is kept, or a new one. */
-  open(): Socket {
-    for (let socket = this.#idle.pop(); socket !== undefined; socket = this.#idle.pop()) {
-      socket.removeAllListeners();
-      if (!socket.destroyed && socket.writable && !socket.readableEnded) return socket;
-      socket.destroy();
+  /** Gives a request a connection that is kept, or a new one. */
+  open(taker: AnswerTaker): ReplicaConnection {
+    for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
+      if (kept.isUsable) {
+        kept.give(taker);
+        return kept;
+      }
+      kept.destroy();
     }
-    return this.#connect();
+    const connection = new ReplicaConnection(this.port, (ended) => this.#forget(ended));
+    connection.give(taker);
+    return connection;
   }
 
-  /** Gives a connection back that can be used again. */
-  keep(socket: Socket): void {
-    socket.removeAllListeners();
-    if (!this.isReady || this.#idle.length >= idleMax || socket.destroyed || !socket.writable) {
-      socket.destroy();
-      return;
+  /** Takes a connection back that can be used again. */
+  keep(connection: ReplicaConnection): void {
+    if (!this.isReady || this.#idle.length >= idleMax || !connection.isUsable) connection.destroy();
+    else {
+      connection.free();
+      this.#idle.push(connection);
     }
-    const drop = (): void => {
-      const at = this.#idle.indexOf(socket);
-      if (at >= 0) this.#idle.splice(at, 1);
-      socket.destroy();
-    };
-    // Nobody asked for it: what it sends now belongs to no request.
-    socket.on('data', drop).on('end', drop).on('error', drop).on('close', drop);
-    socket.resume();
-    this.#idle.push(socket);
   }
 
   /** Is told that a request is done. */
@@ -58,17 +51,15 @@ export class Upstream {
   /** Gives it no new requests, and waits until it has answered those that it has. */
   async drain(): Promise<void> {
     this.isReady = false;
-    for (const socket of this.#idle.splice(0)) socket.destroy();
+    for (const connection of this.#idle.splice(0)) connection.destroy();
     if (this.outstanding === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#onIdle = resolve;
     await promise;
   }
 
-  #connect(): Socket {
-    const socket = connect({ host: '127.0.0.1', port: this.port, noDelay: true });
-    socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error('it does not accept connections')));
-    socket.once('connect', () => socket.setTimeout(0));
-    return socket;
+  #forget(connection: ReplicaConnection): void {
+    const at = this.#idle.indexOf(connection);
+    if (at >= 0) this.#idle.splice(at, 1);
   }
 }
