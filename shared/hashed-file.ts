@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { type Digest, Digester } from './digest.ts';
+import { blockBytes, DirectWrite } from './direct-write.ts';
 
 /** Pieces are gathered to writes of about so many bytes: a layer of small files, or a body off the network, would else be all system calls. */
 const writeBytes = 1024 * 1024;
@@ -7,6 +8,8 @@ const writeBytes = 1024 * 1024;
 const buffersMax = 1024;
 /** After so many bytes the disk is set to work on them, so that little is left to wait for at the end. */
 const syncBytes = 16 * 1024 * 1024;
+/** From here on a file that is not read soon is written past the page cache. */
+const directFrom = 16 * 1024 * 1024;
 /** How much is read back at once. */
 const readBytes = 1024 * 1024;
 
@@ -18,15 +21,22 @@ const readBytes = 1024 * 1024;
  */
 export class HashedFile {
   readonly #file: FileHandle;
+  readonly #isReadSoon: boolean;
+  /** How it is written to past the page cache; null where that cannot be. */
+  #direct: DirectWrite | null | undefined;
   readonly #digester = new Digester();
   #bytes = 0;
   #unsyncedBytes = 0;
   #syncing: Promise<void> | undefined;
   #failure: unknown;
 
-  /** @param file open for reading and writing, not for appending; it is closed by who opened it */
-  constructor(file: FileHandle) {
+  /**
+   * @param file open for reading and writing, not for appending; it is closed by who opened it
+   * @param isReadSoon whether what is written is best kept in the page cache
+   */
+  constructor(file: FileHandle, { isReadSoon = true }: { readonly isReadSoon?: boolean | undefined } = {}) {
     this.#file = file;
+    this.#isReadSoon = isReadSoon;
   }
 
   /** How many bytes count. */
@@ -45,6 +55,24 @@ export class HashedFile {
 
   /** Adds what comes. The source must not use a piece again. */
   async append(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal?: AbortSignal): Promise<void> {
+    try {
+      await this.#appendAll(source, signal);
+    } finally {
+      await this.#direct?.[Symbol.asyncDispose]();
+      this.#direct = undefined;
+    }
+  }
+
+  /** Makes it durable, and gives what it is. */
+  async finish(): Promise<{ readonly digest: Digest; readonly bytes: number }> {
+    await this.#syncing;
+    await this.#file.datasync();
+    // A sync reports what went wrong once only, so an early one's failure is not made good by the last one.
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#digester.finish();
+  }
+
+  async #appendAll(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal?: AbortSignal): Promise<void> {
     let gathered: Uint8Array[] = [];
     let gatheredBytes = 0;
     let adding: Promise<void> = Promise.resolve();
@@ -75,18 +103,9 @@ export class HashedFile {
     }
   }
 
-  /** Makes it durable, and gives what it is. */
-  async finish(): Promise<{ readonly digest: Digest; readonly bytes: number }> {
-    await this.#syncing;
-    await this.#file.datasync();
-    // A sync reports what went wrong once only, so an early one's failure is not made good by the last one.
-    if (this.#failure !== undefined) throw this.#failure;
-    return this.#digester.finish();
-  }
-
   async #add(pieces: readonly Uint8Array[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
-    const writing = this.#write(pieces);
+    const writing = this.#writeAsFits(pieces, this.#bytes);
     writing.catch(() => undefined);
     for (const piece of pieces) {
       this.#digester.update(piece);
@@ -102,9 +121,30 @@ export class HashedFile {
     if (this.#unsyncedBytes >= syncBytes && this.#syncing === undefined) this.#syncAside();
   }
 
+  /** Writes what are whole blocks of a large file past the page cache, the rest plainly. */
+  async #writeAsFits(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    const direct = await this.#directAt(position);
+    if (direct === null) return this.#write(pieces, position);
+    const bytes = pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const from = -position & (blockBytes - 1);
+    const end = bytes - ((position + bytes) & (blockBytes - 1));
+    if (end <= from) return this.#write(pieces, position);
+    await Promise.all([
+      direct.write(cut(pieces, from, end), position + from),
+      this.#write(cut(pieces, 0, from), position),
+      this.#write(cut(pieces, end, bytes), position + end),
+    ]);
+  }
+
+  async #directAt(position: number): Promise<DirectWrite | null> {
+    if (this.#isReadSoon || position < directFrom) return null;
+    this.#direct ??= (await DirectWrite.open(this.#file)) ?? null;
+    return this.#direct;
+  }
+
   /** Writes wholly: a write that takes only a part is gone on with. */
-  async #write(pieces: readonly Uint8Array[]): Promise<void> {
-    let position = this.#bytes;
+  async #write(pieces: readonly Uint8Array[], from: number): Promise<void> {
+    let position = from;
     let left = pieces.filter((piece) => piece.byteLength > 0);
     while (left.length > 0) {
       let { bytesWritten } = await this.#file.writev(left.slice(0, buffersMax), position);
@@ -128,4 +168,14 @@ export class HashedFile {
         this.#syncing = undefined;
       });
   }
+}
+
+/** Gives the bytes from one place to another. */
+function cut(pieces: readonly Uint8Array[], from: number, end: number): readonly Uint8Array[] {
+  let at = 0;
+  return pieces.flatMap((piece) => {
+    const begin = at;
+    at += piece.byteLength;
+    return begin < end && at > from ? [piece.subarray(Math.max(0, from - begin), end - begin)] : [];
+  });
 }

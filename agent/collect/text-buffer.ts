@@ -129,7 +129,7 @@ export class TextBuffer {
   #shortest(size: number): void {
     floats[0] = size;
     let magnitude = ((((floatBits[0] ?? 0) >> 23) - 127) * decimalsOfTwo) >> 12;
-    // A power of two may have a power of ten below its double.
+    // Between a power of two and the next one there may be a power of ten.
     if (size >= power(magnitude + 1)) magnitude += 1;
     for (let precision = 6; precision <= 9; precision += 1) {
       const exponent = magnitude - precision + 1;

@@ -244,7 +244,7 @@ async function packModel(
     await loading;
   }
   try {
-    const layer = await layout.putBlob(packed(), { signal });
+    const layer = await layout.putBlob(packed(), { signal, isReadSoon: false });
     await upload?.finish(layer);
     return { layer, ...(await loading) };
   } finally {

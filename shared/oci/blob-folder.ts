@@ -18,6 +18,8 @@ export type BlobSource = Uint8Array | AsyncIterable<Uint8Array>;
 export interface PutBlobOptions {
   /** What the bytes must be; where such a blob is already there, the source is not read at all. */
   readonly expected?: Expected;
+  /** Whether it is best kept in memory too. @default true */
+  readonly isReadSoon?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -90,14 +92,14 @@ export class BlobFolder {
    * @throws {FerryError} DISK_FULL when there is no room; nothing is left behind then
    */
   async put(source: BlobSource, options: PutBlobOptions = {}): Promise<{ digest: Digest; size: number }> {
-    const { expected, signal } = options;
+    const { expected, ...writing } = options;
     if (expected !== undefined && (await this.renew(expected))) {
       if (!(source instanceof Uint8Array)) await source[Symbol.asyncIterator]().return?.();
       return { digest: expected.digest, size: expected.size };
     }
     const aside = join(this.#aside, `${processMark()}.${randomBytes(6).toString('hex')}`);
     try {
-      const written = await this.#writeAside(aside, source instanceof Uint8Array ? [source] : source, signal);
+      const written = await this.#writeAside(aside, source instanceof Uint8Array ? [source] : source, writing);
       if (expected !== undefined) checkExpected(written, expected, 'what was to be stored');
       await rename(aside, this.pathOf(written.digest));
       await syncFolder(this.folder);
@@ -157,10 +159,10 @@ export class BlobFolder {
   async #writeAside(
     aside: string,
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    signal: AbortSignal | undefined,
+    { isReadSoon, signal }: Pick<PutBlobOptions, 'isReadSoon' | 'signal'>,
   ): Promise<{ digest: Digest; bytes: number }> {
     await using file = await open(aside, 'wx', 0o644);
-    const hashed = new HashedFile(file);
+    const hashed = new HashedFile(file, { isReadSoon });
     await hashed.append(source, signal);
     return await hashed.finish();
   }

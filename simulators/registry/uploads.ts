@@ -31,7 +31,7 @@ export class Upload {
     this.repository = repository;
     this.path = path;
     this.#file = file;
-    this.#content = new HashedFile(file);
+    this.#content = new HashedFile(file, { isReadSoon: false });
     this.usedMs = nowMs;
   }
 
