@@ -29,7 +29,7 @@ export async function openBench(): Promise<Bench> {
       sample: async () => bench.directLoad(service, rows),
     },
     bar: { atLeast },
-    rounds: 5,
+    rounds: 9,
   });
   return {
     measures: [

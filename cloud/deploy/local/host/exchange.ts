@@ -120,7 +120,12 @@ export class Exchange implements AnswerTaker {
     if (isOpen && client.isPaused()) client.resume();
   }
 
-  takeAnswer(piece: Buffer): void {
+  takeAnswer(piece: Buffer): boolean {
+    this.#takeAnswer(piece);
+    return this.#options.client.writableLength === 0 && this.#answerHead !== piece;
+  }
+
+  #takeAnswer(piece: Buffer): void {
     if (this.#isOver) return;
     if (this.#answerBody !== undefined) {
       this.#forward(piece, 0);
@@ -144,7 +149,7 @@ export class Exchange implements AnswerTaker {
       // "100 Continue" and the like come before the answer.
       this.#options.client.write(all.subarray(0, bodyAt));
       this.#answerHead = undefined;
-      if (bodyAt < all.byteLength) this.takeAnswer(all.subarray(bodyAt));
+      if (bodyAt < all.byteLength) this.#takeAnswer(all.subarray(bodyAt));
       return;
     }
     this.#status = head.status;

@@ -1,11 +1,14 @@
 import { connect, type Socket } from 'node:net';
 
+/** How much of an answer is read at once, in bytes. */
+const readBytes = 65_536;
 /** How long a replica may take to accept a connection. */
 const connectTimeoutMs = 2_000;
 
 /** Who gets what a replica answers on a connection. */
 export interface AnswerTaker {
-  readonly takeAnswer: (piece: Buffer) => void;
+  /** @returns whether it is done with the piece, whose bytes are others when it is called again */
+  readonly takeAnswer: (piece: Buffer) => boolean;
   /** The connection has ended; nothing more comes. */
   readonly lose: () => void;
   /** More can be sent. */
@@ -19,24 +22,22 @@ export interface AnswerTaker {
 export class ReplicaConnection {
   readonly #socket: Socket;
   #taker: AnswerTaker | undefined;
+  /** What is read into: each piece of an answer is most often handed on before the next one comes, and takes no memory of its own then. */
+  #room = Buffer.allocUnsafeSlow(readBytes);
+  #isPaused = false;
 
   /** @param onEnd called when it ends while nobody has it */
   constructor(port: number, onEnd: (connection: ReplicaConnection) => void) {
-    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    const onread = { buffer: () => this.#room, callback: (bytes: number) => this.#take(bytes) };
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true, onread });
     this.#socket = socket;
     socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error('it does not accept connections')));
     socket.once('connect', () => socket.setTimeout(0));
     const end = (): void => {
-      if (this.#taker === undefined) {
-        socket.destroy();
-        onEnd(this);
-      } else this.#taker.lose();
+      if (this.#taker !== undefined) return this.#taker.lose();
+      socket.destroy();
+      onEnd(this);
     };
-    socket.on('data', (piece: Buffer) => {
-      // Nobody asked for it: what it sends now belongs to no request.
-      if (this.#taker === undefined) end();
-      else this.#taker.takeAnswer(piece);
-    });
     socket.on('drain', () => this.#taker?.replicaDrained());
     socket.on('end', end);
     socket.on('close', end);
@@ -66,11 +67,21 @@ export class ReplicaConnection {
   }
 
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    if (this.#socket.isPaused()) this.#socket.resume();
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#socket.resume();
+  }
+
+  #take(bytes: number): boolean {
+    // Nobody asked for it: what it sends now belongs to no request.
+    if (this.#taker === undefined) this.#socket.destroy();
+    else if (!this.#taker.takeAnswer(this.#room.subarray(0, bytes))) this.#room = Buffer.allocUnsafeSlow(readBytes);
+    return true;
   }
 
   /** Ends it; nobody hears of that. */

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer as createTcpServer } from 'node:net';
+import type { Writable } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { freePort } from '../../../../cloud/deploy/local/free-port.ts';
 import { Balancer } from '../../../../cloud/deploy/local/host/balancer.ts';
@@ -64,6 +66,14 @@ async function ask(port: number, options: { method?: string; body?: string; chun
   return { status: response.statusCode, replica: response.headers['x-replica'], body: await textOf(response) };
 }
 
+/** Writes a piece a millisecond. */
+async function writeSlowly(to: Writable, pieces: Iterable<Buffer | string>): Promise<void> {
+  for (const piece of pieces) {
+    to.write(piece);
+    await sleep(1);
+  }
+}
+
 /** Sends bytes as they are, and gives all that is answered until the connection ends. */
 async function askRaw(port: number, bytes: string): Promise<string> {
   const socket = connect({ host: '127.0.0.1', port });
@@ -79,6 +89,40 @@ test('Balancer hands bodies on whole: with a length, in chunks, large, and none'
   expect((await ask(rig.port, { body: 'x'.repeat(3_000_000), chunked: true })).body).toBe('POST /score 3000000');
   expect((await ask(rig.port, { method: 'GET', body: '', path: '/' })).body).toBe('GET / 0');
   expect((await ask(rig.port, { method: 'HEAD', body: '' })).status).toBe(200);
+});
+
+test('Balancer hands answers on whole to clients that do not read meanwhile', async () => {
+  // More than the system keeps for a connection, in pieces that are each less than makes a writer wait.
+  const pieces = Array.from({ length: 800 }, (_, at) => Buffer.alloc(20_000, `piece ${at} `));
+  const whole = Buffer.concat(pieces);
+  let written = 0;
+  const trickle: Handler = (_request, response) => {
+    void writeSlowly(response, pieces).finally(() => {
+      response.end();
+      written += 1;
+    });
+  };
+  await using rig = await openRig([trickle, trickle]);
+  const readLate = async (): Promise<boolean> => {
+    const asking = request({ host: '127.0.0.1', port: rig.port, agent: false }).end();
+    const [response] = (await once(asking, 'response')) as [IncomingMessage];
+    await until(() => written === 2);
+    return Buffer.concat(await response.toArray()).equals(whole);
+  };
+  expect(await Promise.all([readLate(), readLate()])).toEqual([true, true]);
+});
+
+test('Balancer reads an answer whose head comes byte by byte, beside others', async () => {
+  const answer = 'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nslow!';
+  await using stack = new AsyncDisposableStack();
+  const slow = createTcpServer((socket) => void writeSlowly(socket, answer)).listen(0, '127.0.0.1');
+  stack.defer(() => void slow.close());
+  await once(slow, 'listening');
+  await using rig = await openRig([echo('a')]);
+  rig.balancer.add(new Upstream('slow', portOf(slow.address())));
+  const answers = await Promise.all(Array.from({ length: 8 }, () => ask(rig.port)));
+  expect(answers.map(({ body }) => body).filter((body) => body !== 'POST /score 4')).toContain('slow!');
+  expect(answers.every(({ status }) => status === 200)).toBe(true);
 });
 
 test('Balancer answers requests that come before the answers, in their order, on one connection', async () => {
