@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { type Digest, Digester } from './digest.ts';
 import { blockBytes, DirectWrite } from './direct-write.ts';
+import { systemCodeOf } from './errors.ts';
 
 /** Pieces are gathered to writes of about so many bytes: a layer of small files, or a body off the network, would else be all system calls. */
 const writeBytes = 1024 * 1024;
@@ -130,7 +131,7 @@ export class HashedFile {
     const end = bytes - ((position + bytes) & (blockBytes - 1));
     if (end <= from) return this.#write(pieces, position);
     await Promise.all([
-      direct.write(cut(pieces, from, end), position + from),
+      this.#writeBlocks(direct, cut(pieces, from, end), position + from),
       this.#write(cut(pieces, 0, from), position),
       this.#write(cut(pieces, end, bytes), position + end),
     ]);
@@ -138,8 +139,20 @@ export class HashedFile {
 
   async #directAt(position: number): Promise<DirectWrite | null> {
     if (this.#isReadSoon || position < directFrom) return null;
-    this.#direct ??= (await DirectWrite.open(this.#file)) ?? null;
+    if (this.#direct === undefined) this.#direct = (await DirectWrite.open(this.#file)) ?? null;
     return this.#direct;
+  }
+
+  /** Writes past the page cache. Some file systems say only now that they have no such thing, or that their blocks are larger. */
+  async #writeBlocks(direct: DirectWrite, pieces: readonly Uint8Array[], position: number): Promise<void> {
+    try {
+      await direct.write(pieces, position);
+    } catch (error) {
+      if (systemCodeOf(error) !== 'EINVAL') throw error;
+      await direct[Symbol.asyncDispose]();
+      this.#direct = null;
+      await this.#write(pieces, position);
+    }
   }
 
   /** Writes wholly: a write that takes only a part is gone on with. */

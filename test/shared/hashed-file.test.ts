@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../shared/digest.ts';
+import { DirectWrite } from '../../shared/direct-write.ts';
 import { HashedFile } from '../../shared/hashed-file.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 
@@ -27,6 +28,23 @@ test.each([
   await hashed.append(piecesOf(content, size));
   expect(await hashed.finish()).toEqual({ digest: digestOf(content), bytes: content.byteLength });
   expect((await readFile(path)).equals(content)).toBe(true);
+});
+
+test('a large file is written plainly where the file system takes no direct write', async () => {
+  const direct = vi.spyOn(DirectWrite.prototype, 'write');
+  direct.mockRejectedValue(Object.assign(new Error('EINVAL: invalid argument, write'), { code: 'EINVAL' }));
+  onTestFinished(() => direct.mockRestore());
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, 'file');
+  await using file = await open(path, 'wx+');
+  const before = await openFiles();
+  const hashed = new HashedFile(file, { isReadSoon: false });
+  await hashed.append(piecesOf(content, 300_000));
+  expect(await hashed.finish()).toEqual({ digest: digestOf(content), bytes: content.byteLength });
+  expect((await readFile(path)).equals(content)).toBe(true);
+  expect(await openFiles()).toBe(before);
+  // It is asked once, and where there is no such thing not at all.
+  expect(direct.mock.calls.length).toBeLessThanOrEqual(1);
 });
 
 test('a large file goes on at any byte after its source broke off, and leaves nothing open', async () => {
