@@ -65,12 +65,11 @@ test('jobs are listed by pages, of a type and a status, and in the order of befo
   {
     await using rig = await openHubRig({ folder: folder.path });
     const later = new Date(Date.now() + 3_600_000);
-    let created = 0;
     for (const id of ['z', 'y', 'x', 'a', 'b']) {
       await rig.jobs.scheduleTwinUpdate(id, '*', { etag: '*', tags: {} }, later, 60);
       // Jobs of one millisecond have no order among them.
+      const created = Date.now();
       await until(() => Date.now() > created);
-      created = Date.now();
     }
     await rig.jobs.cancelJob('x');
     expect(await list(rig)).toEqual(pages);
