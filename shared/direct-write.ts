@@ -21,18 +21,19 @@ declare const WebAssembly: {
  */
 export class DirectWrite implements AsyncDisposable {
   readonly #file: FileHandle;
-  /** WebAssembly's memory begins at a page, which Node's buffers do not. */
-  readonly #stage = new Uint8Array(new WebAssembly.Memory({ initial: stageBytes / wasmPageBytes }).buffer);
+  readonly #stage: Uint8Array;
 
-  private constructor(file: FileHandle) {
+  private constructor(file: FileHandle, stage: Uint8Array) {
     this.#file = file;
+    this.#stage = stage;
   }
 
   /** Opens a file once more, to be written to in this way; gives none where the system or the file system has no such thing. */
   static async open({ fd }: FileHandle): Promise<DirectWrite | undefined> {
-    if (process.platform !== 'linux') return undefined;
+    const stage = process.platform === 'linux' ? pageAligned(stageBytes) : undefined;
+    if (stage === undefined) return undefined;
     try {
-      return new DirectWrite(await open(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_DIRECT));
+      return new DirectWrite(await open(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_DIRECT), stage);
     } catch (error) {
       if (['EINVAL', 'ENOENT', 'EACCES'].includes(systemCodeOf(error) ?? '')) return undefined;
       throw error;
@@ -71,5 +72,15 @@ export class DirectWrite implements AsyncDisposable {
       // A disk that fills up may take a part, after which the next write says what is wrong.
       done += bytesWritten;
     }
+  }
+}
+
+/** Gives memory that begins at a page, as WebAssembly's does and Node's buffers do not; none where its address space is limited (`ulimit -v`). */
+function pageAligned(bytes: number): Uint8Array | undefined {
+  try {
+    return new Uint8Array(new WebAssembly.Memory({ initial: bytes / wasmPageBytes }).buffer);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
   }
 }
