@@ -73,6 +73,7 @@ export async function askRuntime(order: RuntimeOrder, limits: RuntimeLimits): Pr
   const [command, ...args] = limited(node, limits);
   const { spawn } = process.getBuiltinModule('node:child_process');
   const child = spawn(command, args, {
+    // The runtime would send telemetry to its maker otherwise.
     env: { GLIBC_TUNABLES: hugePages, ...process.env, ORT_DISABLE_TELEMETRY: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });

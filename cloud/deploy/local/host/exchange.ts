@@ -122,7 +122,7 @@ export class Exchange implements AnswerTaker {
 
   takeAnswer(piece: Buffer): boolean {
     this.#takeAnswer(piece);
-    return this.#options.client.writableLength === 0 && this.#answerHead !== piece;
+    return this.#options.client.writableLength === 0;
   }
 
   #takeAnswer(piece: Buffer): void {
@@ -134,7 +134,8 @@ export class Exchange implements AnswerTaker {
     const all = this.#answerHead === undefined ? piece : Buffer.concat([this.#answerHead, piece]);
     const at = all.indexOf(headEnd);
     if (at < 0) {
-      this.#answerHead = all;
+      // The piece is the connection's own, and is read into again.
+      this.#answerHead = Buffer.from(all);
       if (all.byteLength > headBytesMax) this.#answer(502, 'a replica gave no answer of HTTP');
       return;
     }

@@ -77,16 +77,16 @@ export class ReplicaConnection {
     this.#socket.resume();
   }
 
+  /** Ends it; nobody hears of that. */
+  destroy(): void {
+    this.#taker = undefined;
+    this.#socket.destroy();
+  }
+
   #take(bytes: number): boolean {
     // Nobody asked for it: what it sends now belongs to no request.
     if (this.#taker === undefined) this.#socket.destroy();
     else if (!this.#taker.takeAnswer(this.#room.subarray(0, bytes))) this.#room = Buffer.allocUnsafeSlow(readBytes);
     return true;
-  }
-
-  /** Ends it; nobody hears of that. */
-  destroy(): void {
-    this.#taker = undefined;
-    this.#socket.destroy();
   }
 }

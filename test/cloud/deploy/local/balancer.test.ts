@@ -112,16 +112,24 @@ test('Balancer hands answers on whole to clients that do not read meanwhile', as
   expect(await Promise.all([readLate(), readLate()])).toEqual([true, true]);
 });
 
-test('Balancer reads an answer whose head comes byte by byte, beside others', async () => {
-  const answer = 'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nslow!';
+const plainAnswer = `HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nx-more: ${'x'.repeat(60)}\r\ncontent-length: 5\r\n\r\nslow!`;
+
+test.each([
+  ['comes byte by byte', plainAnswer.split('')],
+  [
+    'begins in one piece with what comes before it',
+    [`HTTP/1.1 100 Continue\r\n\r\n${plainAnswer.slice(0, 30)}`, plainAnswer.slice(30)],
+  ],
+])('Balancer reads an answer whose head %s, beside others', async (_how, pieces) => {
   await using stack = new AsyncDisposableStack();
-  const slow = createTcpServer((socket) => void writeSlowly(socket, answer)).listen(0, '127.0.0.1');
+  const slow = createTcpServer((socket) => void socket.on('data', () => void writeSlowly(socket, pieces)));
+  slow.listen(0, '127.0.0.1');
   stack.defer(() => void slow.close());
   await once(slow, 'listening');
   await using rig = await openRig([echo('a')]);
   rig.balancer.add(new Upstream('slow', portOf(slow.address())));
-  const answers = await Promise.all(Array.from({ length: 8 }, () => ask(rig.port)));
-  expect(answers.map(({ body }) => body).filter((body) => body !== 'POST /score 4')).toContain('slow!');
+  const answers = await Promise.all(Array.from({ length: 8 }, () => ask(rig.port, { method: 'GET', body: '' })));
+  expect(answers.map(({ body }) => body).filter((body) => body !== 'GET /score 0')).toContain('slow!');
   expect(answers.every(({ status }) => status === 200)).toBe(true);
 });
 
