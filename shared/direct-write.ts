@@ -1,11 +1,10 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { systemCodeOf } from './errors.ts';
+import { writeWholly } from './write-wholly.ts';
 
 /** What places and lengths of direct writes are a multiple of: a page, and the largest block of the disks that there are. */
 export const blockBytes = 4096;
-/** How much is written at once; larger ones gained nothing. */
-const stageBytes = 1024 * 1024;
 const wasmPageBytes = 65_536;
 
 /** Of JavaScript's standard library, which TypeScript describes for browsers only. */
@@ -20,20 +19,28 @@ declare const WebAssembly: {
  * @see open(2), "O_DIRECT"
  */
 export class DirectWrite implements AsyncDisposable {
-  readonly #file: FileHandle;
-  readonly #stage: Uint8Array;
+  readonly #plain: FileHandle;
+  readonly #direct: FileHandle;
+  /** The memory that is written from: page-aligned, as direct writes want it. */
+  readonly memory: Uint8Array;
+  #isRefused = false;
 
-  private constructor(file: FileHandle, stage: Uint8Array) {
-    this.#file = file;
-    this.#stage = stage;
+  private constructor(plain: FileHandle, direct: FileHandle, memory: Uint8Array) {
+    this.#plain = plain;
+    this.#direct = direct;
+    this.memory = memory;
   }
 
-  /** Opens a file once more, to be written to in this way; gives none where the system or the file system has no such thing. */
-  static async open({ fd }: FileHandle): Promise<DirectWrite | undefined> {
-    const stage = process.platform === 'linux' ? pageAligned(stageBytes) : undefined;
-    if (stage === undefined) return undefined;
+  /**
+   * Opens a file once more, to be written to in this way; gives none where the system or the file system has no such thing.
+   * @param memoryBytes how much memory to write from is wanted; a multiple of 64 KiB
+   */
+  static async open(file: FileHandle, memoryBytes: number): Promise<DirectWrite | undefined> {
+    const memory = process.platform === 'linux' ? pageAligned(memoryBytes) : undefined;
+    if (memory === undefined) return undefined;
     try {
-      return new DirectWrite(await open(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_DIRECT), stage);
+      const direct = await open(`/proc/self/fd/${file.fd}`, constants.O_WRONLY | constants.O_DIRECT);
+      return new DirectWrite(file, direct, memory);
     } catch (error) {
       if (['EINVAL', 'ENOENT', 'EACCES'].includes(systemCodeOf(error) ?? '')) return undefined;
       throw error;
@@ -41,41 +48,37 @@ export class DirectWrite implements AsyncDisposable {
   }
 
   /**
-   * Writes pieces one behind the other, wholly; one such call at a time.
-   * @param position a multiple of {@link blockBytes}, as their length together is
+   * Writes a part of {@link memory} wholly: what are whole blocks past the page cache, the rest plainly.
+   * @param position of the same place in a block as the bytes are in memory
    */
-  async write(pieces: readonly Uint8Array[], position: number): Promise<void> {
-    let at = position;
-    let filled = 0;
-    for (const piece of pieces) {
-      for (let from = 0; from < piece.byteLength;) {
-        const part = piece.subarray(from, from + stageBytes - filled);
-        this.#stage.set(part, filled);
-        from += part.byteLength;
-        filled += part.byteLength;
-        if (filled < stageBytes) continue;
-        await this.#writeStage(filled, at);
-        at += filled;
-        filled = 0;
-      }
-    }
-    if (filled > 0) await this.#writeStage(filled, at);
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    const from = Math.min(-position & (blockBytes - 1), bytes.byteLength);
+    const end = Math.max(from, bytes.byteLength - ((position + bytes.byteLength) & (blockBytes - 1)));
+    await Promise.all([
+      writeWholly(this.#plain, bytes.subarray(0, from), position),
+      this.#writeBlocks(bytes.subarray(from, end), position + from),
+      writeWholly(this.#plain, bytes.subarray(end), position + end),
+    ]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+    await this.#direct.close();
   }
 
-  async #writeStage(bytes: number, position: number): Promise<void> {
-    for (let done = 0; done < bytes;) {
-      const { bytesWritten } = await this.#file.write(this.#stage, done, bytes - done, position + done);
-      // A disk that fills up may take a part, after which the next write says what is wrong.
-      done += bytesWritten;
+  async #writeBlocks(bytes: Uint8Array, position: number): Promise<void> {
+    if (this.#isRefused) return writeWholly(this.#plain, bytes, position);
+    try {
+      await writeWholly(this.#direct, bytes, position);
+    } catch (error) {
+      // Some file systems say only now that they have no such thing, or that their blocks are larger.
+      if (systemCodeOf(error) !== 'EINVAL') throw error;
+      this.#isRefused = true;
+      await writeWholly(this.#plain, bytes, position);
     }
   }
 }
 
-/** Gives memory that begins at a page, as WebAssembly's does and Node's buffers do not; none where its address space is limited (`ulimit -v`). */
+/** Gives memory that begins at a page, as WebAssembly's does and Node's buffers do not; none where the address space is limited (`ulimit -v`). */
 function pageAligned(bytes: number): Uint8Array | undefined {
   try {
     return new Uint8Array(new WebAssembly.Memory({ initial: bytes / wasmPageBytes }).buffer);

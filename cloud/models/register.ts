@@ -233,18 +233,18 @@ async function packModel(
   const entries = layerEntries(name, model.files);
   async function* packed(): AsyncGenerator<Uint8Array> {
     let done = 0;
-    for await (const piece of tarLayer(entries)) {
+    for await (const piece of tarLayer(entries, { reusesMemory: true })) {
       yield piece;
-      await upload?.add(piece);
       done += piece.byteLength;
       options.onProgress?.(Math.min(done, total), total);
     }
-    upload?.end();
     // The layout keeps nothing of a source that fails.
     await loading;
   }
   try {
-    const layer = await layout.putBlob(packed(), { signal, isReadSoon: false });
+    const alsoTo = upload && { alsoTo: (bytes: Uint8Array) => upload.add(bytes) };
+    const layer = await layout.putBlob(packed(), { signal, isReadSoon: false, ...alsoTo });
+    upload?.end();
     await upload?.finish(layer);
     return { layer, ...(await loading) };
   } finally {

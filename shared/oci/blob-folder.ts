@@ -20,6 +20,8 @@ export interface PutBlobOptions {
   readonly expected?: Expected;
   /** Whether it is best kept in memory too. @default true */
   readonly isReadSoon?: boolean;
+  /** Is given the bytes too, as {@link HashedFile.append} gives them. */
+  readonly alsoTo?: (bytes: Uint8Array) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -159,11 +161,11 @@ export class BlobFolder {
   async #writeAside(
     aside: string,
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    { isReadSoon, signal }: Pick<PutBlobOptions, 'isReadSoon' | 'signal'>,
+    { isReadSoon, ...options }: Omit<PutBlobOptions, 'expected'>,
   ): Promise<{ digest: Digest; bytes: number }> {
     await using file = await open(aside, 'wx', 0o644);
     const hashed = new HashedFile(file, { isReadSoon });
-    await hashed.append(source, signal);
+    await hashed.append(source, options);
     return await hashed.finish();
   }
 
@@ -178,7 +180,7 @@ export class BlobFolder {
       await using file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644);
       const hashed = new HashedFile(file);
       await hashed.readBack();
-      if (hashed.bytes < expected.size) await hashed.append(source(hashed.bytes), signal);
+      if (hashed.bytes < expected.size) await hashed.append(source(hashed.bytes), { signal });
       checkExpected(await hashed.finish(), expected, 'what was to be stored');
     }
     await rename(path, this.pathOf(expected.digest));

@@ -2,7 +2,10 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import { systemCodeOf } from '../errors.ts';
 import { productVersion } from '../version.ts';
 
-/** What is sent: bytes, or a stream that can be begun again, as long as it says or, where it says nothing, as it turns out to be. */
+/**
+ * What is sent: bytes, or a stream that can be begun again, as long as it says or, where it says nothing, as it turns out to be. A piece of it may be
+ * used again when the next one is asked for.
+ */
 export type RequestBody = Uint8Array | { readonly size?: number; open(): AsyncIterable<Uint8Array> };
 
 /** One request. */
@@ -106,10 +109,9 @@ async function sendBody(client: ClientRequest, body: RequestBody | undefined): P
   for await (const piece of body.open()) {
     if (client.destroyed) return;
     bytes += piece.byteLength;
-    if (client.write(piece)) continue;
-    const { promise: drained, resolve } = Promise.withResolvers<void>();
-    client.once('drain', resolve);
-    await Promise.race([drained, gone]);
+    const { promise: sent, resolve } = Promise.withResolvers<void>();
+    client.write(piece, () => resolve());
+    await Promise.race([sent, gone]);
   }
   if (body.size !== undefined && bytes !== body.size)
     throw new Error(`${bytes} bytes were there to be sent, ${body.size} were wanted`);

@@ -1,10 +1,11 @@
-import { once } from 'node:events';
-import { PassThrough } from 'node:stream';
 import type { RegistryTransport } from './registry-transport.ts';
 import type { Expected } from './verified.ts';
 
-/** How much may wait to be sent, in bytes; then who makes the blob waits too. */
-const waitingBytesMax = 8 * 1024 * 1024;
+/** Bytes that wait to be sent, and what is told when they are. */
+interface Waiting {
+  readonly bytes: Uint8Array;
+  readonly sent: () => void;
+}
 
 /**
  * An upload of a blob that is still being made: neither digest nor size are known before its end. It is an attempt: when anything fails, the
@@ -14,8 +15,13 @@ const waitingBytesMax = 8 * 1024 * 1024;
 export class StreamedUpload implements AsyncDisposable {
   readonly #transport: RegistryTransport;
   readonly #repository: string;
-  readonly #pieces = new PassThrough({ highWaterMark: waitingBytesMax });
   readonly #broken = new AbortController();
+  readonly #waiting: Waiting[] = [];
+  /** Called when there is something to send, or nothing more comes. */
+  #wake = (): void => undefined;
+  #isEnded = false;
+  /** Whether nothing is sent any more. */
+  #isOver = false;
   /** Gives where the upload goes on once all that was added is sent, or undefined when it broke. */
   readonly #sent: Promise<URL | undefined>;
   #location: URL | undefined;
@@ -25,27 +31,26 @@ export class StreamedUpload implements AsyncDisposable {
   constructor(transport: RegistryTransport, repository: string, signal: AbortSignal) {
     this.#transport = transport;
     this.#repository = repository;
-    // What is added after a break goes nowhere.
-    this.#pieces.on('error', () => undefined);
     const either = AbortSignal.any([signal, this.#broken.signal]);
     this.#sent = this.#send(either).catch(() => {
-      this.#broken.abort();
-      this.#pieces.destroy();
+      this.#break();
       return undefined;
     });
   }
 
-  /** Adds a piece, which is not to be written to any more; comes back when there is room for the next one. */
-  async add(piece: Uint8Array): Promise<void> {
-    const { signal } = this.#broken;
-    if (signal.aborted || this.#pieces.write(piece)) return;
-    // A break while waiting is what `finish` tells.
-    await once(this.#pieces, 'drain', { signal }).catch(() => undefined);
+  /** Adds bytes, and comes back when they are sent: until then they must stay as they are. Comes back at once after a break, which `finish` tells. */
+  async add(bytes: Uint8Array): Promise<void> {
+    if (this.#isOver) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ bytes, sent: resolve });
+    this.#wake();
+    await promise;
   }
 
   /** Says that no more is added. */
   end(): void {
-    this.#pieces.end();
+    this.#isEnded = true;
+    this.#wake();
   }
 
   /** Has the registry keep what was sent as this blob; says whether it did. */
@@ -59,12 +64,45 @@ export class StreamedUpload implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#broken.abort();
-    this.#pieces.destroy();
+    this.#break();
     await this.#sent;
     if (this.#isStored || this.#location === undefined) return;
     // A registry that cannot be told forgets it in time.
     await this.#ask('DELETE', this.#location, [202, 204]).catch(() => false);
+  }
+
+  #break(): void {
+    this.#broken.abort();
+    this.#letGo();
+    this.#wake();
+  }
+
+  /** Lets nobody wait any more. */
+  #letGo(): void {
+    this.#isOver = true;
+    for (const { sent } of this.#waiting.splice(0)) sent();
+  }
+
+  /** Gives what was added. Who takes it is done with a piece when the next one is asked for. */
+  async *#pieces(): AsyncGenerator<Uint8Array, void, void> {
+    try {
+      while (!this.#isOver) {
+        const [next] = this.#waiting;
+        if (next !== undefined) {
+          yield next.bytes;
+          this.#waiting.shift();
+          next.sent();
+        } else if (this.#isEnded) return;
+        else {
+          const { promise, resolve } = Promise.withResolvers<void>();
+          this.#wake = resolve;
+          await promise;
+        }
+      }
+    } finally {
+      // The registry may answer before it has all.
+      this.#letGo();
+    }
   }
 
   async #send(signal: AbortSignal): Promise<URL | undefined> {
@@ -78,7 +116,7 @@ export class StreamedUpload implements AsyncDisposable {
     const target = this.#location;
     if (target === undefined) return undefined;
     const headers = { 'content-type': 'application/octet-stream' };
-    const body = { open: () => this.#pieces as AsyncIterable<Uint8Array> };
+    const body = { open: () => this.#pieces() };
     await this.#move({ method: 'PATCH', target, statuses: [202], headers, body, attemptsMax: 1, signal });
     return this.#location;
   }

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, writeFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { message } from '../../../cloud/models/protobuf-message.ts';
 import { registerModel } from '../../../cloud/models/register.ts';
 import { workspaceRegistry } from '../../../cloud/workspace/registry.ts';
+import { Digester } from '../../../shared/digest.ts';
 import type { FerryError } from '../../../shared/errors.ts';
+import { LayoutStore } from '../../../shared/oci/layout-store.ts';
 import { RegistryClient } from '../../../shared/oci/registry-client.ts';
 import { runFerry } from '../../ferry.ts';
 import { hasDebianRegistry, startDebianRegistry } from '../../shared/oci/debian-registry.ts';
@@ -85,6 +88,43 @@ test.each([
   expect([code, stderr]).toEqual([0, expect.stringMatching(/^warning: digits is registered, and not pushed: Cannot /)]);
   expect((await runFerry(['model', 'list'], { cwd: rig.folder })).stdout).toContain('digits:1');
 });
+
+const misbehaviours: readonly [string, (request: IncomingMessage, response: ServerResponse) => unknown][] = [
+  ['breaks off', (request) => request.destroy()],
+  ['refuses it', (_request, response) => response.writeHead(500).end()],
+  [
+    'answers before it has all of it, and takes no more',
+    (request, response) => response.writeHead(202).end(() => request.pause()),
+  ],
+];
+
+test.each(misbehaviours)(
+  'a large model is registered whole where the registry %s within its upload',
+  async (_what, misbehave) => {
+    await using registry = await startMisbehaving((request, response) => {
+      if (request.method === 'PATCH') request.once('data', () => misbehave(request, response));
+      else if (request.method === 'POST') response.writeHead(202, { location: '/v2/upload' }).end();
+      else response.writeHead(request.method === 'HEAD' ? 404 : 403).end();
+    });
+    await using rig = await workspaceRig();
+    await rig.workspace.setEndpoints({ registry: registry.host }, {});
+    const file = await largeModel(rig);
+    const where = workspaceRegistry(rig.workspace);
+    const failures: FerryError[] = [];
+    const registered = await registerModel(
+      rig.workspace,
+      { path: file, name: 'large' },
+      { ...(where && { registry: where }), onNotPushed: (reason) => failures.push(reason) },
+    );
+    expect(failures).toHaveLength(1);
+    expect(registry.asked.filter((asked) => asked.startsWith('PATCH'))).toHaveLength(1);
+    const layout = await LayoutStore.open(rig.workspace.layoutFolder);
+    const digester = new Digester();
+    for await (const piece of (await layout.openBlob(registered.digest)) as AsyncIterable<Uint8Array>)
+      digester.update(piece);
+    expect(digester.finish().digest).toBe(registered.digest);
+  },
+);
 
 async function ownRegistry(): Promise<{ readonly host: string } & AsyncDisposable> {
   const rig = await startRig();
