@@ -5,8 +5,8 @@
 const windowBytes = 1024 * 1024;
 /** How many windows there are: some are written while the next one is filled. */
 const windowsMax = 4;
-/** What trickles in is written after so long. */
-const gatherMs = 100;
+/** What trickles in is written so often. */
+const trickleMs = 100;
 
 /** How much memory {@link WriteWindows} work in, in bytes. */
 export const windowsBytes = windowsMax * windowBytes;
@@ -35,12 +35,13 @@ export class WriteWindows {
   /** Up to where in the file all was taken, and all is written or under way. */
   #taken: number;
   #written: number;
-  #writtenMs = performance.now();
+  readonly #trickling: NodeJS.Timeout;
 
   constructor(options: WriteWindowsOptions) {
     this.#options = options;
     this.#taken = options.position;
     this.#written = options.position;
+    this.#trickling = setInterval(() => this.#write(this.#taken - (this.#taken % options.blockBytes)), trickleMs);
   }
 
   /** Up to where in the file bytes were taken. */
@@ -60,12 +61,11 @@ export class WriteWindows {
       this.#taken += part.byteLength;
       if (this.#taken % windowBytes === 0) this.#write(this.#taken);
     }
-    if (performance.now() - this.#writtenMs > gatherMs)
-      this.#write(this.#taken - (this.#taken % this.#options.blockBytes));
   }
 
-  /** Writes what is left, and waits until all is written. @throws what writing did */
+  /** Ends: writes what is left, and waits until all is written. @throws what writing did */
   async finish(): Promise<void> {
+    clearInterval(this.#trickling);
     this.#write(this.#taken);
     await Promise.all(this.#writing);
   }
@@ -81,7 +81,6 @@ export class WriteWindows {
     all.catch(() => undefined);
     this.#writing[window] = all;
     this.#written = end;
-    this.#writtenMs = performance.now();
   }
 
   #memoryOf(window: number): Uint8Array {
