@@ -1,34 +1,17 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { isFerryError } from '../../shared/errors.ts';
-import { parseVersionedName, type VersionedName } from '../../shared/model/name.ts';
+import { type Command, Option } from 'commander';
+import { parseVersionedName } from '../../shared/model/name.ts';
+import { addCreate } from './image-create.ts';
 import { describeImage, documentOf, imageContents } from './image-text.ts';
 import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
 import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
 import { startProgress } from '../cli/progress.ts';
 import { pairsText } from '../cli/result.ts';
 import { bytesText, table } from '../../shared/text-layout.ts';
-import { addWork, collectPair } from '../cli/session.ts';
-import { type CreatedImage, createImage } from '../images/create.ts';
+import { addWork } from '../cli/session.ts';
 import { exportContext } from '../images/export-context.ts';
 import { exportImage } from '../images/export.ts';
-import { type Flavor, flavors } from '../images/flavor.ts';
 import { findImage, type Image, listImages } from '../images/image.ts';
 import { removeImage, servicesOf } from '../images/remove.ts';
-
-interface CreateOptions {
-  readonly model?: readonly VersionedName[];
-  readonly script?: string;
-  readonly include?: readonly string[];
-  readonly name?: string;
-  readonly platform?: string;
-  readonly base?: string;
-  readonly optimize?: boolean;
-  readonly flavor?: Flavor;
-  readonly label?: Record<string, string>;
-  readonly description?: string;
-  readonly tag?: Record<string, string>;
-  readonly property?: Record<string, string>;
-}
 
 interface ImageListOptions extends ListOptions {
   readonly model?: string;
@@ -63,49 +46,6 @@ export function addImageVerbs(noun: Command): void {
   addUpdate(noun, thing);
   addExport(noun);
   addDelete(noun, thing);
-}
-
-function addCreate(noun: Command): void {
-  const create = noun
-    .command('create')
-    .description('build the scoring image of one or more models, without a Docker daemon')
-    .option('--model <model>', 'NAME or NAME:VERSION, may be given several times', collectModel)
-    .option('--script <file>', 'TypeScript or JavaScript that exports run() and init(), bundled with its npm packages')
-    .option(
-      '--include <path>',
-      'a file or folder beside the script that it reads, may be given several times',
-      collectText,
-    )
-    .option('--name <name>', "the image's name (default: the model's)")
-    .option('--platform <platforms>', "linux/amd64, linux/arm64, or both with a comma (default: this machine's)")
-    .option('--base <image>', "an image with Node to build upon (default: this machine's Node and libraries)")
-    .option('--optimize', "optimise the models' graphs once, now, for this machine's kind of processor")
-    .addOption(
-      new Option('--flavor <flavor>', 'a host of its own, a gateway, or an accelerator (default: web)').choices(
-        flavors,
-      ),
-    )
-    .option('--label <key=value>', 'a label in the image itself, may be given several times', collectPair)
-    .option('--description <text>', 'what it is')
-    .option('--tag <key=value>', 'a tag, may be given several times', collectPair)
-    .option('--property <key=value>', 'a property, which stays for good; may be given several times', collectPair);
-  addWork<CreateOptions>(create, async (session, options) => {
-    const workspace = await session.openWorkspace();
-    const { model: models = [], tag: tags, property: properties, label: labels, ...rest } = options;
-    using progress = startProgress('Pushing', { format: bytesText });
-    const result = await createImage(
-      workspace,
-      { models, ...(tags && { tags }), ...(properties && { properties }), ...(labels && { labels }), ...rest },
-      { signal: session.signal, onProgress: (done, total) => progress.update(done, total) },
-    );
-    const { created, bytesBuilt, push, warnings } = result;
-    for (const warning of warnings) session.note(`warning: ${warning}`);
-    const { json, text } = describeImage(workspace, result.image);
-    return {
-      json: { ...json, created, bytesBuilt, push: push ?? null, warnings },
-      text: `${text}\n${outcomeText(result)}`,
-    };
-  });
 }
 
 function addList(noun: Command): void {
@@ -158,26 +98,4 @@ function addExport(noun: Command): void {
     });
     return { json: { id: idOf(image), file, sizeBytes }, text: `Wrote ${bytesText(sizeBytes)} to ${file}.` };
   });
-}
-
-function outcomeText({ created, bytesBuilt, push }: CreatedImage): string {
-  const built = created ? `Built ${bytesText(bytesBuilt)}` : 'Nothing to build, the latest version has this content';
-  if (push === undefined) return `${built}.`;
-  const { bytesPushed, bytesMounted, bytesPresent } = push;
-  const there = `${bytesText(bytesMounted)} mounted, ${bytesText(bytesPresent)} there already`;
-  return `${built}; pushed ${bytesText(bytesPushed)} (${there}).`;
-}
-
-/** Reads an option that is a text and may be given several times; for `commander`'s option parser. */
-function collectText(text: string, before: readonly string[] = []): readonly string[] {
-  return [...before, text];
-}
-
-/** Reads an option that names a model and may be given several times; for `commander`'s option parser. */
-function collectModel(text: string, before: readonly VersionedName[] = []): readonly VersionedName[] {
-  try {
-    return [...before, parseVersionedName(text)];
-  } catch (error) {
-    throw isFerryError(error, 'NAME_INVALID') ? new InvalidArgumentError(error.message) : error;
-  }
 }

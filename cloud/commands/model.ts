@@ -1,24 +1,19 @@
 import { type Command, Option } from 'commander';
-import { dirname, resolve } from 'node:path';
-import { z } from 'zod';
 import { addListOptions, listFilter, type ListOptions } from './label-options.ts';
 import { modelContents } from './model-contents.ts';
+import { lineageOf, registerShown } from './register-model.ts';
 import { addDelete, addShow, addUpdate, idOf, versionedNameText, type VersionedThing } from './versioned-verbs.ts';
-import { startProgress } from '../cli/progress.ts';
 import { type CommandResult, pairsText } from '../cli/result.ts';
 import { bytesText, fields, table } from '../../shared/text-layout.ts';
 import { addWork, collectPair } from '../cli/session.ts';
-import { FerryError } from '../../shared/errors.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
 import type { TensorSpec } from '../../shared/model/signature.ts';
 import { downloadModel } from '../models/download.ts';
-import { gitLineage } from '../models/git-lineage.ts';
-import { frameworks, type Lineage, lineageProperties, lineageSchema } from '../models/lineage.ts';
+import { frameworks, type Lineage, lineageProperties } from '../models/lineage.ts';
 import { artifactOf, findModel, listModels, type Model } from '../models/model.ts';
-import { registerModel, type Registration } from '../models/register.ts';
+import type { Registration } from '../models/register.ts';
 import { imagesOf, removeModel } from '../models/remove.ts';
 import type { Sample } from '../models/sample.ts';
-import { workspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 interface RegisterOptions {
@@ -90,34 +85,20 @@ function addRegister(noun: Command): void {
     .option('--property <key=value>', 'a property, which stays for good, may be given several times', collectPair);
   addWork<RegisterOptions>(register, async (session, options, [path = '']) => {
     const workspace = await session.openWorkspace();
-    using progress = startProgress(`Packing ${options.name}`, { format: bytesText });
-    const { registry: place, layoutRegistry } = workspace.config.endpoints;
-    const registry = options.push && place !== layoutRegistry ? workspaceRegistry(workspace) : undefined;
-    const model = await registerModel(workspace, await registrationOf(path, options), {
-      load: options.load,
-      ...(registry && { registry }),
-      onNotPushed: (reason) =>
-        session.note(`warning: ${options.name} is registered, and not pushed: ${reason.message}`),
-      signal: session.signal,
-      onProgress: (done, total) => progress.update(done, total),
-    });
+    const { load, push } = options;
+    const model = await registerShown({ session, workspace }, await registrationOf(path, options), { load, push });
     return describe(workspace, model);
   });
 }
 
 async function registrationOf(path: string, options: RegisterOptions): Promise<Registration> {
-  const { framework, frameworkVersion, experiment, runId, gitCommit, dataset: datasets } = options;
-  const asksGit = options.git && gitCommit === undefined;
-  const git = asksGit ? await gitLineage([dirname(resolve(path)), process.cwd()]) : { gitCommit };
-  const lineage = { framework, frameworkVersion, experiment, runId, ...git, datasets };
-  const given = Object.fromEntries(Object.entries(lineage).filter(([, value]) => value !== undefined));
-  const read = lineageSchema.safeParse(given);
-  if (!read.success) throw new FerryError('USAGE', `Cannot register the model: ${z.prettifyError(read.error)}`);
+  const { framework, frameworkVersion, experiment, runId, gitCommit, git, dataset: datasets } = options;
+  const lineage = await lineageOf(path, { framework, frameworkVersion, experiment, runId, gitCommit, git, datasets });
   const { name, main, sample, description, tag: tags = {}, property: properties = {} } = options;
   return {
     path,
     name,
-    lineage: read.data,
+    lineage,
     tags,
     properties,
     ...(main !== undefined && { main }),

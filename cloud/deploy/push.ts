@@ -2,9 +2,9 @@ import { FerryError } from '../../shared/errors.ts';
 import { createImage } from '../images/create.ts';
 import { findImage, type Image } from '../images/image.ts';
 import type { ImageRequest } from '../images/image-request.ts';
-import { parseVersionedName, type VersionedName } from '../../shared/model/name.ts';
-import { findRegistered } from '../models/find-registered.ts';
+import { parseVersionedName } from '../../shared/model/name.ts';
 import { registerModel, type Registration } from '../models/register.ts';
+import { registerOnce } from '../models/register-once.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { openDeployer } from './deployers.ts';
 import { mergeSettings, requestProblems, type ServiceRequest } from './desired-service.ts';
@@ -90,28 +90,18 @@ async function imageOf(
   request: PushRequest,
   { note, signal }: ServiceOptions,
 ): Promise<Pick<PushOutcome, 'image' | 'registered'>> {
-  const { models, name, target } = request;
+  const { name, target } = request;
   // An accelerator takes only what was checked for it.
   const build = { ...(target.kind === 'fpga' && { flavor: 'fpga' as const }), ...request.build };
   if (request.image !== undefined) {
     return { image: findImage(workspace.database, parseVersionedName(request.image)), registered: [] };
   }
-  const registered: string[] = [];
-  const versions: VersionedName[] = [];
-  for (const registration of models) {
-    const found = await findRegistered(workspace, registration);
-    if (found !== undefined) {
-      versions.push(found);
-      continue;
-    }
+  const { models, registered } = await registerOnce(workspace, request.models, (registration, unless) => {
     note(`${name}: registering ${registration.path}`);
-    const model = await registerModel(workspace, registration, { signal });
-    registered.push(`${model.name}:${model.version}`);
-    versions.push(model);
-  }
-  const named = versions.map(({ name, version }) => ({ name, ...(version !== undefined && { version }) }));
-  const imageName = versions.length === 1 && build.script === undefined ? (versions[0]?.name ?? name) : name;
-  const { image, warnings } = await createImage(workspace, { ...build, models: named, name: imageName }, { signal });
+    return registerModel(workspace, registration, { ...unless, signal });
+  });
+  const imageName = models.length === 1 && build.script === undefined ? (models[0]?.name ?? name) : name;
+  const { image, warnings } = await createImage(workspace, { ...build, models, name: imageName }, { signal });
   for (const warning of warnings) note(`warning: ${warning}`);
   return { image, registered };
 }

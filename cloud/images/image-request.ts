@@ -41,7 +41,10 @@ export function checkRequest(request: ImageRequest): string {
   const { models, script, include = [], labels = {} } = request;
   const [first, ...more] = models;
   if (first === undefined && script === undefined) {
-    throw usage('neither a model nor a script was given, one of them was wanted', 'Add --model or --script.');
+    throw usage(
+      'neither a model nor a script was given, one of them was wanted',
+      'Add --model, --model-file or --script.',
+    );
   }
   if (script === undefined && include.length > 0) {
     throw usage('files are included for a script, and there is none', 'Add --script.');

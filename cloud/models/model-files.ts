@@ -1,19 +1,20 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { FerryError, systemCodeOf } from '../../shared/errors.ts';
+import { type FileLook, lookOf } from './file-look.ts';
 
 /** Most files that a model may have. */
 const filesMax = 10_000;
 
-/** A file as it was found; one that was written or replaced since differs in one of these. */
+/** A file as it was found. */
 interface FoundFile {
   /** Below the model's folder, with `/`. */
   readonly path: string;
   /** Where its bytes are. */
   readonly file: string;
   readonly sizeBytes: number;
-  readonly changedMs: number;
-  readonly inode: number;
+  readonly look: FileLook;
 }
 
 /** The files that a model consists of. */
@@ -44,10 +45,10 @@ export async function findModelFiles(path: string, main?: string): Promise<Model
   if (!status.isDirectory()) {
     const folder = dirname(absolute);
     const name = basename(absolute);
-    return { folder, main: name, files: [await lookAt(absolute, name)] };
+    return { folder, main: name, files: [await findFile(absolute, name)] };
   }
   const paths = await listFiles(absolute);
-  const files = await Promise.all(paths.map((path) => lookAt(join(absolute, path), path)));
+  const files = await Promise.all(paths.map((path) => findFile(join(absolute, path), path)));
   return { folder: absolute, main: chooseMain(absolute, paths, main), files };
 }
 
@@ -64,7 +65,7 @@ export async function addExternalFiles(found: ModelFiles, external: readonly str
     if (path === '' || clean.startsWith('../') || clean === '..' || posix.isAbsolute(clean)) {
       problems.push(`"${path}" is outside of its folder`);
     } else if (!known.has(clean)) {
-      const file = await lookAt(join(found.folder, clean), clean).catch(() => undefined);
+      const file = await findFile(join(found.folder, clean), clean).catch(() => undefined);
       if (file === undefined) problems.push(`"${path}" is not there`);
       else known.set(clean, file);
     }
@@ -87,8 +88,9 @@ export async function addExternalFiles(found: ModelFiles, external: readonly str
  */
 export async function refuseChanged({ files }: ModelFiles): Promise<void> {
   for (const before of files) {
-    const now = await lookAt(before.file, before.path);
-    if (now.changedMs !== before.changedMs || now.inode !== before.inode || now.sizeBytes !== before.sizeBytes) {
+    const now = await findFile(before.file, before.path);
+    // A link that is made to a file meanwhile changes its status alone.
+    if (!isDeepStrictEqual({ ...now.look, statusNs: before.look.statusNs }, before.look)) {
       throw new FerryError('FILE_UNREADABLE', `Cannot register "${before.file}": it was changed meanwhile`);
     }
   }
@@ -96,7 +98,7 @@ export async function refuseChanged({ files }: ModelFiles): Promise<void> {
 
 /** Gives the files with another one in place of the ONNX file. */
 export async function replaceMain(found: ModelFiles, file: string): Promise<ModelFiles> {
-  const replaced = await lookAt(file, found.main);
+  const replaced = await findFile(file, found.main);
   return { ...found, files: found.files.map((one) => (one.path === found.main ? replaced : one)) };
 }
 
@@ -107,11 +109,11 @@ export function mainFile({ files, main }: ModelFiles): string {
   return found.file;
 }
 
-async function lookAt(file: string, path: string): Promise<FoundFile> {
-  const status = await stat(file).catch((cause: unknown) => {
+async function findFile(file: string, path: string): Promise<FoundFile> {
+  const status = await stat(file, { bigint: true }).catch((cause: unknown) => {
     throw new FerryError('FILE_UNREADABLE', `Cannot register "${file}": it cannot be read`, { cause });
   });
-  if (status.isFile()) return { path, file, sizeBytes: status.size, changedMs: status.mtimeMs, inode: status.ino };
+  if (status.isFile()) return { path, file, sizeBytes: Number(status.size), look: lookOf(file, status) };
   throw new FerryError('MODEL_INVALID', `Cannot register "${file}": it is no file, a file was wanted`);
 }
 
@@ -147,6 +149,6 @@ function chooseMain(folder: string, paths: readonly string[], main: string | und
   const names = candidates.map((path) => `"${path}"`).join(', ') || 'none';
   const wanted = main === undefined ? 'one ".onnx" file was wanted' : `"${main}" was wanted`;
   throw new FerryError('MODEL_INVALID', `Cannot register "${folder}": at its top there is ${names}, ${wanted}`, {
-    ...(more.length > 0 && { next: 'Name the one to serve with --main.' }),
+    ...(more.length > 0 && { next: 'Name the one to serve: ferry model register --main.' }),
   });
 }

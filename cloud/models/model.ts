@@ -8,6 +8,7 @@ import type { WorkspaceDatabase } from '../workspace/database.ts';
 import { json, pairsSchema } from '../workspace/rows.ts';
 import { type Lineage, lineageSchema } from './lineage.ts';
 import { type Sample, sampleSchema } from './sample.ts';
+import type { JsonTensors } from './sample-tensors.ts';
 import { listConditions, type ListFilter, whereClause } from './label-store.ts';
 
 /** A file of a model. */
@@ -99,14 +100,17 @@ export interface Model {
   readonly modifiedAt: string;
 }
 
-/** Inserts a model's row; to be called inside of the transaction that takes its version. */
-export function insertModel(database: WorkspaceDatabase, model: Model): void {
+/**
+ * Inserts a model's row; to be called inside of the transaction that takes its version.
+ * @param sources how the files that it was made of looked, as `model-sources.ts` writes it
+ */
+export function insertModel(database: WorkspaceDatabase, model: Model, sources: string | null): void {
   database
     .prepare(
       `INSERT INTO models (name, version, digest, size_bytes, artifact_digest, main_path, files, format, signature, metadata,
-         lineage, sample, description, tags, properties, created_at, modified_at)
+         lineage, sample, description, tags, properties, created_at, modified_at, sources)
        VALUES (@name, @version, @digest, @sizeBytes, @artifactDigest, @mainPath, @files, @format, @signature, @metadata,
-         @lineage, @sample, @description, @tags, @properties, @createdAt, @modifiedAt)`,
+         @lineage, @sample, @description, @tags, @properties, @createdAt, @modifiedAt, @sources)`,
     )
     .run({
       ...model,
@@ -117,6 +121,7 @@ export function insertModel(database: WorkspaceDatabase, model: Model): void {
       sample: model.sample === null ? null : JSON.stringify(model.sample),
       tags: JSON.stringify(model.tags),
       properties: JSON.stringify(model.properties),
+      sources,
     });
 }
 
@@ -145,6 +150,23 @@ export function listModels(database: WorkspaceDatabase, filter: ListFilter = {})
     .prepare(`SELECT * FROM models ${sql} ORDER BY name, version DESC`)
     .all(values)
     .map((row) => rowSchema.parse(row));
+}
+
+/** What makes a version what it is. */
+interface ModelContent extends Pick<Model, 'digest' | 'mainPath'> {
+  /** Of its sample; any will do where none is given. */
+  readonly input: JsonTensors | undefined;
+}
+
+/** Says whether a version is of this content. */
+export function isOfContent(model: Model, { digest, mainPath, input }: ModelContent): boolean {
+  if (model.digest !== digest || model.mainPath !== mainPath) return false;
+  return input === undefined || JSON.stringify(input) === JSON.stringify(model.sample?.input);
+}
+
+/** Gives the path of a model's main file in an image. */
+export function mainPathOf(name: string, main: string): string {
+  return `/models/${name}/${main}`;
 }
 
 /** Where a model's OCI artifact is: repository and tag, in the workspace's layout as in its registry. */

@@ -15,8 +15,9 @@ import type { Workspace } from '../workspace/workspace.ts';
 import { modelArtifact } from './artifact.ts';
 import { layerEntries } from './layer-entries.ts';
 import { type InferredShapes, type Loaded, loadOnce } from './load-once.ts';
-import { insertModel, type Model } from './model.ts';
+import { insertModel, isOfContent, mainPathOf, type Model } from './model.ts';
 import { addExternalFiles, findModelFiles, mainFile, type ModelFiles, refuseChanged } from './model-files.ts';
+import { keepSources, sourcesOf } from './model-sources.ts';
 import { pushModel } from './push-model.ts';
 import { readSample, type Sample, sampleBytesMax } from './sample.ts';
 import { fromRuntimeTensors, toRuntimeTensors } from './sample-tensors.ts';
@@ -44,6 +45,8 @@ export interface Registration {
 export interface RegisterOptions {
   /** Whether ONNX Runtime is to load the model once. @default true */
   readonly load?: boolean;
+  /** The latest version, which is given back where the new one would be the same: of the same bytes, with the same sample. */
+  readonly unlessSameAs?: Model;
   /** Where it is pushed to, once it is registered. @default nowhere */
   readonly registry?: WorkspaceRegistry;
   /** Told why the registered model could not be pushed. */
@@ -70,6 +73,7 @@ export async function registerModel(
   const { clock = systemClock, signal } = options;
   const { name, lineage = {}, description = '', tags = {} } = registration;
   checkRegistration(registration);
+  const sinceMs = Date.now();
   const found = await findModelFiles(registration.path, registration.main);
   await using servable = await makeServable(workspace, found);
   const {
@@ -90,11 +94,18 @@ export async function registerModel(
   const request = input && toRuntimeTensors(input, read);
   const { layer, signature, outputs } = await packModel({ layout, name, model, request, check }, options);
   await refuseChanged(model);
+  const sources = sourcesOf({ path: registration.path, found, packed: model, sinceMs });
+  const mainPath = mainPathOf(name, model.main);
+  const { unlessSameAs: latest } = options;
+  if (latest && isOfContent(latest, { digest: layer.digest, mainPath, input })) {
+    keepSources(workspace.database, latest, sources);
+    return latest;
+  }
   const sample = input === undefined ? null : { input, output: outputs ? keptOutput(outputs, signature) : null };
 
   const content = {
     name,
-    mainPath: `/models/${name}/${model.main}`,
+    mainPath,
     files: model.files.map(({ path, sizeBytes }) => ({ path, sizeBytes })),
     format: 'onnx' as const,
     signature,
@@ -124,7 +135,7 @@ export async function registerModel(
     prepare: async (version) => {
       await layout.putManifest(repository, String(version), artifact.manifest, mediaTypes.manifest);
     },
-    insert: (version) => insertModel(workspace.database, { ...row, version }),
+    insert: (version) => insertModel(workspace.database, { ...row, version }, sources),
   });
   if (options.registry) await pushRegistered({ version, ...row }, { layout, registry: options.registry }, options);
   return { version, ...row };

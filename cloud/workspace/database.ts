@@ -109,6 +109,9 @@ const migrations: readonly string[] = [
     PRIMARY KEY (operation, sequence)
   ) WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE models ADD COLUMN sources TEXT;
+  `,
 ];
 
 /** A connection to `workspace.db`. */

@@ -15,7 +15,7 @@ interface Figure {
   readonly unit: string;
   /** The same of the bare broker, measured in the same run. */
   readonly reference?: number;
-  readonly bar: Measure['bar'];
+  readonly bar: NonNullable<Measure['bar']>;
 }
 
 /** Connected modules that are measured with. */

@@ -32,8 +32,8 @@ function tableText(outcomes: readonly Outcome[]): string {
     `${numberText(value)} ${unit}`,
     reference === undefined ? '-' : `${reference.name}: ${numberText(reference.value)} ${unit}`,
     ratio === undefined ? '-' : numberText(ratio),
-    bar,
-    held ? 'held' : 'NOT HELD',
+    bar ?? '-',
+    bar === undefined ? '' : held ? 'held' : 'NOT HELD',
   ]);
   const all = [['FIGURE', 'VALUE', 'REFERENCE', 'RATIO', 'BAR', ''], ...rows];
   const widths = (all[0] ?? []).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));

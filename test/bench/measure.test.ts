@@ -35,3 +35,8 @@ test('takeMeasure() holds a figure without a reference against the bar itself', 
   });
   expect(outcome).toMatchObject({ value: 5, bar: '>= 5 req/s', held: true });
 });
+
+test('takeMeasure() only tells a figure that has no bar', async () => {
+  const outcome = await takeMeasure({ figure: 'rate', unit: 'req/s', sample: async () => 5, rounds: 1 });
+  expect(outcome).toEqual({ figure: 'rate', unit: 'req/s', value: 5, held: true });
+});

@@ -10,8 +10,8 @@ export interface Measure {
   readonly sample: Sample;
   /** What the figure is divided by; without it the bar is on the figure itself. */
   readonly reference?: { readonly name: string; readonly sample: Sample };
-  /** The bar, on the ratio to the reference or, without one, on the figure. */
-  readonly bar: { readonly atLeast: number } | { readonly atMost: number };
+  /** The bar, on the ratio to the reference or, without one, on the figure; none for a figure that is only told. */
+  readonly bar?: { readonly atLeast: number } | { readonly atMost: number };
   /** How often figure and reference are sampled, by turns. @default 5 */
   readonly rounds?: number;
 }
@@ -30,7 +30,8 @@ export interface Outcome {
   readonly reference?: { readonly name: string; readonly value: number };
   /** Value over reference, where there is one. */
   readonly ratio?: number;
-  readonly bar: string;
+  /** Absent where there is none, and then it is held. */
+  readonly bar?: string;
   readonly held: boolean;
 }
 
@@ -44,9 +45,7 @@ export async function takeMeasure(measure: Measure): Promise<Outcome> {
     if (reference !== undefined) referenceValues.push(await reference.sample());
   }
   const value = median(values);
-  const described = 'atLeast' in bar ? `>= ${bar.atLeast}` : `<= ${bar.atMost}`;
-  const holds = (found: number): boolean => ('atLeast' in bar ? found >= bar.atLeast : found <= bar.atMost);
-  if (reference === undefined) return { figure, unit, value, bar: `${described} ${unit}`, held: holds(value) };
+  if (reference === undefined) return { figure, unit, value, ...against(bar, value, unit) };
   const referenceValue = median(referenceValues);
   const ratio = value / referenceValue;
   return {
@@ -55,9 +54,15 @@ export async function takeMeasure(measure: Measure): Promise<Outcome> {
     value,
     reference: { name: reference.name, value: referenceValue },
     ratio,
-    bar: `${described} x`,
-    held: holds(ratio),
+    ...against(bar, ratio, 'x'),
   };
+}
+
+function against(bar: Measure['bar'], found: number, unit: string): Pick<Outcome, 'bar' | 'held'> {
+  if (bar === undefined) return { held: true };
+  return 'atLeast' in bar
+    ? { bar: `>= ${bar.atLeast} ${unit}`, held: found >= bar.atLeast }
+    : { bar: `<= ${bar.atMost} ${unit}`, held: found <= bar.atMost };
 }
 
 function median(values: readonly number[]): number {

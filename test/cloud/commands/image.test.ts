@@ -22,6 +22,7 @@ test.runIf(onLinux)('ferry image create, show, list, update, export and delete w
     id: 'digits:1',
     reference: `digits@${document.digest}`,
     models: ['digits:1'],
+    registered: [],
     created: true,
     bytesBuilt: expect.any(Number),
     push: null,

@@ -10,19 +10,20 @@ import { RegistryClient } from '../../../shared/oci/registry-client.ts';
 import { canTrace } from '../../faults/collect/disk-trace.ts';
 import { Random } from '../../random.ts';
 import { startRig } from '../../simulators/registry/rig.ts';
+import { documentOf, runFerry } from '../../ferry.ts';
 import { type CallPoint, callPoints, killedAtCall } from '../ferry-at-call.ts';
 import { identityGraph } from '../models/onnx-writer.ts';
 import { message } from '../../../cloud/models/protobuf-message.ts';
 import { workspaceRig } from '../workspace-rig.ts';
 
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 1_000_000);
-/** At how many system calls each of the two commands is killed; `all` for every one. */
+/** At how many system calls each of the commands is killed; `all` for every one. */
 const points = process.env['REBUILD_KILL_POINTS'] ?? '6';
 const modelBytes = 8_000_000;
 
 test.runIf(canTrace)(
   'register, build and push that are killed at any system call then succeed, with the digests of an undisturbed run',
-  { timeout: 120_000 + (points === 'all' ? 2_000 : Number(points)) * 30_000 },
+  { timeout: 120_000 + (points === 'all' ? 2_000 : Number(points)) * 45_000 },
   async () => {
     console.log(`KILL_SEED=${seed} REBUILD_KILL_POINTS=${points}`);
     const random = new Random(seed);
@@ -42,9 +43,14 @@ test.runIf(canTrace)(
       random,
     );
     const whileBuilding = chosen(await callPoints(['image', 'create', '--model', 'second:1'], rig.folder), random);
+    await writeModel(file, random);
+    const whileDoingBoth = chosen(
+      await callPoints(['image', 'create', '--model-file', `third=${file}`], rig.folder),
+      random,
+    );
 
     const client = new RegistryClient(registry.registry.host);
-    const killed = { registering: 0, building: 0 };
+    const killed = { registering: 0, building: 0, doingBoth: 0 };
     for (let at = 0; at < Math.max(whileRegistering.length, whileBuilding.length); at += 1) {
       const name = `model-${at}`;
       await writeModel(file, random);
@@ -66,12 +72,26 @@ test.runIf(canTrace)(
       expect({ registering, building, digest: image.digest }).toEqual({ registering, building, digest: wanted.digest });
       expect((await client.headManifest(name, String(image.version)))?.digest).toBe(image.digest);
     }
+    for (const [at, doingBoth] of whileDoingBoth.entries()) {
+      const name = `both-${at}`;
+      await writeModel(file, random);
+      const args = ['image', 'create', '--model-file', `${name}=${file}`];
+      if (await killedAtCall(args, rig.folder, doingBoth)) killed.doingBoth += 1;
+      const image = documentOf(await runFerry([...args, '--json'], { cwd: rig.folder }), args);
+
+      await registerModel(undisturbed.workspace, { path: file, name });
+      const { digest } = await build(undisturbed.workspace, name);
+      // However far the killed one came, the same command makes no second version.
+      expect({ doingBoth, image }).toMatchObject({ doingBoth, image: { digest, version: 1, models: [`${name}:1`] } });
+      expect((await client.headManifest(name, '1'))?.digest).toBe(digest);
+    }
     console.log(
-      `killed at ${killed.registering} of ${whileRegistering.length} and ${killed.building} of ${whileBuilding.length} calls`,
+      `killed at ${killed.registering} of ${whileRegistering.length}, ${killed.building} of ${whileBuilding.length} and ${killed.doingBoth} of ${whileDoingBoth.length} calls`,
     );
     // A call that comes later in an undisturbed run may not come at all in another; most do.
     expect(killed.registering).toBeGreaterThan(whileRegistering.length / 2);
     expect(killed.building).toBeGreaterThan(whileBuilding.length / 2);
+    expect(killed.doingBoth).toBeGreaterThan(whileDoingBoth.length / 2);
     await expectWholeBlobs(rig.workspace.layoutFolder);
     await expectWholeBlobs(registry.layoutDir);
     expect(await readdir(join(rig.workspace.layoutFolder, '.ingest'))).toEqual([]);

@@ -1,4 +1,5 @@
-import { truncate, writeFile } from 'node:fs/promises';
+import { mkdir, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Field, message, varint } from '../../../cloud/models/protobuf-message.ts';
 
 /** Writes an input or output (ValueInfoProto) that is a tensor; no shape where none is given. */
@@ -37,4 +38,14 @@ export async function writeHoleModel(path: string, weightBytes: number): Promise
   const head = [message([1, 8], [8, message([2, 13])]), varint(7 * 8 + 2), varint(graphBytes), graph, initializer];
   await writeFile(path, Buffer.concat(head));
   await truncate(path, Buffer.concat(head).length + weightBytes);
+}
+
+/** Writes a model `y = x + w` whose two numbers `w` are in a file of their own. */
+export async function writeExternalModel(folder: string): Promise<void> {
+  const location = message([1, 'location'], [2, 'weights/w.bin']);
+  const weights = message([1, 2], [2, 1], [8, 'w'], [13, location], [14, 1]);
+  const add = message([1, 'x'], [1, 'w'], [2, 'y'], [4, 'Add']);
+  await mkdir(join(folder, 'weights'), { recursive: true });
+  await writeFile(join(folder, 'sum.onnx'), model([5, weights], [1, add], ...identityGraph.slice(1)));
+  await writeFile(join(folder, 'weights/w.bin'), new Uint8Array(new Float32Array([1, 2]).buffer));
 }

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { extract } from 'tar-stream';
 import { expect, test } from 'vitest';
@@ -14,7 +14,7 @@ import { canMount, smallDisk } from '../small-disk.ts';
 import { digitsFile, logisticFile, workspaceRig } from '../workspace-rig.ts';
 import { type Field, message } from '../../../cloud/models/protobuf-message.ts';
 import { damaged } from './damaged.ts';
-import { identityGraph, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
+import { identityGraph, model, tensorValue, writeExternalModel, writeHoleModel } from './onnx-writer.ts';
 
 const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 100_000);
 
@@ -153,7 +153,7 @@ test('registerModel() takes a whole folder with one ONNX file at its top', async
   await expect(registerModel(rig.workspace, { path: folder, name: 'sum' })).rejects.toMatchObject({
     code: 'MODEL_INVALID',
     message: expect.stringContaining('at its top there is "another.onnx", "sum.onnx", one ".onnx" file was wanted'),
-    next: 'Name the one to serve with --main.',
+    next: 'Name the one to serve: ferry model register --main.',
   });
   const second = await registerModel(rig.workspace, { path: folder, main: 'another.onnx', name: 'sum' });
   expect(second.mainPath).toBe('/models/sum/another.onnx');
@@ -282,16 +282,6 @@ test('findModel() says which versions there are', async () => {
 
 function externalWeights(location: string): Field {
   return [5, message([8, location], [13, message([1, 'location'], [2, location])])];
-}
-
-/** Writes a model `y = x + w` whose two numbers `w` are in a file of their own. */
-async function writeExternalModel(folder: string): Promise<void> {
-  const location = message([1, 'location'], [2, 'weights/w.bin']);
-  const weights = message([1, 2], [2, 1], [8, 'w'], [13, location], [14, 1]);
-  const add = message([1, 'x'], [1, 'w'], [2, 'y'], [4, 'Add']);
-  await mkdir(join(folder, 'weights'), { recursive: true });
-  await writeFile(join(folder, 'sum.onnx'), model([5, weights], [1, add], ...identityGraph.slice(1)));
-  await writeFile(join(folder, 'weights/w.bin'), new Uint8Array(new Float32Array([1, 2]).buffer));
 }
 
 async function allFiles(folder: string): Promise<string[]> {
