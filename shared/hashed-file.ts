@@ -76,7 +76,8 @@ export class HashedFile {
           const direct = await DirectWrite.open(this.#file, windowsBytes);
           if (direct) windows = this.#windows({ direct: opened.use(direct), blockBytes, alsoTo });
         }
-        await windows.add(piece);
+        const waiting = windows.add(piece);
+        if (waiting !== undefined) await waiting;
       }
     } finally {
       // What came before a break counts too.

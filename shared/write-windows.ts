@@ -35,12 +35,15 @@ export class WriteWindows {
   /** Up to where in the file all was taken, and all is written or under way. */
   #taken: number;
   #written: number;
+  /** Up to where in the file there is room without waiting. */
+  #roomEnd: number;
   readonly #trickling: NodeJS.Timeout;
 
   constructor(options: WriteWindowsOptions) {
     this.#options = options;
     this.#taken = options.position;
     this.#written = options.position;
+    this.#roomEnd = options.position - (options.position % windowBytes) + windowBytes;
     this.#trickling = setInterval(() => this.#write(this.#taken - (this.#taken % options.blockBytes)), trickleMs);
   }
 
@@ -49,18 +52,13 @@ export class WriteWindows {
     return this.#taken;
   }
 
-  /** Takes a piece, which may be used again when this comes back. @throws what writing before it did */
-  async add(piece: Uint8Array): Promise<void> {
-    for (let at = 0; at < piece.byteLength;) {
-      const filled = this.#taken % windowBytes;
-      // What was in it a turn ago has to be written.
-      if (filled === 0) await this.#writing[windowOf(this.#taken)];
-      const part = piece.subarray(at, at + windowBytes - filled);
-      this.#memoryOf(windowOf(this.#taken)).set(part, filled);
-      at += part.byteLength;
-      this.#taken += part.byteLength;
-      if (this.#taken % windowBytes === 0) this.#write(this.#taken);
-    }
+  /**
+   * Takes a piece, which may be used again when this comes back: at once where there is room.
+   * @throws what writing before it did
+   */
+  add(piece: Uint8Array): Promise<void> | undefined {
+    const taken = this.#take(piece);
+    return taken === piece.byteLength ? undefined : this.#addRest(piece.subarray(taken));
   }
 
   /** Ends: writes what is left, and waits until all is written. @throws what writing did */
@@ -68,6 +66,28 @@ export class WriteWindows {
     clearInterval(this.#trickling);
     this.#write(this.#taken);
     await Promise.all(this.#writing);
+  }
+
+  /** Takes as much as there is room for, and gives how much that was. */
+  #take(piece: Uint8Array): number {
+    let at = 0;
+    while (at < piece.byteLength && this.#taken < this.#roomEnd) {
+      const filled = this.#taken % windowBytes;
+      const part = piece.subarray(at, at + windowBytes - filled);
+      this.#memoryOf(windowOf(this.#taken)).set(part, filled);
+      at += part.byteLength;
+      this.#taken += part.byteLength;
+      if (this.#taken % windowBytes === 0) this.#write(this.#taken);
+    }
+    return at;
+  }
+
+  async #addRest(piece: Uint8Array): Promise<void> {
+    for (let at = 0; at < piece.byteLength; at += this.#take(piece.subarray(at))) {
+      // What was in the next window a turn ago has to be written.
+      await this.#writing[windowOf(this.#taken)];
+      this.#roomEnd = this.#taken + windowBytes;
+    }
   }
 
   #write(end: number): void {

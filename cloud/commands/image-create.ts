@@ -109,8 +109,9 @@ async function registerFiles(
   // Before a model is registered for it.
   checkRequest({ ...request, models: [...request.models, ...files] });
   findModels(workspace.database, request.models);
+  // The artifacts are pushed with the image.
   const { models, registered } = await registerOnce(workspace, files, async (file, unless) =>
-    registerShown(where, { ...file, lineage: await lineageOf(file.path) }, unless),
+    registerShown(where, { ...file, lineage: await lineageOf(file.path) }, { ...unless, pushesLayerOnly: true }),
   );
   return { request: { ...request, models: [...request.models, ...models] }, registered };
 }

@@ -12,7 +12,7 @@ import { workspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 /** The settings of {@link registerShown}. */
-interface RegisterShownOptions extends Pick<RegisterOptions, 'load' | 'unlessSameAs'> {
+interface RegisterShownOptions extends Pick<RegisterOptions, 'load' | 'pushesLayerOnly' | 'unlessSameAs'> {
   /** Whether it is pushed to the workspace's registry. @default true */
   readonly push?: boolean;
 }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { type Clock, systemClock } from '../../shared/clock.ts';
-import { type Digest, digestOf } from '../../shared/digest.ts';
+import { digestOf } from '../../shared/digest.ts';
+import { inParallel } from '../../shared/in-parallel.ts';
 import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { updateLabels } from '../models/label-store.ts';
@@ -15,7 +16,7 @@ import { type ImageDocuments, imageDocuments, type PlatformParts } from './image
 import { checkRequest, findModels, type ImageRequest } from './image-request.ts';
 import { inLayer, type LayerSources, type MadeParts, makeLayers, putSmallBlob } from './layers.ts';
 import { parsePlatforms, platformText } from './platform.ts';
-import { Publisher, type PushOptions, type PushResult } from './publish.ts';
+import { type ModelPush, type PublishedImage, Publisher, type PushOptions, type PushResult } from './publish.ts';
 import { dropImage } from './remove.ts';
 import { type SbomArtifact, sbomArtifact } from './sbom.ts';
 import { scriptContent } from './script/script-content.ts';
@@ -66,6 +67,10 @@ export async function createImage(
   const layout = await LayoutStore.open(workspace.layoutFolder);
   if (flavor === 'fpga') await checkAccelerable(layout, models);
   const script = scriptFile === undefined ? undefined : await scriptContent({ path: scriptFile, include });
+  const registry = workspaceRegistry(workspace);
+  const publisher = registry && new Publisher(layout, registry);
+  // That goes on while the image is built.
+  await using pushingModels = publisher?.beginModels(models, options);
   const app = await appLayer(layout, { models, script, entries: traits.entries }, signal);
   const sources: LayerSources = {
     workspace,
@@ -111,7 +116,8 @@ export async function createImage(
     createdAt,
     modifiedAt: createdAt,
   };
-  const added = await addImage({ workspace, layout, models }, { image, documents, sbom, request }, options);
+  const pushing = publisher && pushingModels && { publisher, models: pushingModels };
+  const added = await addImage({ workspace, layout, models, pushing }, { image, documents, sbom, request }, options);
   const bytesBuilt = made.reduce((sum, { bytesBuilt }) => sum + bytesBuilt, app.made ? app.sizeBytes : 0);
   return { ...added, bytesBuilt, warnings: [...(script?.warnings ?? []), ...made.flatMap(({ warnings }) => warnings)] };
 }
@@ -128,26 +134,43 @@ interface NewImage {
   readonly request: ImageRequest;
 }
 
+/** Where an image is kept, and where it is pushed to. */
+interface ImagePlaces extends Pick<LayerSources, 'workspace' | 'layout' | 'models'> {
+  /** The registry, and the models on their way there; undefined where the workspace has none. */
+  readonly pushing: { readonly publisher: Publisher; readonly models: ModelPush } | undefined;
+}
+
 /** Keeps an image and pushes it, as a new version where the latest one is not the same. When that fails, all is as it was. */
 async function addImage(
-  { workspace, layout, models }: Pick<LayerSources, 'workspace' | 'layout' | 'models'>,
+  { workspace, layout, models, pushing }: ImagePlaces,
   { image, documents, sbom, request }: NewImage,
   options: CreateOptions,
 ): Promise<Omit<CreatedImage, 'bytesBuilt' | 'warnings'>> {
   const { name, digest } = image;
   const { database } = workspace;
-  const registry = workspaceRegistry(workspace);
-  const publisher = registry === undefined ? undefined : new Publisher(layout, registry);
   const { root } = documents;
   const wasThere = (await layout.resolve(name, digest)) !== undefined;
-  for (const bytes of [...documents.configs, ...sbom.blobs]) await putSmallBlob(layout, bytes);
+  const { signal = new AbortController().signal } = options;
+  // Each waits mostly for the disk to make sure of what it has.
+  await inParallel([...documents.configs, ...sbom.blobs], { atOnce: 4, signal }, async (bytes) => {
+    await putSmallBlob(layout, bytes);
+  });
   const sbomManifest = { bytes: sbom.manifest, mediaType: mediaTypes.manifest };
   for (const { bytes, mediaType } of [...documents.manifests, root, sbomManifest]) {
     await layout.putManifest(name, undefined, bytes, mediaType);
   }
   try {
-    const relatives = (layer: Digest): readonly string[] => imagesWithLayer(database, layer, name);
-    const push = await publisher?.push({ name, digest, sbom: image.sbom, models, relatives }, options);
+    const push = await pushImage(
+      pushing,
+      {
+        name,
+        digest,
+        sbom: image.sbom,
+        models,
+        relatives: (layer) => imagesWithLayer(database, layer, name),
+      },
+      options,
+    );
     const latest = latestImage(database, name);
     if (latest?.digest === digest) return { image: relabel(workspace, latest, request, options), created: false, push };
     const version = await addVersion(workspace, {
@@ -156,7 +179,7 @@ async function addImage(
       ...(options.signal && { signal: options.signal }),
       prepare: async (version) => {
         await layout.putManifest(name, String(version), root.bytes, root.mediaType);
-        await publisher?.tag(name, String(version), root, options.signal);
+        await pushing?.publisher.tag(name, String(version), root, options.signal);
       },
       insert: (version) => insertImage(database, { ...image, version }, models),
     });
@@ -165,6 +188,18 @@ async function addImage(
     if (!wasThere) await dropImage(workspace, layout, image);
     throw error;
   }
+}
+
+/** Pushes an image when its models are there. */
+async function pushImage(
+  pushing: ImagePlaces['pushing'],
+  image: PublishedImage,
+  options: PushOptions,
+): Promise<PushResult | undefined> {
+  if (pushing === undefined) return undefined;
+  const ofModels = await pushing.models.finish();
+  const { bytesPushed, ...rest } = await pushing.publisher.push(image, options);
+  return { bytesPushed: bytesPushed + ofModels, ...rest };
 }
 
 /** Gives an image that is there already the labels that were asked for; what was not asked for stays. */

@@ -1,4 +1,5 @@
 import type { Digest } from '../../shared/digest.ts';
+import { inParallel } from '../../shared/in-parallel.ts';
 import { copyImage, type CopyProgress } from '../../shared/oci/copy-image.ts';
 import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
@@ -34,6 +35,31 @@ export interface PublishedImage {
   readonly relatives: (layer: Digest) => readonly string[];
 }
 
+/** The artifacts of models on their way; what is not done when this is disposed of is given up. */
+export class ModelPush implements AsyncDisposable {
+  readonly #ended = new AbortController();
+  readonly #pushing: Promise<number>;
+
+  constructor(signal: AbortSignal | undefined, push: (signal: AbortSignal) => Promise<number>) {
+    this.#pushing = push(AbortSignal.any([this.#ended.signal, ...(signal ? [signal] : [])]));
+    // Whoever waits for it is told.
+    this.#pushing.catch(() => undefined);
+  }
+
+  /**
+   * Waits until all are there. @returns how many bytes were pushed
+   * @throws {FerryError} REGISTRY_UNREACHABLE, REGISTRY_REFUSED or TIMEOUT naming the registry
+   */
+  finish(): Promise<number> {
+    return this.#pushing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
+    await this.#pushing.catch(() => undefined);
+  }
+}
+
 /** Pushes the workspace's images, and the artifacts of their models, to the workspace's registry. */
 export class Publisher {
   readonly #layout: LayoutStore;
@@ -44,42 +70,50 @@ export class Publisher {
     this.#registry = registry;
   }
 
+  /** Begins to push the artifacts of models, whose layers images then mount. Only what the registry does not have is moved. Idempotent. */
+  beginModels(models: readonly Model[], options: PushOptions = {}): ModelPush {
+    const where = { layout: this.#layout, registry: this.#registry };
+    const onProgress = (progress: CopyProgress): void => report(progress, options);
+    return new ModelPush(options.signal, async (signal) => {
+      let pushed = 0;
+      for (const model of models) pushed += (await pushModel(model, where, { signal, onProgress })).movedBytes;
+      return pushed;
+    });
+  }
+
   /**
-   * Pushes an image by its digest, its models' artifacts first, so that the image mounts their layers. Only what the registry does not
-   * have is moved. Idempotent.
+   * Pushes an image by its digest, with its SBOM. The artifacts of its models have to be there: the image mounts their layers. Only what the
+   * registry does not have is moved. Idempotent.
    * @throws {FerryError} REGISTRY_UNREACHABLE, REGISTRY_REFUSED or TIMEOUT naming the registry
    */
   async push(image: PublishedImage, options: PushOptions = {}): Promise<PushResult> {
-    const signal = options.signal === undefined ? {} : { signal: options.signal };
+    const { name, digest, models, relatives } = image;
     const from = layoutPlace(this.#layout);
     const { client, prefix } = this.#registry;
     const to = registryPlace(client, this.#layout.uploads);
-    let pushed = 0;
-    for (const model of image.models) {
-      const onProgress = (progress: CopyProgress): void => report(progress, options);
-      const where = { layout: this.#layout, registry: this.#registry };
-      const { movedBytes } = await pushModel(model, where, { ...signal, onProgress });
-      pushed += movedBytes;
-    }
-    const modelRepositories = new Map(image.models.map((model) => [model.digest, artifactOf(model).repository]));
+    const modelRepositories = new Map(models.map((model) => [model.digest, artifactOf(model).repository]));
     const sources = (layer: Digest): readonly string[] => {
       const repository = modelRepositories.get(layer);
-      return repository === undefined ? image.relatives(layer) : [repository];
+      return repository === undefined ? relatives(layer) : [repository];
     };
-    const { movedBytes, mountedBytes, presentBytes } = await copyImage({
-      from: { place: from, repository: image.name, reference: image.digest },
-      to: { place: to, repository: prefix + image.name },
-      mountFrom: ({ digest }) => sources(digest).map((repository) => prefix + repository),
-      ...signal,
-      onProgress: (progress) => report(progress, options),
+    const result = { bytesPushed: 0, bytesMounted: 0, bytesPresent: 0 };
+    const { signal = new AbortController().signal } = options;
+    // Each waits mostly for the other side to make sure of what it has. A referrer may come before what it refers to.
+    await inParallel([digest, image.sbom], { atOnce: 2, signal }, async (reference, signal) => {
+      const isImage = reference === digest;
+      const { movedBytes, mountedBytes, presentBytes } = await copyImage({
+        from: { place: from, repository: name, reference },
+        to: { place: to, repository: prefix + name },
+        signal,
+        ...(isImage && {
+          mountFrom: (blob) => sources(blob.digest).map((repository) => prefix + repository),
+          onProgress: (progress) => report(progress, options),
+        }),
+      });
+      result.bytesPushed += movedBytes;
+      if (isImage) Object.assign(result, { bytesMounted: mountedBytes, bytesPresent: presentBytes });
     });
-    const sbom = await copyImage({
-      from: { place: from, repository: image.name, reference: image.sbom },
-      to: { place: to, repository: prefix + image.name },
-      ...signal,
-    });
-    pushed += sbom.movedBytes;
-    return { bytesPushed: pushed + movedBytes, bytesMounted: mountedBytes, bytesPresent: presentBytes };
+    return result;
   }
 
   /** Gives a pushed image a tag, for people and for tools that know no digests. */

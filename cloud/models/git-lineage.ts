@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Lineage } from './lineage.ts';
 
@@ -8,7 +10,7 @@ const timeoutMs = 5_000;
 export async function gitLineage(
   folders: readonly string[],
 ): Promise<Pick<Lineage, 'gitCommit' | 'gitBranch' | 'gitDirty' | 'gitRepository'>> {
-  for (const folder of folders) {
+  for (const folder of folders.filter(mayBeInWorkTree)) {
     const gitCommit = await git(folder, ['rev-parse', '--verify', 'HEAD']);
     if (gitCommit === undefined) continue;
     const [gitBranch, changes, repository] = await Promise.all([
@@ -24,6 +26,15 @@ export async function gitLineage(
     };
   }
   return {};
+}
+
+/** Says whether Git would find something: it is asked elsewhere for nothing, and takes 10 ms to say so. */
+function mayBeInWorkTree(folder: string): boolean {
+  if (process.env['GIT_DIR'] !== undefined) return true;
+  for (let at = resolve(folder); ; at = dirname(at)) {
+    if (existsSync(join(at, '.git'))) return true;
+    if (at === dirname(at)) return false;
+  }
 }
 
 /** Runs Git, which changes nothing and starts no program that the work tree names; gives undefined where it fails. */

@@ -1,7 +1,6 @@
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { type Field, message, varint } from './protobuf-message.ts';
+import { type Field, message } from './protobuf-message.ts';
 import { type ByteRange, ProtobufFile, type WireField } from './protobuf-file.ts';
+import { delimited, type Piece, writePieces } from './protobuf-pieces.ts';
 
 // Field numbers: onnx.proto3 of ONNX 1.18, https://github.com/onnx/onnx/blob/v1.18.0/onnx/onnx.proto3
 const modelProto = { graph: 7, opsetImport: 8, metadataProps: 14 } as const;
@@ -100,9 +99,6 @@ export async function writeWithoutZipMaps(from: string, to: string): Promise<voi
   await writePieces(from, to, pieces);
 }
 
-/** A part of the new file: a range of the old one, or bytes. */
-type Piece = ByteRange | Uint8Array;
-
 function rewriteGraph(file: ProtobufFile, graph: ByteRange, zipMaps: readonly ZipMap[]): readonly Piece[] {
   const fields = [...file.fields(graph)];
   const firstInput = fields.find(({ number }) => number === graphProto.input);
@@ -150,39 +146,6 @@ function firstDimension(file: ProtobufFile, value: ByteRange): Uint8Array | unde
   // Some converters write -1 or 0 for what may be of any size.
   if (size !== undefined && size > 0n) return message([dimensionProto.value, size]);
   return parameter === '' ? undefined : message([dimensionProto.parameter, parameter]);
-}
-
-/** Puts a field's key and length before its pieces. */
-function delimited(number: number, pieces: readonly Piece[]): readonly Piece[] {
-  const bytes = pieces.reduce((sum, piece) => sum + bytesOf(piece), 0);
-  return [Buffer.concat([varint(number * 8 + 2), varint(bytes)]), ...pieces];
-}
-
-function bytesOf(piece: Piece): number {
-  return piece instanceof Uint8Array ? piece.byteLength : piece.end - piece.start;
-}
-
-async function writePieces(from: string, to: string, pieces: readonly Piece[]): Promise<void> {
-  await using target = await open(to, 'wx');
-  for (const piece of joined(pieces)) {
-    if (piece instanceof Uint8Array) await target.writeFile(piece);
-    else await target.writeFile(createReadStream(from, { start: piece.start, end: piece.end - 1 }));
-  }
-}
-
-/** Puts neighbouring ranges together: a graph of many small nodes is else one read each. */
-function joined(pieces: readonly Piece[]): readonly Piece[] {
-  const together: Piece[] = [];
-  for (const piece of pieces) {
-    const before = together.at(-1);
-    const isNext =
-      before !== undefined &&
-      !(before instanceof Uint8Array || piece instanceof Uint8Array) &&
-      before.end === piece.start;
-    if (isNext) together.splice(-1, 1, { start: before.start, end: piece.end });
-    else if (bytesOf(piece) > 0) together.push(piece);
-  }
-  return together;
 }
 
 function textOf(file: ProtobufFile, message: ByteRange, number: number): string {

@@ -49,6 +49,8 @@ export interface RegisterOptions {
   readonly unlessSameAs?: Model;
   /** Where it is pushed to, once it is registered. @default nowhere */
   readonly registry?: WorkspaceRegistry;
+  /** Whether only its layer is pushed, while it is packed, for who pushes the artifact soon. @default false */
+  readonly pushesLayerOnly?: boolean;
   /** Told why the registered model could not be pushed. */
   readonly onNotPushed?: (reason: FerryError) => void;
   readonly signal?: AbortSignal;
@@ -137,7 +139,8 @@ export async function registerModel(
     },
     insert: (version) => insertModel(workspace.database, { ...row, version }, sources),
   });
-  if (options.registry) await pushRegistered({ version, ...row }, { layout, registry: options.registry }, options);
+  const { registry, pushesLayerOnly = false } = options;
+  if (registry && !pushesLayerOnly) await pushRegistered({ version, ...row }, { layout, registry }, options);
   return { version, ...row };
 }
 
@@ -249,13 +252,18 @@ async function packModel(
       done += piece.byteLength;
       options.onProgress?.(Math.min(done, total), total);
     }
-    // The layout keeps nothing of a source that fails.
-    await loading;
   }
   try {
     const alsoTo = upload && { alsoTo: (bytes: Uint8Array) => upload.add(bytes) };
-    const layer = await layout.putBlob(packed(), { signal, isReadSoon: false, ...alsoTo });
-    upload?.end();
+    const layer = await layout.putBlob(packed(), {
+      signal,
+      isReadSoon: false,
+      ...alsoTo,
+      beforeKept: async () => {
+        upload?.end();
+        await loading;
+      },
+    });
     await upload?.finish(layer);
     return { layer, ...(await loading) };
   } finally {

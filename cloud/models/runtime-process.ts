@@ -43,6 +43,8 @@ export type RuntimeAnswer = z.infer<typeof answerSchema>;
 export interface RuntimeOrder {
   readonly loads: readonly {
     readonly file: string;
+    /** What is loaded in its place, in base64: the file without weights, which lie in the file. */
+    readonly mapped?: string;
     /** How far the graph is optimised. @see https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html */
     readonly level: 'disabled' | 'basic' | 'extended' | 'all';
     /** Where the optimised graph is written to; such a load is sent no requests. */
@@ -158,9 +160,11 @@ async function workInThisProcess(): Promise<void> {
   try {
     const { json } = process.getBuiltinModule('node:stream/consumers');
     const { loads, requests } = (await json(process.stdin)) as RuntimeOrder;
-    for (const { file, level, saveTo } of loads) {
+    for (const { file, mapped, level, saveTo } of loads) {
       step = 'load';
-      const session = await InferenceSession.create(file, {
+      // What such a model names lies in the folder that the process is in.
+      if (mapped !== undefined) process.chdir(process.getBuiltinModule('node:path').dirname(file));
+      const session = await InferenceSession.create(mapped === undefined ? file : Buffer.from(mapped, 'base64'), {
         graphOptimizationLevel: level,
         logSeverityLevel: 4,
         // What is run here is run once: a pool of threads takes longer to begin with.

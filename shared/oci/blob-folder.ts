@@ -22,6 +22,8 @@ export interface PutBlobOptions {
   readonly isReadSoon?: boolean;
   /** Is given the bytes too, as {@link HashedFile.append} gives them. */
   readonly alsoTo?: (bytes: Uint8Array) => Promise<void>;
+  /** Called when all is written; where it fails, nothing is kept. */
+  readonly beforeKept?: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -94,7 +96,7 @@ export class BlobFolder {
    * @throws {FerryError} DISK_FULL when there is no room; nothing is left behind then
    */
   async put(source: BlobSource, options: PutBlobOptions = {}): Promise<{ digest: Digest; size: number }> {
-    const { expected, ...writing } = options;
+    const { expected, beforeKept, ...writing } = options;
     if (expected !== undefined && (await this.renew(expected))) {
       if (!(source instanceof Uint8Array)) await source[Symbol.asyncIterator]().return?.();
       return { digest: expected.digest, size: expected.size };
@@ -103,6 +105,7 @@ export class BlobFolder {
     try {
       const written = await this.#writeAside(aside, source instanceof Uint8Array ? [source] : source, writing);
       if (expected !== undefined) checkExpected(written, expected, 'what was to be stored');
+      await beforeKept?.();
       await rename(aside, this.pathOf(written.digest));
       await syncFolder(this.folder);
       return { digest: written.digest, size: written.bytes };
@@ -161,7 +164,7 @@ export class BlobFolder {
   async #writeAside(
     aside: string,
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    { isReadSoon, ...options }: Omit<PutBlobOptions, 'expected'>,
+    { isReadSoon, ...options }: Omit<PutBlobOptions, 'beforeKept' | 'expected'>,
   ): Promise<{ digest: Digest; bytes: number }> {
     await using file = await open(aside, 'wx', 0o644);
     const hashed = new HashedFile(file, { isReadSoon });

@@ -1,3 +1,4 @@
+import { bodyPieces } from './body-pieces.ts';
 import type { Exchange } from './exchange.ts';
 import { isDiskFull, Refusal } from './refusal.ts';
 import type { Repositories } from './repositories.ts';
@@ -22,7 +23,7 @@ export class UploadEndpoint {
     const upload = await this.#uploads.begin(repository);
     if (digest === null) return answerProgress(exchange, upload, 202);
     try {
-      await upload.append(exchange.request);
+      await upload.append(bodyPieces(exchange.request));
     } catch (error) {
       // Nobody knows of it yet, so nobody could go on with it.
       await this.#uploads.discard(upload);
@@ -74,7 +75,7 @@ export class UploadEndpoint {
   /** Takes a request's body. What a full disk has no room for is given up, so that there is room again for others. */
   async #take(exchange: Exchange, upload: Upload): Promise<void> {
     try {
-      await upload.append(exchange.request);
+      await upload.append(bodyPieces(exchange.request));
     } catch (error) {
       if (isDiskFull(error)) await this.#uploads.discard(upload);
       throw error;

@@ -4,9 +4,8 @@ import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { LocalWorld } from '../../cloud/local-world.ts';
 import { Workspace } from '../../cloud/workspace/workspace.ts';
-import { createLogger } from '../../shared/log.ts';
-import { startRegistry } from '../../simulators/registry/registry.ts';
 import { message } from '../../cloud/models/protobuf-message.ts';
 import { identityGraph } from '../cloud/models/onnx-writer.ts';
 import { dockerAnswers } from '../docker.ts';
@@ -26,11 +25,16 @@ const modelBytes = 100_000_000;
  */
 export async function openBench(): Promise<Bench> {
   const folder = await temporaryFolder();
-  const log = createLogger('registry', { level: 'silent' });
-  const registry = await startRegistry({ layoutDir: join(folder.path, 'registry'), port: 0, log });
+  const world = await LocalWorld.start({
+    folder: join(folder.path, 'world'),
+    layoutFolder: join(folder.path, 'registry'),
+    only: ['registry'],
+    signal: AbortSignal.timeout(60_000),
+  });
+  const { registry = '' } = world.endpoints;
   using workspace = await Workspace.create(folder.path, { name: 'bench' });
-  await workspace.setEndpoints({ registry: registry.host }, {});
-  const rig = new ImageRig(folder.path, registry.host);
+  await workspace.setEndpoints({ registry }, {});
+  const rig = new ImageRig(folder.path, registry);
   await rig.prepare();
   return {
     measures: [
@@ -40,7 +44,7 @@ export async function openBench(): Promise<Bench> {
     ],
     [Symbol.asyncDispose]: async () => {
       await rig.removeDockerImages();
-      await registry.close();
+      await world[Symbol.asyncDispose]();
       await folder[Symbol.asyncDispose]();
     },
   };
@@ -162,6 +166,8 @@ class ImageRig {
   async changeModel(): Promise<void> {
     await using file = await open(this.model, 'r+');
     await file.write(randomBytes(4096), 0, 4096, modelBytes / 2);
+    // What was done before, by whoever it was, is not to be waited for by what is measured next.
+    await run('sync');
   }
 
   hashAndCopy(): Promise<number> {

@@ -5,7 +5,7 @@ import { loadOnce } from '../../../cloud/models/load-once.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
 import { until } from '../../until.ts';
 import { type Field, message } from '../../../cloud/models/protobuf-message.ts';
-import { identityGraph, model, writeHoleModel } from './onnx-writer.ts';
+import { identityGraph, model, tensorValue, writeHoleModel } from './onnx-writer.ts';
 
 const digits = new URL('../../../simulators/quickstart/digits/digits-mlp.onnx', import.meta.url).pathname;
 
@@ -27,8 +27,30 @@ test('loadOnce() ends a model that takes too much memory', async () => {
   await using folder = await temporaryFolder();
   const file = join(folder.path, 'huge.onnx');
   await writeHoleModel(file, 1_500_000_000);
-  const failure: unknown = await loadOnce({ file, sizeBytes: 0 }).catch((error: unknown) => error);
+  const request = [{ name: 'x', type: 'float32' as const, shape: [1, 2], data: 'AAAAAAAAAAA=' }];
+  const failure: unknown = await loadOnce({ file, sizeBytes: 0, request }).catch((error: unknown) => error);
   expect(failure).toMatchObject({ code: 'MODEL_INVALID' });
+});
+
+test('loadOnce() has large weights mapped, which takes no memory for them', async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, 'huge.onnx');
+  await writeHoleModel(file, 1_500_000_000);
+  expect(Object.fromEntries((await loadOnce({ file, sizeBytes: 0 })).shapes)).toEqual({ y: ['batch', 2] });
+});
+
+test('loadOnce() says of the file itself what the runtime refuses of its weights', async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, 'short.onnx');
+  // 100,000 floats were said, and half of their bytes are there.
+  const short = message([1, 100_000], [2, 1], [8, 'weights'], [9, Buffer.alloc(200_000)]);
+  const add = message([1, 'x'], [1, 'weights'], [2, 'y'], [4, 'Add']);
+  const values = [tensorValue('x', 1, ['batch', 100_000]), tensorValue('y', 1, ['batch', 100_000])] as const;
+  await writeFile(file, model([1, add], [5, short], [11, values[0]], [12, values[1]]));
+  const failure = (await loadOnce({ file, sizeBytes: 200_000 }).catch((error: unknown) => error)) as Error;
+  expect(failure).toMatchObject({ code: 'MODEL_INVALID' });
+  expect(failure.message).toMatch(/^Cannot load "short.onnx" in ONNX Runtime: .*(size|length)/is);
+  expect(failure.message).not.toMatch(/external/i);
 });
 
 test('loadOnce() ends a model that never comes to an end', async () => {
