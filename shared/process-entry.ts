@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { CommanderError } from 'commander';
-import { FerryError, messageOf } from './errors.ts';
+import { FerryError, messageOf, systemCodeOf } from './errors.ts';
 
 /** The exit codes that every program of the project promises. */
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -10,12 +10,18 @@ export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as c
  * A failure is told on standard error as `error CODE: message`, then its cause, then what to do next where that is known.
  */
 export async function runProgram(main: (args: readonly string[]) => Promise<number>): Promise<void> {
+  process.stdout.on('error', refuseUnlessClosed);
   try {
     process.exitCode = await main(process.argv.slice(2));
   } catch (error) {
     // At once: what a failure leaves open (a timer of a library, standard input) must not keep the process.
     process.exit(reportFailure(error, (text) => writeSync(2, text)));
   }
+}
+
+/** That nobody reads any more, as behind `| head -1`, is no failure of what is being done. */
+function refuseUnlessClosed(error: Error): void {
+  if (systemCodeOf(error) !== 'EPIPE') throw error;
 }
 
 /** Tells a failure to the user, and gives the exit code. */

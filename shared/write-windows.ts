@@ -3,6 +3,8 @@
  * 35 us (100 MB in windows of 256 KiB take a third longer to be packed).
  */
 const windowBytes = 1024 * 1024;
+/** What the first window has until more comes: most of what is written is small, and memory that is let go has to be found. */
+const firstBytes = 16 * 1024;
 /** How many windows there are: some are written while the next one is filled. */
 const windowsMax = 4;
 /** What trickles in is written so often. */
@@ -73,8 +75,9 @@ export class WriteWindows {
     let at = 0;
     while (at < piece.byteLength && this.#taken < this.#roomEnd) {
       const filled = this.#taken % windowBytes;
-      const part = piece.subarray(at, at + windowBytes - filled);
-      this.#memoryOf(windowOf(this.#taken)).set(part, filled);
+      const memory = this.#memoryFrom(filled);
+      const part = piece.subarray(at, at + memory.byteLength - filled);
+      memory.set(part, filled);
       at += part.byteLength;
       this.#taken += part.byteLength;
       if (this.#taken % windowBytes === 0) this.#write(this.#taken);
@@ -95,7 +98,9 @@ export class WriteWindows {
     if (bytes <= 0) return;
     const window = windowOf(position);
     const place = position % windowBytes;
-    const writing = this.#options.write(this.#memoryOf(window).subarray(place, place + bytes), position);
+    const memory = this.#memory[window];
+    if (memory === undefined) throw new Error('What was taken is in a window');
+    const writing = this.#options.write(memory.subarray(place, place + bytes), position);
     const all = Promise.all([this.#writing[window], writing]);
     // Awaited when the window's turn comes again, or at the end.
     all.catch(() => undefined);
@@ -103,10 +108,18 @@ export class WriteWindows {
     this.#written = end;
   }
 
-  #memoryOf(window: number): Uint8Array {
+  /** Gives the memory of the window that is filled, with room from there on. */
+  #memoryFrom(filled: number): Uint8Array {
+    const window = windowOf(this.#taken);
+    const before = this.#memory[window];
+    if (before !== undefined && before.byteLength > filled) return before;
+    // What is in a smaller one is written out of it.
+    this.#write(this.#taken);
     const place = window * windowBytes;
-    return (this.#memory[window] ??=
-      this.#options.memory?.subarray(place, place + windowBytes) ?? Buffer.allocUnsafeSlow(windowBytes));
+    const bytes = this.#taken === 0 ? firstBytes : windowBytes;
+    const memory = this.#options.memory?.subarray(place, place + windowBytes) ?? Buffer.allocUnsafeSlow(bytes);
+    this.#memory[window] = memory;
+    return memory;
   }
 }
 

@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
+import { findProgram } from '../../../shared/programs.ts';
 import { productVersion } from '../../../shared/version.ts';
 import { runFerry } from '../../ferry.ts';
 import { temporaryFolder } from '../../temporary-folder.ts';
@@ -15,6 +19,18 @@ test('ferry --version prints the version and exits 0', async () => {
   const { code, stdout } = await runFerry(['--version'], { cwd: folder.path });
   expect(code).toBe(0);
   expect(stdout).toBe(`${productVersion}\n`);
+});
+
+test('ferry does what it is asked, and complains of nothing, where nobody reads its output any more', async () => {
+  await using folder = await temporaryFolder();
+  const child = spawn(process.execPath, [findProgram('ferry').path, 'workspace', 'init', '--name', 'lab'], {
+    cwd: folder.path,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout.destroy();
+  const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'close')]);
+  expect([code, stderr]).toEqual([0, '']);
+  expect((await runFerry(['workspace', 'show'], { cwd: folder.path })).stdout).toContain('lab');
 });
 
 test.each([[['nonsense']], [['workspace', 'nonsense']], [['workspace', 'show', '--nonsense']], [[]], [['workspace']]])(
