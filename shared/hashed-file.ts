@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { type Digest, Digester } from './digest.ts';
 import { blockBytes, DirectWrite } from './direct-write.ts';
-import { windowsBytes, WriteWindows, type WriteWindowsOptions } from './write-windows.ts';
+import { type PartReader, windowsBytes, WriteWindows, type WriteWindowsOptions } from './write-windows.ts';
 import { writeWholly } from './write-wholly.ts';
 
 /** After so many bytes the disk is set to work on them, so that little is left to wait for at the end. */
@@ -57,11 +57,11 @@ export class HashedFile {
   }
 
   /**
-   * Adds what comes. A piece may be used again by its source when the next one is asked for.
+   * Adds what comes. A piece may be used again by its source when the next one is asked for; what is to be read is read wholly before that.
    * @throws what the source, the signal or writing did
    */
   async append(
-    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    source: AsyncIterable<Uint8Array | PartReader> | Iterable<Uint8Array>,
     { signal, alsoTo }: AppendOptions = {},
   ): Promise<void> {
     let windows = this.#windows({ blockBytes: 1, alsoTo });
@@ -76,7 +76,7 @@ export class HashedFile {
           const direct = await DirectWrite.open(this.#file, windowsBytes);
           if (direct) windows = this.#windows({ direct: opened.use(direct), blockBytes, alsoTo });
         }
-        const waiting = windows.add(piece);
+        const waiting = piece instanceof Uint8Array ? windows.add(piece) : windows.addFrom(piece, signal);
         if (waiting !== undefined) await waiting;
       }
     } finally {

@@ -1,5 +1,5 @@
 /**
- * Pieces are gathered to so many bytes, at a multiple of it in the file: each write has another thread woken up, which in a virtual machine takes
+ * Bytes are gathered to so many, at a multiple of it in the file: each write has another thread woken up, which in a virtual machine takes
  * 35 us (100 MB in windows of 256 KiB take a third longer to be packed).
  */
 const windowBytes = 1024 * 1024;
@@ -12,6 +12,12 @@ const trickleMs = 100;
 
 /** How much memory {@link WriteWindows} work in, in bytes. */
 export const windowsBytes = windowsMax * windowBytes;
+
+/** Bytes that are read to where they are wanted. */
+export interface PartReader {
+  /** Reads what comes next into the target; gives how many bytes that were, 0 at the end. One such call at a time. */
+  read(target: Uint8Array): Promise<number>;
+}
 
 /** The settings of {@link WriteWindows}. */
 export interface WriteWindowsOptions {
@@ -26,18 +32,20 @@ export interface WriteWindowsOptions {
 }
 
 /**
- * Copies what comes in pieces to some windows of memory, and writes each while the next ones are filled. The memory is used again and again: it
- * stays in the processor's cache, and leaves no garbage.
+ * Brings what comes to some windows of memory, and writes each while the next ones are filled. The memory is used again and again: it stays in
+ * the processor's cache, and leaves no garbage.
  */
 export class WriteWindows {
   readonly #options: WriteWindowsOptions;
   readonly #memory: Uint8Array[] = [];
-  /** For each window, the writes out of it. */
+  /** For each window, the writes out of it; and how many of them are under way. */
   readonly #writing: Promise<unknown>[] = Array.from({ length: windowsMax }, async () => undefined);
+  readonly #pending: number[] = Array.from({ length: windowsMax }, () => 0);
+  #hasFailed = false;
   /** Up to where in the file all was taken, and all is written or under way. */
   #taken: number;
   #written: number;
-  /** Up to where in the file there is room without waiting. */
+  /** Up to where in the file there is room. */
   #roomEnd: number;
   readonly #trickling: NodeJS.Timeout;
 
@@ -63,6 +71,22 @@ export class WriteWindows {
     return taken === piece.byteLength ? undefined : this.#addRest(piece.subarray(taken));
   }
 
+  /**
+   * Takes what is read, straight into the windows: the next bytes are read while those before are written.
+   * @throws what reading, the signal, or writing did
+   */
+  async addFrom(reader: PartReader, signal?: AbortSignal): Promise<void> {
+    let reading = this.#readNext(reader);
+    for (let bytes = await reading; bytes > 0; bytes = await reading) {
+      signal?.throwIfAborted();
+      this.#taken += bytes;
+      reading = this.#readNext(reader);
+      // Awaited below, unless writing fails before.
+      reading.catch(() => undefined);
+      if (this.#taken % windowBytes === 0) this.#write(this.#taken);
+    }
+  }
+
   /** Ends: writes what is left, and waits until all is written. @throws what writing did */
   async finish(): Promise<void> {
     clearInterval(this.#trickling);
@@ -73,7 +97,7 @@ export class WriteWindows {
   /** Takes as much as there is room for, and gives how much that was. */
   #take(piece: Uint8Array): number {
     let at = 0;
-    while (at < piece.byteLength && this.#taken < this.#roomEnd) {
+    while (at < piece.byteLength && this.#hasRoom()) {
       const filled = this.#taken % windowBytes;
       const memory = this.#memoryFrom(filled);
       const part = piece.subarray(at, at + memory.byteLength - filled);
@@ -86,26 +110,56 @@ export class WriteWindows {
   }
 
   async #addRest(piece: Uint8Array): Promise<void> {
-    for (let at = 0; at < piece.byteLength; at += this.#take(piece.subarray(at))) {
-      // What was in the next window a turn ago has to be written.
-      await this.#writing[windowOf(this.#taken)];
-      this.#roomEnd = this.#taken + windowBytes;
+    for (let at = 0; at < piece.byteLength; at += this.#take(piece.subarray(at))) await this.#makeRoom();
+  }
+
+  async #readNext(reader: PartReader): Promise<number> {
+    if (!this.#hasRoom()) await this.#makeRoom();
+    const filled = this.#taken % windowBytes;
+    return await reader.read(this.#memoryFrom(filled).subarray(filled));
+  }
+
+  /** Says whether there is room, in this window or in the next one. */
+  #hasRoom(): boolean {
+    if (this.#taken === this.#roomEnd && !this.#hasFailed && this.#pending[windowOf(this.#taken)] === 0) {
+      this.#roomEnd += windowBytes;
     }
+    return this.#taken < this.#roomEnd;
+  }
+
+  /** Waits until what was in the next window a turn ago is written. */
+  async #makeRoom(): Promise<void> {
+    await this.#writing[windowOf(this.#taken)];
+    // What failed elsewhere is not to be found out at the end only.
+    if (this.#hasFailed) await Promise.all(this.#writing);
+    this.#roomEnd = this.#taken + windowBytes;
   }
 
   #write(end: number): void {
     const [position, bytes] = [this.#written, end - this.#written];
     if (bytes <= 0) return;
+    this.#written = end;
     const window = windowOf(position);
     const place = position % windowBytes;
     const memory = this.#memory[window];
     if (memory === undefined) throw new Error('What was taken is in a window');
-    const writing = this.#options.write(memory.subarray(place, place + bytes), position);
-    const all = Promise.all([this.#writing[window], writing]);
+    const all = this.#writeOut(window, memory.subarray(place, place + bytes), position);
     // Awaited when the window's turn comes again, or at the end.
     all.catch(() => undefined);
     this.#writing[window] = all;
-    this.#written = end;
+  }
+
+  async #writeOut(window: number, bytes: Uint8Array, position: number): Promise<void> {
+    const before = this.#writing[window];
+    this.#pending[window] = (this.#pending[window] ?? 0) + 1;
+    try {
+      await Promise.all([this.#options.write(bytes, position), before]);
+    } catch (error) {
+      this.#hasFailed = true;
+      throw error;
+    } finally {
+      this.#pending[window] = (this.#pending[window] ?? 0) - 1;
+    }
   }
 
   /** Gives the memory of the window that is filled, with room from there on. */

@@ -7,7 +7,7 @@ import {
   serviceConfigSchema,
 } from '../../shared/model/service-config.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
+import { type LayerEntry, tarLayer, tarLayerParts } from '../../shared/oci/tar-layer.ts';
 import type { Model } from '../models/model.ts';
 import type { StoredLayer } from './layer-cache.ts';
 import { checkExports } from './script/check-exports.ts';
@@ -42,7 +42,7 @@ export async function appLayer(
   if (made && script !== undefined) {
     await checkExports(script.bundle, { included: script.included, ...(signal && { signal }) });
   }
-  await layout.putBlob(tarLayer(all), options);
+  await layout.putBlob(tarLayerParts(all), options);
   return { digest, sizeBytes: bytes, components, made };
 }
 

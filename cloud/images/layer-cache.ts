@@ -7,7 +7,7 @@ import { systemCodeOf } from '../../shared/errors.ts';
 import { digestSchema } from '../../shared/oci/descriptor.ts';
 import { writeFailure } from '../../shared/oci/disk-full.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
-import { type LayerEntry, tarLayer } from '../../shared/oci/tar-layer.ts';
+import { type LayerEntry, tarLayerParts } from '../../shared/oci/tar-layer.ts';
 import { type Component, componentSchema } from './sbom.ts';
 
 /** What a layer is made of. */
@@ -120,7 +120,7 @@ async function storeLayer(
   entries: Iterable<LayerEntry>,
   signal: AbortSignal | undefined,
 ): Promise<{ digest: Digest; sizeBytes: number }> {
-  const { digest, size } = await layout.putBlob(tarLayer(entries), signal === undefined ? {} : { signal });
+  const { digest, size } = await layout.putBlob(tarLayerParts(entries), signal === undefined ? {} : { signal });
   return { digest, sizeBytes: size };
 }
 

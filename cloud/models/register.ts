@@ -8,7 +8,7 @@ import { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { mediaTypes } from '../../shared/oci/media-types.ts';
 import { isLocalRegistry } from '../../shared/oci/registry-address.ts';
 import type { StreamedUpload } from '../../shared/oci/streamed-upload.ts';
-import { tarLayer } from '../../shared/oci/tar-layer.ts';
+import { tarLayerParts } from '../../shared/oci/tar-layer.ts';
 import { addVersion } from '../workspace/new-version.ts';
 import type { WorkspaceRegistry } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
@@ -244,21 +244,16 @@ async function packModel(
   ).then((loaded) => ({ signature: check(loaded), outputs: loaded.outputs }));
   loading.catch((error: unknown) => ended.abort(error));
   await using upload = openUpload(name, options, signal);
-  const entries = layerEntries(name, model.files);
-  async function* packed(): AsyncGenerator<Uint8Array> {
-    let done = 0;
-    for await (const piece of tarLayer(entries, { reusesMemory: true })) {
-      yield piece;
-      done += piece.byteLength;
-      options.onProgress?.(Math.min(done, total), total);
-    }
-  }
+  let done = 0;
   try {
-    const alsoTo = upload && { alsoTo: (bytes: Uint8Array) => upload.add(bytes) };
-    const layer = await layout.putBlob(packed(), {
+    const layer = await layout.putBlob(tarLayerParts(layerEntries(name, model.files)), {
       signal,
       isReadSoon: false,
-      ...alsoTo,
+      alsoTo: async (bytes) => {
+        await upload?.add(bytes);
+        done += bytes.byteLength;
+        options.onProgress?.(Math.min(done, total), total);
+      },
       beforeKept: async () => {
         upload?.end();
         await loading;

@@ -6,13 +6,14 @@ import type { Digest } from '../digest.ts';
 import { syncFolder } from '../durable-file.ts';
 import { FerryError, isFerryError, systemCodeOf } from '../errors.ts';
 import { HashedFile } from '../hashed-file.ts';
+import type { PartReader } from '../write-windows.ts';
 import { writeFailure } from './disk-full.ts';
 import { isLeftover, PartialBlobs } from './partial-blobs.ts';
 import { processMark } from './process-mark.ts';
 import { checkExpected, type Expected } from './verified.ts';
 
-/** Bytes to store: at once, or piece by piece. */
-export type BlobSource = Uint8Array | AsyncIterable<Uint8Array>;
+/** Bytes to store: at once, or piece by piece, some of which are still to be read. */
+export type BlobSource = Uint8Array | AsyncIterable<Uint8Array | PartReader>;
 
 /** The settings of {@link BlobFolder.put}. */
 export interface PutBlobOptions {
@@ -163,7 +164,7 @@ export class BlobFolder {
 
   async #writeAside(
     aside: string,
-    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    source: AsyncIterable<Uint8Array | PartReader> | Iterable<Uint8Array>,
     { isReadSoon, ...options }: Omit<PutBlobOptions, 'beforeKept' | 'expected'>,
   ): Promise<{ digest: Digest; bytes: number }> {
     await using file = await open(aside, 'wx', 0o644);

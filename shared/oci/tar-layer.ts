@@ -1,8 +1,9 @@
+import { once } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { type Headers, type Pack, pack } from 'tar-stream';
+import { type Headers, pack } from 'tar-stream';
 import { FerryError } from '../errors.ts';
-import { Rooms } from '../rooms.ts';
+import type { PartReader } from '../write-windows.ts';
 
 /** Where the bytes of a file in a layer come from: memory, or a file that is read when its turn comes. */
 export type FileContent = Uint8Array | { readonly file: string; readonly size: number };
@@ -15,40 +16,40 @@ export type LayerEntry =
 
 /** How much of a file is read at once, in bytes: each read has another thread woken up, which in a virtual machine takes 35 us. */
 const readBytes = 1024 * 1024;
+/** Everything in a tar begins at a multiple of it, and two such blocks of zeros end it. */
+const recordBytes = 512;
 
 const modes = { file: 0o644, directory: 0o755, symlink: 0o777 } as const;
 
-/** The settings of {@link tarLayer}. */
-export interface TarLayerOptions {
-  /** Whether the memory of a piece is used again as soon as the next one is asked for: for who keeps none. @default false */
-  readonly reusesMemory?: boolean;
-}
-
 /**
  * Writes a layer as an uncompressed tar whose bytes follow from the entries alone: sorted by path, time 0, owner root, folders
- * that are only implied added (0755). Order of the entries does not matter. Streams: holds one piece of one file at a time.
+ * that are only implied added (0755). Order of the entries does not matter. Streams: holds two pieces of one file at a time.
  * Long and non-ASCII names become pax records, sizes over 8 GiB base-256 numbers.
  * @param entries paths with or without a leading `/`
  * @throws {FerryError} IMAGE_INVALID when a path is empty, has `.` or `..`, appears twice, or lies under a file
  * @throws {FerryError} FILE_UNREADABLE when a file cannot be read or has not the size that was given
  */
-export async function* tarLayer(
-  entries: Iterable<LayerEntry>,
-  { reusesMemory = false }: TarLayerOptions = {},
-): AsyncGenerator<Uint8Array, void, void> {
-  const ordered = orderEntries(entries);
-  const rooms = new Rooms(readBytes);
-  const tar = pack();
-  const writing = writeEntries(tar, ordered, rooms).catch((error: unknown) => void tar.destroy(error as Error));
-  try {
-    for await (const piece of tar) {
-      yield piece;
-      if (reusesMemory) rooms.giveBack(piece);
-    }
-  } finally {
-    tar.destroy();
-    await writing;
+export async function* tarLayer(entries: Iterable<LayerEntry>): AsyncGenerator<Uint8Array, void, void> {
+  for await (const part of tarLayerParts(entries)) {
+    if (part instanceof Uint8Array) yield part;
+    else yield* piecesOf(part);
   }
+}
+
+/** Writes the same as {@link tarLayer}, but has files read by who takes the parts, each wholly before the next part is asked for. */
+export async function* tarLayerParts(
+  entries: Iterable<LayerEntry>,
+): AsyncGenerator<Uint8Array | PartReader, void, void> {
+  for (const entry of orderEntries(entries)) {
+    yield await headerOf(entry);
+    if (entry.kind !== 'file') continue;
+    const { content } = entry;
+    const size = sizeOf(content);
+    if (!(content instanceof Uint8Array)) yield* fileParts(content);
+    else if (size > 0) yield content;
+    if (size % recordBytes > 0) yield Buffer.alloc(recordBytes - (size % recordBytes));
+  }
+  yield Buffer.alloc(2 * recordBytes);
 }
 
 /** Gives the entries as they stand in the layer: clean paths, implied folders added, sorted so that a folder comes before what is in it. */
@@ -79,91 +80,82 @@ function cleanPath(path: string): string {
   return clean;
 }
 
-async function writeEntries(tar: Pack, entries: readonly LayerEntry[], rooms: Rooms): Promise<void> {
-  for (const entry of entries) {
-    if (entry.kind !== 'file') await writeHeaderOnly(tar, entry);
-    else if (entry.content instanceof Uint8Array) await writeBytes(tar, fileHeader(entry), entry.content);
-    else await writeFile(tar, fileHeader(entry), { ...entry.content, rooms });
+/** Writes what stands before an entry's content. */
+async function headerOf(entry: LayerEntry): Promise<Uint8Array> {
+  const tar = pack();
+  // It is not given the content, and complains of that when it is destroyed.
+  tar.entry(describe(entry)).on('error', () => undefined);
+  await once(tar, 'readable');
+  const pieces: Uint8Array[] = [];
+  for (let piece = tar.read() as Uint8Array | null; piece !== null; piece = tar.read() as Uint8Array | null) {
+    pieces.push(piece);
   }
-  tar.finalize();
+  tar.on('error', () => undefined).destroy();
+  return Buffer.concat(pieces);
 }
 
-const ownerAndTime = { mtime: new Date(0), uid: 0, gid: 0, uname: '', gname: '' };
-
-function fileHeader({ path, mode, content }: LayerEntry & { kind: 'file' }): Headers {
-  const size = content instanceof Uint8Array ? content.byteLength : content.size;
-  return { ...ownerAndTime, type: 'file', name: path, mode: mode ?? modes.file, size };
+function describe(entry: LayerEntry): Headers {
+  const { kind, path } = entry;
+  const common = { mtime: new Date(0), uid: 0, gid: 0, uname: '', gname: '', type: kind };
+  if (entry.kind === 'symlink') return { ...common, name: path, linkname: entry.target, mode: modes.symlink };
+  const mode = entry.mode ?? modes[entry.kind];
+  if (entry.kind === 'directory') return { ...common, name: `${path}/`, mode };
+  return { ...common, name: path, mode, size: sizeOf(entry.content) };
 }
 
-function writeHeaderOnly(tar: Pack, entry: LayerEntry & { kind: 'directory' | 'symlink' }): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const header: Headers =
-    entry.kind === 'directory'
-      ? { ...ownerAndTime, type: 'directory', name: `${entry.path}/`, mode: entry.mode ?? modes.directory }
-      : { ...ownerAndTime, type: 'symlink', name: entry.path, linkname: entry.target, mode: modes.symlink };
-  tar.entry(header, (error) => (error ? reject(error) : resolve()));
-  return promise;
+function sizeOf(content: FileContent): number {
+  return content instanceof Uint8Array ? content.byteLength : content.size;
 }
 
-function writeBytes(tar: Pack, header: Headers, content: Uint8Array): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
-  tar.entry(header, bytes, (error) => (error ? reject(error) : resolve()));
-  return promise;
-}
-
-/** A file that is read into rooms. */
-interface ReadContent {
-  readonly file: string;
-  readonly size: number;
-  readonly rooms: Rooms;
-}
-
-async function writeFile(tar: Pack, header: Headers, content: ReadContent): Promise<void> {
-  await using source = await open(content.file, 'r').catch((cause: unknown) => {
-    throw new FerryError('FILE_UNREADABLE', `Cannot read "${content.file}"`, { cause });
+async function* fileParts({ file, size }: { file: string; size: number }): AsyncGenerator<PartReader, void, void> {
+  await using source = await open(file, 'r').catch((cause: unknown) => {
+    throw new FerryError('FILE_UNREADABLE', `Cannot read "${file}"`, { cause });
   });
-  const { promise: ended, resolve, reject } = Promise.withResolvers<void>();
-  const sink = tar.entry(header, (error) => (error ? reject(error) : resolve()));
-  // A failure comes to the callback and as an event; it is taken from the one, and must not crash by the other.
-  sink.on('error', () => undefined);
-  ended.catch(() => undefined);
-  let position = 0;
-  // One piece is read while the one before it is hashed and written.
-  let reading = readPiece(source, content, position);
-  for (;;) {
+  const reader = new FileReader(source, size);
+  yield reader;
+  const found = await source.stat();
+  if (reader.position === size && found.size === size) return;
+  throw new FerryError('FILE_UNREADABLE', `Cannot pack "${file}": it has ${found.size} bytes, ${size} were wanted`);
+}
+
+/** Reads a file from its start, up to a size. */
+class FileReader implements PartReader {
+  readonly #file: FileHandle;
+  readonly #size: number;
+  #position = 0;
+
+  constructor(file: FileHandle, size: number) {
+    this.#file = file;
+    this.#size = size;
+  }
+
+  /** Up to where it was read. */
+  get position(): number {
+    return this.#position;
+  }
+
+  async read(target: Uint8Array): Promise<number> {
+    const length = Math.min(target.byteLength, this.#size - this.#position);
+    if (length === 0) return 0;
+    const { bytesRead } = await this.#file.read(target, 0, length, this.#position);
+    this.#position += bytesRead;
+    return bytesRead;
+  }
+}
+
+/** Gives a part in pieces: one is read while the one before is used. */
+async function* piecesOf(part: PartReader): AsyncGenerator<Uint8Array, void, void> {
+  const readOne = async (): Promise<Uint8Array> => {
+    const room = Buffer.allocUnsafe(readBytes);
+    return room.subarray(0, await part.read(room));
+  };
+  for (let reading = readOne(); ;) {
     const piece = await reading;
-    if (piece.byteLength === 0) break;
-    position += piece.byteLength;
-    reading = readPiece(source, content, position);
+    if (piece.byteLength === 0) return;
+    reading = readOne();
     reading.catch(() => undefined);
-    if (!sink.write(piece)) await drained(sink, ended);
+    yield piece;
   }
-  const { size } = await source.stat();
-  if (position !== content.size || size !== content.size) {
-    throw new FerryError(
-      'FILE_UNREADABLE',
-      `Cannot pack "${content.file}": it has ${size} bytes, ${content.size} were wanted`,
-    );
-  }
-  sink.end();
-  await ended;
-}
-
-/** Reads what comes next of a file; nothing at its end. */
-async function readPiece(source: FileHandle, { size, rooms }: ReadContent, position: number): Promise<Uint8Array> {
-  const length = Math.min(readBytes, size - position);
-  if (length === 0) return new Uint8Array();
-  const { bytesRead, buffer } = await source.read(rooms.take(), 0, length, position);
-  return buffer.subarray(0, bytesRead);
-}
-
-/** Waits until the sink takes more, or the packing has ended with an error. */
-async function drained(sink: NodeJS.WritableStream, ended: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  sink.once('drain', resolve);
-  await Promise.race([promise, ended]);
-  sink.removeListener('drain', resolve);
 }
 
 function invalid(path: string, why: string): FerryError {

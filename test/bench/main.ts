@@ -1,9 +1,17 @@
 import { globSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type Bench, type Outcome, takeMeasure } from './measure.ts';
+import { runInOwnNetwork } from './own-network.ts';
 
 // `npm run bench -- NAME [--json]`: measures, prints a table or one JSON document, exits 1 where a bar is not held.
 process.exitCode = await main(process.argv.slice(2));
+
+/** What a module of a benchmark has. */
+interface BenchModule {
+  readonly openBench: () => Promise<Bench>;
+  /** Whether it measures what goes over the loopback network, and nothing elsewhere. @default false */
+  readonly isOfNetwork?: boolean;
+}
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...more] = args.filter((arg) => arg !== '--json');
@@ -12,7 +20,9 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`usage: npm run bench -- NAME [--json]\nNAME is one of: ${names.toSorted().join(', ')}\n`);
     return 2;
   }
-  const { openBench } = (await import(`./${name}.bench.ts`)) as { openBench: () => Promise<Bench> };
+  const { openBench, isOfNetwork = false } = (await import(`./${name}.bench.ts`)) as BenchModule;
+  const exitCode = isOfNetwork ? runInOwnNetwork() : undefined;
+  if (exitCode !== undefined) return exitCode;
   await using bench = await openBench();
   const outcomes: Outcome[] = [];
   for (const measure of bench.measures) {

@@ -2,6 +2,9 @@ import type { Bench, Measure } from './measure.ts';
 import { type PerceptronRound, perceptronRounds } from './scoring/perceptron-rounds.ts';
 import { type VisionRound, visionRounds } from './scoring/vision-rounds.ts';
 
+/** Servers on this machine alone. */
+export const isOfNetwork = true;
+
 const rounds = 5;
 const seconds = 3;
 

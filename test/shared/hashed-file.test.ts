@@ -97,6 +97,58 @@ test('append() uses a piece only until it asks for the next one, and what it giv
   expect((await readFile(join(folder.path, 'file'))).equals(content)).toBe(true);
 });
 
+test.each([1000, 4096, 700_001, megabyte, content.byteLength])(
+  'append() has what is to be read read to where it is written from, %d bytes at a time',
+  async (size) => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, 'file');
+    await using file = await open(path, 'wx+');
+    const hashed = new HashedFile(file, { isReadSoon: false });
+    let at = 0;
+    const reader = {
+      read: async (target: Uint8Array) => {
+        await setImmediate();
+        const part = content.subarray(at, at + Math.min(size, target.byteLength));
+        target.set(part);
+        at += part.byteLength;
+        return part.byteLength;
+      },
+    };
+    async function* parts(): AsyncGenerator<Uint8Array | typeof reader> {
+      yield Buffer.from('before');
+      yield reader;
+      yield Buffer.from('after');
+    }
+    const given: Buffer[] = [];
+    const alsoTo = async (bytes: Uint8Array): Promise<void> => {
+      await setImmediate();
+      await setImmediate();
+      given.push(Buffer.from(bytes));
+    };
+    await hashed.append(parts(), { alsoTo });
+    const whole = Buffer.concat([Buffer.from('before'), content, Buffer.from('after')]);
+    expect(await hashed.finish()).toEqual({ digest: digestOf(whole), bytes: whole.byteLength });
+    expect(digestOf(Buffer.concat(given))).toBe(digestOf(whole));
+    expect((await readFile(path)).equals(whole)).toBe(true);
+  },
+);
+
+test.each(['piece', 'part'])('append() asks a source for no more %ss when writing has failed', async (what) => {
+  await using folder = await temporaryFolder();
+  await using file = await open(join(folder.path, 'file'), 'wx+');
+  vi.spyOn(file, 'write').mockRejectedValue(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' }));
+  const hashed = new HashedFile(file);
+  let asked = 0;
+  const reader = { read: async (target: Uint8Array) => ((asked += 1), target.byteLength) };
+  async function* endless(): AsyncGenerator<Uint8Array | typeof reader> {
+    if (what === 'part') yield reader;
+    else for (; ; asked += 1) yield content.subarray(0, megabyte);
+  }
+  await expect(hashed.append(endless())).rejects.toThrow('ENOSPC');
+  expect(asked).toBeLessThan(20);
+  await expect(hashed.append([Buffer.from('more')])).rejects.toThrow('ENOSPC');
+});
+
 test('append() writes what trickles in before more comes', async () => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'file');

@@ -2,8 +2,9 @@ import type { Socket } from 'node:net';
 import type { RequestLimits } from '../settings.ts';
 import { answerHead, violationAnswer } from './answer-head.ts';
 import { Exchange } from './exchange.ts';
+import { RepeatedHead } from './repeated-head.ts';
 import { RequestBody } from './request-body.ts';
-import { headBytesMax, invalid, parseHead, tooManyHeaders, type Violation } from './request-head.ts';
+import { headBytesMax, invalid, parseHead, type RequestHead, tooManyHeaders, type Violation } from './request-head.ts';
 
 /** What happens on a connection. */
 export interface ConnectionEvents {
@@ -62,6 +63,7 @@ export class Connection {
   #isContinued = false;
   #isLast = false;
   readonly #isLastRequest: () => boolean;
+  readonly #repeated = new RepeatedHead();
 
   /** @param isLast asked at each request, whether it is the last one */
   constructor(
@@ -129,17 +131,10 @@ export class Connection {
     const input = this.#input;
     // RFC 9112, 2.2: an empty line before a request does no harm.
     while (input[this.#at] === carriageReturn && input[this.#at + 1] === lineFeed) this.#at += 2;
-    const start = this.#at;
-    const end = headEnd(input, Math.max(start, this.#searched - 3));
-    const bytes = (end === -1 ? input.byteLength : end) - start;
-    if (bytes > headBytesMax) return this.#refuse(tooManyHeaders());
-    if (end === -1) {
-      this.#searched = input.byteLength;
-      return isHopeless(input, start) && this.#refuse(invalid('lines that end in CR LF were wanted'));
-    }
-    const head = parseHead(input, start, end + 2);
-    if ('status' in head) return this.#refuse(head);
-    this.#at = end + 4;
+    const repeated = this.#repeated.at(input, this.#at);
+    const head = repeated?.head ?? this.#readHead(input);
+    if (head === undefined) return false;
+    if (repeated !== undefined) this.#at += repeated.bytes;
     this.#searched = 0;
     const body = new RequestBody(head.bodyBytes, this.#onBodyWanted);
     const exchange = new Exchange(head, { body, startMs: this.#cameAtMs, send: this.#send });
@@ -151,6 +146,27 @@ export class Connection {
     this.#phase = body.isComplete ? 'answer' : 'body';
     this.#events.onRequest(exchange);
     return true;
+  }
+
+  /** Reads a head and passes it; undefined where it has not come, or is none and was refused. */
+  #readHead(input: Buffer): RequestHead | undefined {
+    const start = this.#at;
+    const end = headEnd(input, Math.max(start, this.#searched - 3));
+    const bytes = (end === -1 ? input.byteLength : end) - start;
+    if (bytes > headBytesMax) this.#refuse(tooManyHeaders());
+    else if (end === -1) {
+      this.#searched = input.byteLength;
+      if (isHopeless(input, start)) this.#refuse(invalid('lines that end in CR LF were wanted'));
+    } else {
+      const head = parseHead(input, start, end + 2);
+      if (!('status' in head)) {
+        this.#at = end + 4;
+        this.#repeated.keep(head, input, { start, end: this.#at });
+        return head;
+      }
+      this.#refuse(head);
+    }
+    return undefined;
   }
 
   /** @returns whether there may be more to do */
@@ -184,8 +200,8 @@ export class Connection {
     this.#answerBytes = bytes;
     const head = answerHead(status, { fields: fields + (isLast ? closeField : this.#keepAliveField), bytes });
     const hasContent = request.method !== 'HEAD' && status !== 204 && status !== 304;
-    if (!hasContent || bytes === 0) this.#socket.write(head, 'latin1', this.#onFlushed);
-    else if (typeof content === 'string') this.#socket.write(head + content, 'latin1', this.#onFlushed);
+    if (!hasContent || bytes === 0) this.#write(head);
+    else if (typeof content === 'string') this.#write(head + content);
     else {
       this.#socket.cork();
       this.#socket.write(head, 'latin1');
@@ -195,6 +211,14 @@ export class Connection {
     if (body.isComplete) this.#enter('flush', performance.now());
     else body.discard();
   };
+
+  /** Writes the last of an answer. What the system took at once, as it mostly does, needs no turn of the event loop to be known. */
+  #write(text: string): void {
+    const socket = this.#socket;
+    socket.write(text, 'latin1');
+    if (socket.writableLength > 0 || socket.errored !== null || socket.destroyed) socket.write('', this.#onFlushed);
+    else queueMicrotask(this.#onFlushed);
+  }
 
   readonly #onFlushed = (error?: Error | null): void => {
     // What could not be written is told by the event "close".

@@ -141,6 +141,28 @@ test('requests that come ahead of answers are answered in their order, however t
   }
 });
 
+test('heads that are the same, or of the same length only, are each read for what they are', async () => {
+  await using rig = await startScoring();
+  const body = await digitsBody();
+  const score = (id: number): string =>
+    `POST /score HTTP/1.1\r\n${host}x-request-id: ${id}\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  const elsewhere = `POST /where HTTP/1.1\r\n${host}x-request-id: 3\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  const ids = [1, 1, 1, 1, 2, 2, 2, 3, 1, 1, 1, 4];
+  const requests = ids.map((id) => (id === 3 ? elsewhere : score(id)));
+  const longer = `GET / HTTP/1.1\r\n${host}x-request-id: 55\r\n\r\n`;
+  for (const pieceBytes of [1, 50, body.length, Number.POSITIVE_INFINITY]) {
+    using raw = await connectRaw(rig);
+    raw.socket.setNoDelay(true);
+    const all = [...requests, longer, longer, longer, ...requests].join('');
+    for (let at = 0; at < all.length; at += pieceBytes) raw.socket.write(all.slice(at, at + pieceBytes));
+    await until(() => raw.statuses().length === 2 * ids.length + 3);
+    const answered = [...raw.text().matchAll(/\r\nx-request-id: (\d+)/g)].map(([, id]) => Number(id));
+    expect(answered).toEqual([...ids, 55, 55, 55, ...ids]);
+    const statuses = ids.map((id) => (id === 3 ? '404' : '200'));
+    expect(raw.statuses()).toEqual([...statuses, '200', '200', '200', ...statuses]);
+  }
+});
+
 test('a client that floods a connection with requests is answered, and read no faster than that', async () => {
   await using rig = await startScoring();
   using raw = await connectRaw(rig);
