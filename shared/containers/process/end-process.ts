@@ -22,11 +22,6 @@ export async function endProcess(identity: ProcessIdentity, graceMs: number, sig
   );
 }
 
-/** Kills a process, alone; it may have ended. */
-export function killAlone(pid: number): void {
-  signalOne(pid, 'SIGKILL');
-}
-
 async function hasEnded(identity: ProcessIdentity, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
   const end = performance.now() + timeoutMs;
   while (await isAlive(identity)) {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../digest.ts';
 import { writeDurably } from '../../durable-file.ts';
-import { FerryError, systemCodeOf } from '../../errors.ts';
+import { FerryError, messageOf, systemCodeOf } from '../../errors.ts';
 import type { Logger } from '../../log.ts';
 import type { LayoutStore } from '../../oci/layout-store.ts';
 import type {
@@ -17,7 +17,7 @@ import type {
 } from '../engine.ts';
 import { containerAccount, giveFolder, isOpenToAll, isRoot, parseAccount } from './account.ts';
 import { CgroupLimits } from './cgroup-limits.ts';
-import { endProcess, killAlone } from './end-process.ts';
+import { endProcess } from './end-process.ts';
 import { launchOf } from './launch.ts';
 import { readLog, rotateLog } from './log-file.ts';
 import { type ProcessIdentity, identityOf, isAlive, processesWith } from './process-identity.ts';
@@ -208,10 +208,24 @@ export class ProcessEngine implements ContainerEngine {
     const left = await processesWith(markVariable, this.#mark(name));
     // Somebody else may have noticed too, and it may run again.
     if (this.#records.get(name) !== record) return;
-    for (const child of left) killAlone(child);
+    await Promise.all(left.map((child) => this.#endLeft(name, child)));
+    if (this.#records.get(name) !== record) return;
     const { process: _ended, ...rest } = record;
     const exitCode = this.#exitCodes.get(pid) ?? 255;
     await this.#write({ ...rest, exitCode, finishedAt: new Date().toISOString() });
+  }
+
+  /** Ends a process that a container has left running; what holds a port or a file is gone when the container is said to have ended. */
+  async #endLeft(name: string, pid: number): Promise<void> {
+    const identity = await identityOf(pid);
+    try {
+      if (identity !== undefined) await endProcess(identity, 0);
+    } catch (error) {
+      this.#log.warn(
+        { container: name, pid, reason: messageOf(error) },
+        'a process that was left running does not end',
+      );
+    }
   }
 
   /** Whom the process runs as: a user of its own where this program may choose one and that user can reach the files. */
