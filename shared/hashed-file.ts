@@ -66,18 +66,19 @@ export class HashedFile {
   ): Promise<void> {
     let windows = this.#windows({ blockBytes: 1, alsoTo });
     await using opened = new AsyncDisposableStack();
-    let isForDirect = !this.#isReadSoon;
+    let upTo = this.#isReadSoon ? Number.POSITIVE_INFINITY : directFrom;
+    const goDirect = async (): Promise<void> => {
+      upTo = Number.POSITIVE_INFINITY;
+      await windows.finish();
+      const direct = await DirectWrite.open(this.#file, windowsBytes);
+      windows = this.#windows(direct ? { direct: opened.use(direct), blockBytes, alsoTo } : { blockBytes: 1, alsoTo });
+    };
     try {
       for await (const piece of source) {
         signal?.throwIfAborted();
-        if (isForDirect && windows.position >= directFrom) {
-          isForDirect = false;
-          await windows.finish();
-          const direct = await DirectWrite.open(this.#file, windowsBytes);
-          if (direct) windows = this.#windows({ direct: opened.use(direct), blockBytes, alsoTo });
-        }
-        const waiting = piece instanceof Uint8Array ? windows.add(piece) : windows.addFrom(piece, signal);
-        if (waiting !== undefined) await waiting;
+        if (windows.position >= upTo) await goDirect();
+        if (piece instanceof Uint8Array) await windows.add(piece);
+        else while (!(await windows.addFrom(piece, { upTo, signal }))) await goDirect();
       }
     } finally {
       // What came before a break counts too.

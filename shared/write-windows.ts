@@ -73,17 +73,25 @@ export class WriteWindows {
 
   /**
    * Takes what is read, straight into the windows: the next bytes are read while those before are written.
+   * @param options.upTo the place in the file from which on no more is taken @default all is
+   * @returns whether the reader is at its end
    * @throws what reading, the signal, or writing did
    */
-  async addFrom(reader: PartReader, signal?: AbortSignal): Promise<void> {
-    let reading = this.#readNext(reader);
-    for (let bytes = await reading; bytes > 0; bytes = await reading) {
+  async addFrom(
+    reader: PartReader,
+    { upTo = Number.POSITIVE_INFINITY, signal }: { readonly upTo?: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<boolean> {
+    for (let reading = this.#readNext(reader); ;) {
+      const bytes = await reading;
+      if (bytes === 0) return true;
       signal?.throwIfAborted();
       this.#taken += bytes;
-      reading = this.#readNext(reader);
-      // Awaited below, unless writing fails before.
+      const isEnough = this.#taken >= upTo;
+      if (!isEnough) reading = this.#readNext(reader);
+      // Awaited above, unless writing fails before.
       reading.catch(() => undefined);
       if (this.#taken % windowBytes === 0) this.#write(this.#taken);
+      if (isEnough) return false;
     }
   }
 

@@ -96,7 +96,6 @@ function againstDocker(rig: ImageRig): Measure {
     sample: () => rig.rebuild(),
     reference: { name: 'docker build and docker push', sample: () => rig.dockerBuildAndPush() },
     bar: { atMost: 1 / 8 },
-    rounds: 3,
   };
 }
 
@@ -166,7 +165,7 @@ class ImageRig {
   async changeModel(): Promise<void> {
     await using file = await open(this.model, 'r+');
     await file.write(randomBytes(4096), 0, 4096, modelBytes / 2);
-    // What was done before, by whoever it was, is not to be waited for by what is measured next.
+    // What the disk still has to do, for whoever it is, is not to be waited for by what is measured next.
     await run('sync');
   }
 

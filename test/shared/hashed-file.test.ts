@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../shared/digest.ts';
+import { DirectWrite } from '../../shared/direct-write.ts';
 import { HashedFile } from '../../shared/hashed-file.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { until } from '../until.ts';
@@ -30,6 +31,26 @@ test.each([
   expect(await hashed.finish()).toEqual({ digest: digestOf(content), bytes: content.byteLength });
   expect((await readFile(path)).equals(content)).toBe(true);
 });
+
+test.each(['pieces', 'a part that is read'])(
+  'a large file that comes in %s is written past the page cache',
+  async (what) => {
+    if (process.platform !== 'linux') return;
+    await using folder = await temporaryFolder();
+    await using file = await open(join(folder.path, 'file'), 'wx+');
+    const opening = vi.spyOn(DirectWrite, 'open');
+    const plain = vi.spyOn(file, 'write');
+    onTestFinished(() => void vi.restoreAllMocks());
+    const hashed = new HashedFile(file, { isReadSoon: false });
+    const asPart = async function* (): AsyncGenerator<ReturnType<typeof readerOf>> {
+      yield readerOf(content, megabyte);
+    };
+    await hashed.append(what === 'pieces' ? piecesOf(content, 300_000) : asPart());
+    expect(opening).toHaveBeenCalledTimes(1);
+    const plainly = plain.mock.calls.reduce((sum, [, , length]) => sum + Number(length), 0);
+    expect(plainly).toBeLessThan(6 * megabyte);
+  },
+);
 
 test('a large file is written plainly where the file system takes no direct write', async () => {
   await using folder = await temporaryFolder();
@@ -104,16 +125,7 @@ test.each([1000, 4096, 700_001, megabyte, content.byteLength])(
     const path = join(folder.path, 'file');
     await using file = await open(path, 'wx+');
     const hashed = new HashedFile(file, { isReadSoon: false });
-    let at = 0;
-    const reader = {
-      read: async (target: Uint8Array) => {
-        await setImmediate();
-        const part = content.subarray(at, at + Math.min(size, target.byteLength));
-        target.set(part);
-        at += part.byteLength;
-        return part.byteLength;
-      },
-    };
+    const reader = readerOf(content, size);
     async function* parts(): AsyncGenerator<Uint8Array | typeof reader> {
       yield Buffer.from('before');
       yield reader;
@@ -163,6 +175,20 @@ test('append() writes what trickles in before more comes', async () => {
   await hashed.append(trickle());
   expect(hashed.bytes).toBe('firstsecond'.length);
 });
+
+/** Gives bytes to be read, at most so many at a time. */
+function readerOf(bytes: Uint8Array, atOnce: number): { read(target: Uint8Array): Promise<number> } {
+  let at = 0;
+  return {
+    read: async (target) => {
+      await setImmediate();
+      const part = bytes.subarray(at, at + Math.min(atOnce, target.byteLength));
+      target.set(part);
+      at += part.byteLength;
+      return part.byteLength;
+    },
+  };
+}
 
 /** How many files this process has open; 0 where the system does not tell. */
 async function openFiles(): Promise<number> {
