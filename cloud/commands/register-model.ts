@@ -8,7 +8,7 @@ import { gitLineage } from '../models/git-lineage.ts';
 import { type Lineage, lineageSchema } from '../models/lineage.ts';
 import type { Model } from '../models/model.ts';
 import { registerModel, type RegisterOptions, type Registration } from '../models/register.ts';
-import { workspaceRegistry } from '../workspace/registry.ts';
+import { registryBesideLayout } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 
 /** The settings of {@link registerShown}. */
@@ -28,8 +28,7 @@ export async function registerShown(
 ): Promise<Model> {
   const { name } = registration;
   using progress = startProgress(`Packing ${name}`, { format: bytesText });
-  const { registry: place, layoutRegistry } = workspace.config.endpoints;
-  const registry = push && place !== layoutRegistry ? workspaceRegistry(workspace) : undefined;
+  const registry = push ? registryBesideLayout(workspace) : undefined;
   return await registerModel(workspace, registration, {
     ...options,
     ...(registry && { registry }),

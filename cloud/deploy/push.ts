@@ -1,10 +1,13 @@
+import { dirname, resolve } from 'node:path';
 import { FerryError } from '../../shared/errors.ts';
 import { createImage } from '../images/create.ts';
 import { findImage, type Image } from '../images/image.ts';
 import type { ImageRequest } from '../images/image-request.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
+import { gitLineage } from '../models/git-lineage.ts';
 import { registerModel, type Registration } from '../models/register.ts';
 import { registerOnce } from '../models/register-once.ts';
+import { registryBesideLayout } from '../workspace/registry.ts';
 import type { Workspace } from '../workspace/workspace.ts';
 import { openDeployer } from './deployers.ts';
 import { mergeSettings, requestProblems, type ServiceRequest } from './desired-service.ts';
@@ -96,9 +99,13 @@ async function imageOf(
   if (request.image !== undefined) {
     return { image: findImage(workspace.database, parseVersionedName(request.image)), registered: [] };
   }
-  const { models, registered } = await registerOnce(workspace, request.models, (registration, unless) => {
+  const registry = registryBesideLayout(workspace);
+  const { models, registered } = await registerOnce(workspace, request.models, async (registration, unless) => {
     note(`${name}: registering ${registration.path}`);
-    return registerModel(workspace, registration, { ...unless, signal });
+    const lineage = await gitLineage([dirname(resolve(registration.path)), process.cwd()]);
+    // The artifact is pushed with the image.
+    const pushing = registry && { registry, pushesLayerOnly: true };
+    return await registerModel(workspace, { lineage, ...registration }, { ...unless, ...pushing, signal });
   });
   const imageName = models.length === 1 && build.script === undefined ? (models[0]?.name ?? name) : name;
   const { image, warnings } = await createImage(workspace, { ...build, models, name: imageName }, { signal });

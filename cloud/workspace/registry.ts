@@ -21,3 +21,9 @@ export function workspaceRegistry({ config }: Workspace): WorkspaceRegistry | un
   const [host = '', ...prefix] = registry.split('/');
   return { client: openRegistry(host), prefix: prefix.map((part) => `${part}/`).join('') };
 }
+
+/** Gives the registry that models are to be pushed to; undefined where there is none, or where it serves the workspace's own layout. */
+export function registryBesideLayout(workspace: Workspace): WorkspaceRegistry | undefined {
+  const { registry, layoutRegistry } = workspace.config.endpoints;
+  return registry === layoutRegistry ? undefined : workspaceRegistry(workspace);
+}

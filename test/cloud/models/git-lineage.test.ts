@@ -74,6 +74,19 @@ test.runIf(hasGit)(
   },
 );
 
+test.runIf(hasGit)('ferry push registers a model with the lineage of its work tree', async () => {
+  await using rig = await workspaceRig();
+  const commit = await workTree(rig.folder);
+  const model = join(rig.folder, 'm.onnx');
+  await runCommand('cp', [digitsFile, model]);
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(async () => void (await runFerry(['service', 'delete', 'pushed'], { cwd: rig.folder })));
+  const pushed = await runFerry(['push', model, '--name', 'pushed', '--to', 'local'], { cwd: rig.folder });
+  expect([pushed.code, pushed.stderr]).toEqual([0, expect.stringContaining('pushed: registering')]);
+  const shown = await runFerry(['model', 'show', 'pushed', '--json'], { cwd: rig.folder });
+  expect(JSON.parse(shown.stdout)).toMatchObject({ lineage: { gitCommit: commit, gitBranch: 'topic' } });
+});
+
 /** Makes a work tree with one commit, and gives that. */
 async function workTree(folder: string): Promise<string> {
   await git(folder, 'init', '-q', '-b', 'topic');
