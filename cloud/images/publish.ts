@@ -1,6 +1,6 @@
 import type { Digest } from '../../shared/digest.ts';
-import { inParallel } from '../../shared/in-parallel.ts';
-import { copyImage, type CopyProgress } from '../../shared/oci/copy-image.ts';
+import { copyImage, type CopyProgress, type CopyRequest, type CopyResult } from '../../shared/oci/copy-image.ts';
+import type { Descriptor } from '../../shared/oci/descriptor.ts';
 import { layoutPlace } from '../../shared/oci/layout-place.ts';
 import type { LayoutStore } from '../../shared/oci/layout-store.ts';
 import { registryPlace } from '../../shared/oci/registry-place.ts';
@@ -96,24 +96,23 @@ export class Publisher {
       const repository = modelRepositories.get(layer);
       return repository === undefined ? relatives(layer) : [repository];
     };
-    const result = { bytesPushed: 0, bytesMounted: 0, bytesPresent: 0 };
-    const { signal = new AbortController().signal } = options;
-    // Each waits mostly for the other side to make sure of what it has. A referrer may come before what it refers to.
-    await inParallel([digest, image.sbom], { atOnce: 2, signal }, async (reference, signal) => {
-      const isImage = reference === digest;
-      const { movedBytes, mountedBytes, presentBytes } = await copyImage({
+    const { signal } = options;
+    const copy = (request: Pick<CopyRequest, 'mountFrom' | 'onProgress'>, reference: Digest): Promise<CopyResult> =>
+      copyImage({
         from: { place: from, repository: name, reference },
         to: { place: to, repository: prefix + name },
-        signal,
-        ...(isImage && {
-          mountFrom: (blob) => sources(blob.digest).map((repository) => prefix + repository),
-          onProgress: (progress) => report(progress, options),
-        }),
+        ...(signal && { signal }),
+        ...request,
       });
-      result.bytesPushed += movedBytes;
-      if (isImage) Object.assign(result, { bytesMounted: mountedBytes, bytesPresent: presentBytes });
-    });
-    return result;
+    const mountFrom = ({ digest }: Descriptor): readonly string[] =>
+      sources(digest).map((repository) => prefix + repository);
+    const onProgress = (progress: CopyProgress): void => report(progress, options);
+    // Each waits mostly for the other side to make sure of what it has. Some registries refuse a referrer before what it refers to is there.
+    const [ofImage, ofSbom] = await Promise.allSettled([copy({ mountFrom, onProgress }, digest), copy({}, image.sbom)]);
+    if (ofImage.status === 'rejected') throw ofImage.reason;
+    const { movedBytes, mountedBytes, presentBytes } = ofImage.value;
+    const sbom = ofSbom.status === 'fulfilled' ? ofSbom.value : await copy({}, image.sbom);
+    return { bytesPushed: movedBytes + sbom.movedBytes, bytesMounted: mountedBytes, bytesPresent: presentBytes };
   }
 
   /** Gives a pushed image a tag, for people and for tools that know no digests. */

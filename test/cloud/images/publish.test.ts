@@ -1,3 +1,4 @@
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type CreatedImage, createImage } from '../../../cloud/images/create.ts';
@@ -9,6 +10,7 @@ import { RegistryClient } from '../../../shared/oci/registry-client.ts';
 import { type Registry, startRegistry } from '../../../simulators/registry/registry.ts';
 import { dockerAnswers } from '../../docker.ts';
 import { runCommand } from '../../shared/oci/commands.ts';
+import { startMisbehaving } from '../../shared/oci/misbehaving-registry.ts';
 import { until } from '../../until.ts';
 import { digitsFile, logisticFile, type WorkspaceRig, workspaceRig } from '../workspace-rig.ts';
 
@@ -46,6 +48,40 @@ test.runIf(onLinux)(
     // Base, engine and model come from the repositories of the first image and of the model.
     expect(other.push?.bytesPushed).toBeLessThan(50_000);
     expect(other.push?.bytesMounted).toBeGreaterThan(first.image.layers[0]?.sizeBytes ?? 0);
+  },
+);
+
+test.runIf(onLinux)(
+  'createImage() brings its bill of materials to a registry that refuses what refers to something that is not there',
+  async () => {
+    await using rig = await registryRig();
+    const real = `http://${rig.registry.host}`;
+    let refused = 0;
+    await using strict = await startMisbehaving((asked, answer) => {
+      void (async () => {
+        const body: Buffer = Buffer.concat(await asked.toArray());
+        const isManifest = asked.method === 'PUT' && asked.url?.includes('/manifests/') === true;
+        const { subject } = isManifest ? (JSON.parse(body.toString()) as { subject?: { digest: string } }) : {};
+        const of = asked.url?.replace(/[^/]+$/, subject?.digest ?? '') ?? '';
+        if (subject !== undefined && !(await fetch(real + of, { method: 'HEAD' })).ok) {
+          refused += 1;
+          answer.writeHead(404).end();
+          return;
+        }
+        const passed = request(real + asked.url, { method: asked.method, headers: asked.headers }, (given) => {
+          answer.writeHead(given.statusCode ?? 500, given.headers);
+          given.pipe(answer);
+        });
+        passed.end(body);
+      })();
+    });
+    // What it refers to takes a while, since its layers do.
+    await rig.workspace.setEndpoints({ registry: `${strict.host}/team` }, {});
+    const { image } = await rig.create();
+    expect(refused).toBeGreaterThan(0);
+    const client = new RegistryClient(rig.registry.host);
+    const referrers = await client.referrers('team/digits', image.digest);
+    expect(referrers.map(({ digest }) => digest)).toEqual([image.sbom]);
   },
 );
 
