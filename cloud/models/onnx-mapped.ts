@@ -36,7 +36,8 @@ export function withMappedWeights(path: string): Uint8Array | undefined {
         isAnyMapped ||= weights !== undefined;
         return weights === undefined ? [{ start: part.at, end: part.end }] : mapped(file, part, weights, name);
       });
-      pieces.push(...delimited(modelProto.graph, graph));
+      // Not spread: a graph may have more fields than a call may have arguments.
+      for (const piece of delimited(modelProto.graph, graph)) pieces.push(piece);
     }
   }
   const bytes = pieces.reduce((sum, piece) => sum + bytesOf(piece), 0);

@@ -82,7 +82,7 @@ export async function writeWithoutZipMaps(from: string, to: string): Promise<voi
     const found = field.number === modelProto.graph ? findZipMaps(file, field) : [];
     zipMaps.push(...found);
     if (found.length === 0) pieces.push({ start: field.at, end: field.end });
-    else pieces.push(...delimited(modelProto.graph, rewriteGraph(file, field, found)));
+    else for (const piece of delimited(modelProto.graph, rewriteGraph(file, field, found))) pieces.push(piece);
   }
   const operatorSet: Field = [
     modelProto.opsetImport,

@@ -32,6 +32,17 @@ test('withMappedWeights() gives a small model that the runtime runs to the same 
   expect(answer).toEqual(await run({}));
 });
 
+test('withMappedWeights() takes a graph of more nodes than a call may have arguments', async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, 'many.onnx');
+  const node = message([1, message([1, 'x'], [2, 'unused'], [4, 'Identity'])]);
+  const weights = message([1, 100_000], [2, 2], [8, 'weights'], [9, Buffer.alloc(100_000)]);
+  const nodes = Array.from({ length: 300_000 }, () => node);
+  const graph = Buffer.concat([message(...identityGraph), ...nodes, message([5, weights])]);
+  await writeFile(file, message([1, 8], [8, message([2, 13])], [7, graph]));
+  expect(withMappedWeights(file)?.byteLength).toBeGreaterThan(nodes.length * node.byteLength);
+});
+
 test.each([
   ['without large weights', async () => digitsFile],
   ['whose weights lie in other files', externalModel],
