@@ -5,7 +5,7 @@ import { bytesText } from '../../shared/text-layout.ts';
 import { startProgress } from '../cli/progress.ts';
 import { addWork, collectPair, type Session } from '../cli/session.ts';
 import { type CreatedImage, createImage } from '../images/create.ts';
-import { type Flavor, flavors } from '../images/flavor.ts';
+import { flavors } from '../images/flavor.ts';
 import { checkRequest, findModels, type ImageRequest } from '../images/image-request.ts';
 import type { Registration } from '../models/register.ts';
 import { type RegisteredOnce, registerOnce } from '../models/register-once.ts';
@@ -14,19 +14,12 @@ import { describeImage } from './image-text.ts';
 import { readModelFiles } from './model-file-option.ts';
 import { lineageOf, registerShown } from './register-model.ts';
 
-interface CreateOptions {
+/** What is asked of the image, and what may be given several times under a name for one. */
+interface CreateOptions extends Omit<ImageRequest, 'labels' | 'models' | 'properties' | 'tags'> {
   readonly model?: readonly VersionedName[];
   readonly modelFile?: readonly string[];
   readonly sample?: string;
-  readonly script?: string;
-  readonly include?: readonly string[];
-  readonly name?: string;
-  readonly platform?: string;
-  readonly base?: string;
-  readonly optimize?: boolean;
-  readonly flavor?: Flavor;
   readonly label?: Record<string, string>;
-  readonly description?: string;
   readonly tag?: Record<string, string>;
   readonly property?: Record<string, string>;
 }

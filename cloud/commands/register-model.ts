@@ -1,10 +1,9 @@
-import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { FerryError } from '../../shared/errors.ts';
 import { bytesText } from '../../shared/text-layout.ts';
 import { startProgress } from '../cli/progress.ts';
 import type { Session } from '../cli/session.ts';
-import { gitLineage } from '../models/git-lineage.ts';
+import { gitLineageOf } from '../models/git-lineage.ts';
 import { type Lineage, lineageSchema } from '../models/lineage.ts';
 import type { Model } from '../models/model.ts';
 import { registerModel, type RegisterOptions, type Registration } from '../models/register.ts';
@@ -50,7 +49,7 @@ interface SaidLineage extends Lineage {
  */
 export async function lineageOf(path: string, { git = true, ...said }: SaidLineage = {}): Promise<Lineage> {
   const asksGit = git && said.gitCommit === undefined;
-  const asked = asksGit ? await gitLineage([dirname(resolve(path)), process.cwd()]) : {};
+  const asked = asksGit ? await gitLineageOf(path) : {};
   const given = Object.entries({ ...said, ...asked }).filter(([, value]) => value !== undefined);
   const read = lineageSchema.safeParse(Object.fromEntries(given));
   if (read.success) return read.data;

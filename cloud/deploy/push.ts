@@ -1,10 +1,9 @@
-import { dirname, resolve } from 'node:path';
 import { FerryError } from '../../shared/errors.ts';
 import { createImage } from '../images/create.ts';
 import { findImage, type Image } from '../images/image.ts';
 import type { ImageRequest } from '../images/image-request.ts';
 import { parseVersionedName } from '../../shared/model/name.ts';
-import { gitLineage } from '../models/git-lineage.ts';
+import { gitLineageOf } from '../models/git-lineage.ts';
 import { registerModel, type Registration } from '../models/register.ts';
 import { registerOnce } from '../models/register-once.ts';
 import { registryBesideLayout } from '../workspace/registry.ts';
@@ -102,7 +101,7 @@ async function imageOf(
   const registry = registryBesideLayout(workspace);
   const { models, registered } = await registerOnce(workspace, request.models, async (registration, unless) => {
     note(`${name}: registering ${registration.path}`);
-    const lineage = await gitLineage([dirname(resolve(registration.path)), process.cwd()]);
+    const lineage = await gitLineageOf(registration.path);
     // The artifact is pushed with the image.
     const pushing = registry && { registry, pushesLayerOnly: true };
     return await registerModel(workspace, { lineage, ...registration }, { ...unless, ...pushing, signal });

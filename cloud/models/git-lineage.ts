@@ -6,10 +6,16 @@ import type { Lineage } from './lineage.ts';
 /** Git answers in milliseconds; a work tree on a slow network is not waited for. */
 const timeoutMs = 5_000;
 
+/** What Git knows of a model. */
+export type GitLineage = Pick<Lineage, 'gitCommit' | 'gitBranch' | 'gitDirty' | 'gitRepository'>;
+
+/** Gives what Git knows of the model at a path: of its folder, or else of the one that this process is in. */
+export function gitLineageOf(path: string): Promise<GitLineage> {
+  return gitLineage([dirname(resolve(path)), process.cwd()]);
+}
+
 /** Gives what Git knows of the first of some folders that is in a work tree with a commit; nothing where there is none, or no Git. */
-export async function gitLineage(
-  folders: readonly string[],
-): Promise<Pick<Lineage, 'gitCommit' | 'gitBranch' | 'gitDirty' | 'gitRepository'>> {
+export async function gitLineage(folders: readonly string[]): Promise<GitLineage> {
   for (const folder of folders.filter(mayBeInWorkTree)) {
     const gitCommit = await git(folder, ['rev-parse', '--verify', 'HEAD']);
     if (gitCommit === undefined) continue;

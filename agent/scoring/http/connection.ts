@@ -131,10 +131,8 @@ export class Connection {
     const input = this.#input;
     // RFC 9112, 2.2: an empty line before a request does no harm.
     while (input[this.#at] === carriageReturn && input[this.#at + 1] === lineFeed) this.#at += 2;
-    const repeated = this.#repeated.at(input, this.#at);
-    const head = repeated?.head ?? this.#readHead(input);
+    const head = this.#readHead(input);
     if (head === undefined) return false;
-    if (repeated !== undefined) this.#at += repeated.bytes;
     this.#searched = 0;
     const body = new RequestBody(head.bodyBytes, this.#onBodyWanted);
     const exchange = new Exchange(head, { body, startMs: this.#cameAtMs, send: this.#send });
@@ -151,6 +149,11 @@ export class Connection {
   /** Reads a head and passes it; undefined where it has not come, or is none and was refused. */
   #readHead(input: Buffer): RequestHead | undefined {
     const start = this.#at;
+    const repeated = this.#repeated.at(input, start);
+    if (repeated !== undefined) {
+      this.#at += repeated.bytes;
+      return repeated.head;
+    }
     const end = headEnd(input, Math.max(start, this.#searched - 3));
     const bytes = (end === -1 ? input.byteLength : end) - start;
     if (bytes > headBytesMax) this.#refuse(tooManyHeaders());
